@@ -1,0 +1,123 @@
+"""Every key that an experiment may set, with its default, meaning and unit.
+
+An experiment file imports this one, changes what differs and returns it. Nothing else
+holds a default. Optional keys are written as `placeholder(type)`: None unless set.
+"""
+
+from ml_collections import ConfigDict
+from ml_collections.config_dict import placeholder
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+    config.seed = 0  # initial weights, data order, augmentation, dropout
+
+    config.data = data = ConfigDict()
+    data.name = "shapes"  # shapes | prepared folder data set | catalogue name
+    data.dir = "data"  # where prepared data sets live
+    data.split = "train"  # split that is trained on
+    data.eval_split = "val"  # split that is evaluated during and after training
+    data.batch_size = 16  # images per step, over all devices
+    data.eval_batch_size = 8  # images per evaluation step, over all devices
+    data.threads = 2  # reader threads
+    data.workers = 0  # reader processes; 0 reads in this process (best on few cores)
+    data.crop = (128, 128)  # height, width of a training crop, pixels
+    data.scale = (0.75, 1.5)  # range of the random resize before the crop
+    data.flip = 0.5  # probability of a horizontal flip
+    data.vertical_flip = 0.0  # probability of a vertical flip
+    data.rotate = 0.0  # largest rotation, degrees, uniform in [-rotate, rotate]
+    data.color = 0.2  # strength of brightness, contrast, saturation jitter, 0 = off
+    data.rare_crop = 0.0  # probability that a crop is drawn around a rare-class pixel
+    data.rare_classes = ()  # class indices that rare_crop aims at; () = the rarest
+    data.mean = (0.485, 0.456, 0.406)  # RGB mean subtracted, images in [0, 1]
+    data.std = (0.229, 0.224, 0.225)  # RGB deviation divided by
+    data.shapes = shapes = ConfigDict()  # the procedural data set; read when it is named
+    shapes.train_images = 512
+    shapes.val_images = 96
+    shapes.size = (96, 128)  # height, width, pixels
+    shapes.objects = 9  # objects per image, on average
+    shapes.difficulty = 0.6  # 0 = flat colours, 1 = classes differ by texture alone
+    shapes.seed = 0  # of the images themselves, not of training
+
+    config.model = model = ConfigDict()
+    model.dtype = "float32"  # float32 | bfloat16: of the computation, never of weights
+    model.norm = "batch"  # batch | group | none
+    model.backbone = backbone = ConfigDict()
+    backbone.depth = 18  # 10 | 18 | 34 | 50; names the numbers of blocks and their kind
+    backbone.stage_sizes = ()  # blocks per stage; () = as `depth` says
+    backbone.block = ""  # basic | bottleneck; "" = as `depth` says
+    backbone.order = "post"  # post (He 2015) | pre (He 2016): activation and norm
+    backbone.width = 64  # channels of the first stage; each later stage doubles them
+    backbone.stem = "7x7"  # 7x7: stride 2 and max-pooling | 3x3: stride 1, no pooling
+    backbone.stage_strides = (1, 2, 2, 2)  # of the first block of each stage
+    backbone.output_stride = 32  # last strides become dilations until this is met
+    backbone.zero_gamma = False  # start the last norm scale of each branch at zero
+    backbone.dropout = 0.0  # after each branch's activation; probability
+    backbone.stochastic_depth = 0.0  # drop rate of the last block's branch; linear in depth
+    model.shortcut = shortcut = ConfigDict()
+    shortcut.kind = "identity"  # identity | none | conv1x1 (a kernel in every block)
+    shortcut.learn = "no"  # W_c: no = constant | scalar | channel (then `scale` starts it)
+    shortcut.scale = 1.0  # W_c: a number, or a list with one per block
+    model.branch = branch = ConfigDict()
+    branch.learn = "no"  # W_r: no = constant | scalar | channel (then `scale` starts it)
+    branch.scale = 1.0  # W_r: a number, or a list with one per block
+    model.gradient = gradient = ConfigDict()  # backward only: the forward value stays
+    gradient.shortcut = 1.0  # alpha: factor on the cotangent of the shortcut
+    gradient.branch_in = 1.0  # gamma on dL/dx of the branch; its weights see all of it
+    gradient.branch_out = 1.0  # gamma on the whole branch, its weights included
+    gradient.long_skip = 1.0  # a number, or a list with one per level, shallow first
+    gradient.aux = 1.0  # on what the auxiliary head sends into the backbone
+    gradient.pyramid = 1.0  # a number, or a list with one per ASPP branch
+    model.head = head = ConfigDict()
+    head.name = "unet"  # fcn | fcn32s | fcn16s | fcn8s | unet | deeplabv3 | deeplabv3plus
+    head.channels = ()  # U-Net: width of each decoder block, deep first; () = from width
+    head.width = 0  # DeepLab: channels of the pyramid; 0 = 256 * backbone.width / 64
+    head.rates = ()  # DeepLab: dilations of the pyramid; () = from output_stride
+    head.dropout = 0.0  # before the classifier; probability
+    model.long_skip = long_skip = ConfigDict()
+    long_skip.kind = "native"  # native (unet, deeplabv3plus: concat; fcn: add) | add | none
+    long_skip.scale = 1.0  # forward factor: a number, or one per level, shallow first
+    model.aux = aux = ConfigDict()
+    aux.weight = 0.0  # of the auxiliary loss on stage 3; 0 = no auxiliary head
+
+    config.loss = loss = ConfigDict()
+    loss.terms = ConfigDict({"cross_entropy": 1.0, "dice": 0.0, "focal": 0.0})  # weights
+    loss.class_weights = ()  # one per class | "median_frequency" | () = all one
+    loss.label_smoothing = 0.0  # share of the target spread evenly over the classes
+    loss.focal_gamma = 2.0  # focusing exponent of the focal loss
+
+    config.optim = optim = ConfigDict()
+    optim.name = "adamw"  # sgd (with momentum) | adamw
+    optim.learning_rate = 1e-3  # peak
+    optim.schedule = "cosine"  # constant | poly | cosine, after the warm-up
+    optim.warmup_steps = 0  # linear from zero
+    optim.poly_power = 0.9
+    optim.end_factor = 0.0  # the schedule ends at this share of the peak
+    optim.momentum = 0.9  # sgd
+    optim.b1 = 0.9  # adamw
+    optim.b2 = 0.999  # adamw
+    optim.weight_decay = 1e-4  # on kernels; never on norms, biases and path factors
+    optim.backbone_factor = 1.0  # learning rate of the backbone over that of the head
+    optim.clip_norm = placeholder(float)  # global gradient norm; None = no clipping
+    optim.ema = 0.0  # decay of the averaged weights that are evaluated; 0 = off
+
+    config.train = train = ConfigDict()
+    train.steps = 300  # optimizer steps
+    config.eval = evaluation = ConfigDict()
+    evaluation.every = 0  # steps between evaluations; 0 = only at the end
+    evaluation.boundary = 0.02  # Boundary IoU band, share of the image diagonal
+    evaluation.predictions = 8  # overlays written after the last evaluation
+
+    config.checkpoint = checkpoint = ConfigDict()
+    checkpoint.every = 100  # steps between checkpoints of which the latest is kept
+    checkpoint.keep_every = 0  # steps between checkpoints that are kept for good; 0 = none
+
+    config.log = log = ConfigDict()
+    log.every = 10  # steps between rows of metrics.jsonl and the progress line
+    log.gradients = ConfigDict()
+    log.gradients.every = 1  # steps between rows of the gradient log; 0 = off
+    log.tensorboard = True  # write event files too
+
+    config.mesh = mesh = ConfigDict()
+    mesh.data = 0  # devices on the data axis; 0 = all there are
+    return config

@@ -1,0 +1,156 @@
+"""Checkpoints: the latest, the best, and every N. The only module that imports orbax."""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from resseg.errors import UserError
+from resseg.steps import TrainState
+
+LATEST, BEST = "checkpoints", "best"  # folders inside a run folder
+
+
+class Checkpoints:
+    """Saves and restores the training state together with the position in the data.
+
+    Saving is atomic: a killed save leaves the checkpoint before it.
+
+    Args:
+        workdir: the run folder.
+        keep_every: steps between checkpoints that are kept for good; 0 = only the latest.
+    """
+
+    def __init__(self, workdir: Path, keep_every: int = 0):
+        self._latest = _manager(workdir / LATEST, keep_every or None)
+        self._best = _manager(workdir / BEST, None)
+
+    def latest_step(self) -> int | None:
+        return self._latest.latest_step()
+
+    def save(self, state: TrainState, position: dict) -> None:
+        """Saves `state` at its step, unless that step has been saved."""
+        step = int(state.step)
+        if step in self._latest.all_steps():
+            return
+        self._latest.save(
+            step,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardSave(state.variables()),
+                training=ocp.args.StandardSave(_training_part(state)),
+                position=ocp.args.JsonSave(position),
+            ),
+        )
+
+    def save_best(self, state: TrainState) -> None:
+        """Saves what a forward pass needs; replaces the best before it."""
+        step = int(state.step)
+        if step not in self._best.all_steps():
+            variables = ocp.args.StandardSave(state.variables())
+            self._best.save(step, args=ocp.args.Composite(variables=variables))
+
+    def forget_best_after(self, step: int) -> None:
+        """Drops a best that a resumed run has not reached yet."""
+        for later in self._best.all_steps():
+            if later > step:
+                self._best.delete(later)
+
+    def restore(self, like: TrainState) -> tuple[TrainState, dict]:
+        """The latest state, with the shapes and shardings of `like`, and its position."""
+        step = self._latest.latest_step()
+        restored = self._latest.restore(
+            step,
+            args=ocp.args.Composite(
+                variables=ocp.args.StandardRestore(_abstract(like.variables())),
+                training=ocp.args.StandardRestore(_abstract(_training_part(like))),
+                position=ocp.args.JsonRestore(),
+            ),
+        )
+        variables, training = restored["variables"], restored["training"]
+        state = TrainState(
+            step=training["step"],
+            params=training["params"] if like.ema else variables["params"],
+            batch_stats=variables["batch_stats"],
+            paths=variables["paths"],
+            opt_state=training["opt_state"],
+            ema=variables["params"] if like.ema else {},
+        )
+        return state, restored["position"]
+
+    def close(self) -> None:
+        self._latest.close()
+        self._best.close()
+
+
+def saved_steps(workdir: Path) -> tuple[list[int], int | None]:
+    """Steps with a checkpoint, ascending, and the best of them that was kept apart."""
+    latest, best = _steps(workdir / LATEST), _steps(workdir / BEST)
+    return sorted({*latest, *best}), best[-1] if best else None
+
+
+def restore_variables(workdir: Path, step: int | None = None) -> tuple[dict, int]:
+    """{"params", "batch_stats", "paths"} as host arrays, and the step they are of.
+
+    Args:
+        workdir: the run folder.
+        step: None = the best if there is one, else the latest.
+
+    Raises:
+        UserError: there is no checkpoint, or none of that step.
+    """
+    steps, best = saved_steps(workdir)
+    if not steps:
+        raise UserError(f"{workdir}: no checkpoint in it (has the run been started?)")
+    if step is None:
+        step = steps[-1] if best is None else best
+    if step not in steps:
+        listed = ", ".join(map(str, steps))
+        raise UserError(f"{workdir}: no checkpoint of step {step}; there are {listed}")
+    folder = workdir / (LATEST if step in _steps(workdir / LATEST) else BEST)
+    manager = _manager(folder, None, read_only=True)
+    try:
+        # Onto one device, whatever the run was trained on.
+        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+        saved = manager.item_metadata(step)["variables"]
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+            saved.tree if hasattr(saved, "tree") else saved,
+        )
+        variables = ocp.args.StandardRestore(like)
+        restored = manager.restore(step, args=ocp.args.Composite(variables=variables))
+    finally:
+        manager.close()
+    return jax.device_get(restored["variables"]), step
+
+
+def _training_part(state: TrainState) -> dict[str, Any]:
+    part = {"step": state.step, "opt_state": state.opt_state}
+    return part | {"params": state.params} if state.ema else part
+
+
+def _abstract(tree: Any) -> Any:
+    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
+
+
+def _steps(folder: Path) -> list[int]:
+    if not folder.is_dir():
+        return []
+    return sorted(ocp.utils.checkpoint_steps(folder))
+
+
+def _manager(
+    folder: Path, keep_period: int | None, read_only: bool = False
+) -> ocp.CheckpointManager:
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=1,
+        keep_period=keep_period,
+        create=not read_only,
+        read_only=read_only,
+        enable_async_checkpointing=False,
+    )
+    return ocp.CheckpointManager(
+        folder.absolute(),
+        options=options,
+        item_names=("variables", "training", "position"),
+    )

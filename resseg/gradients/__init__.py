@@ -1,0 +1,1 @@
+"""The subject: the gradient that flows through every path of a fork."""

@@ -1,0 +1,23 @@
+"""Sums of squares over the parameters of each block, for norms of gradients and updates."""
+
+from collections.abc import Mapping
+
+import jax
+import jax.numpy as jnp
+from flax import traverse_util
+
+
+def block_of(path: tuple[str, ...]) -> str:
+    """The block a parameter belongs to: `backbone/stage1/block2`, `head/decoder1`, …"""
+    depth = 3 if path[1].startswith("stage") else 2
+    return "/".join(path[: min(depth, len(path) - 1)])
+
+
+def sum_squares_by_block(parameters: Mapping) -> dict[str, jax.Array]:
+    """Block name -> float32 sum of squares over every leaf of the block."""
+    sums: dict[str, jax.Array] = {}
+    for path, leaf in traverse_util.flatten_dict(parameters).items():
+        value = jnp.sum(jnp.square(leaf.astype(jnp.float32)))
+        block = block_of(path)
+        sums[block] = sums[block] + value if block in sums else value
+    return sums

@@ -1,0 +1,150 @@
+"""The fork: one signal takes several paths, which are scaled and measured backward.
+
+At the join of a residual block all addends receive the same cotangent; the gradients
+differ where the paths part. With block output y = g(c P(x) + w h(x)) and cotangent G in
+front of the join, a fork sees
+
+    g_shortcut = alpha c P^T G        g_branch = gamma w J_h^T G        g = their sum
+
+each exactly once, in the backward pass that training runs anyway.
+"""
+
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+TAP = "tap"
+
+
+@jax.custom_jvp
+def scale_cotangent(x: jax.Array, factor: jax.Array) -> jax.Array:
+    """Returns `x` itself, bit for bit; its cotangent is multiplied by `factor`.
+
+    A rule on the tangent and not a formula on the value: nothing is computed forward, an
+    infinite `x` stays what it is, forward- and reverse-mode both work, and `factor`
+    receives no gradient. Second derivatives through a factor other than 1 are those of
+    no function; refuse them.
+    """
+    return x
+
+
+@scale_cotangent.defjvp
+def _scale_tangent(primals, tangents):
+    x, factor = primals
+    tangent, _ = tangents
+    return x, tangent * factor.astype(tangent.dtype)
+
+
+@jax.custom_vjp
+def _measured_copies(x: jax.Array, tap: jax.Array) -> tuple[jax.Array, ...]:
+    return (x,) * (tap.shape[0] - 1)
+
+
+def _measured_copies_forward(x, tap):
+    return _measured_copies(x, tap), None
+
+
+def _measured_copies_backward(_, cotangents):
+    # Autodiff adds the cotangents of later uses first; the same order gives the same
+    # bits with taps as without.
+    total = functools.reduce(jnp.add, reversed(cotangents))
+    return total, jnp.stack([statistics(g) for g in (*cotangents, total)])
+
+
+_measured_copies.defvjp(_measured_copies_forward, _measured_copies_backward)
+
+
+def statistics(cotangent: jax.Array) -> jax.Array:
+    """Float32 `[2]`: sum of squares and number of non-finite entries, never repaired."""
+    g = cotangent.astype(jnp.float32)
+    return jnp.stack([jnp.sum(g * g), jnp.sum(~jnp.isfinite(g), dtype=jnp.float32)])
+
+
+class Fork(nn.Module):
+    """Sends its input down every path; without a `taps` collection it is a plain copy.
+
+    Collections: `paths` holds one float32 factor per path, named after it, by which the
+    cotangent of that path is multiplied. `taps` holds one zero array `[paths + 1, 2]`,
+    whose gradient is, per path and last for their sum, `statistics` of the cotangent.
+
+    Attributes:
+        kind: block, long_skip, pyramid or auxiliary.
+        paths: names of the paths, in the order of the returned tuple.
+        factors: initial backward factor per path; () = all 1.
+    """
+
+    kind: str
+    paths: tuple[str, ...]
+    factors: tuple[float, ...] = ()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        values = self.factors or (1.0,) * len(self.paths)
+        factors = [
+            self.variable("paths", path, jnp.asarray, value, jnp.float32).value
+            for path, value in zip(self.paths, values, strict=True)
+        ]
+        copies = (x,) * len(self.paths)
+        if self.is_mutable_collection("taps") or self.has_variable("taps", TAP):
+            shape = (len(self.paths) + 1, 2)
+            tap = self.variable("taps", TAP, jnp.zeros, shape, jnp.float32).value
+            copies = _measured_copies(x, tap)
+        return tuple(map(scale_cotangent, copies, factors))
+
+
+class ForkInfo(NamedTuple):
+    """What is static about a fork.
+
+    Attributes:
+        name: module path; a fork called `fork` goes by the name of what contains it.
+        kind: block, long_skip, pyramid or auxiliary.
+        paths: names of its paths.
+        shape: of its activation, `[batch, height, width, channels]`.
+    """
+
+    name: str
+    kind: str
+    paths: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+def fork_name(path: Sequence[str]) -> str:
+    """Name in logs and configs of the fork at a module path."""
+    return "/".join(path[:-1] if path[-1] == "fork" else path)
+
+
+def list_forks(
+    model: nn.Module, image_shape: Sequence[int], **arguments: Any
+) -> tuple[ForkInfo, ...]:
+    """The forks of `model` in the order in which the signal meets them; computes nothing.
+
+    Args:
+        model: called as `model(images, **arguments)`.
+        image_shape: `[batch, height, width, channels]`.
+    """
+    forks: list[ForkInfo] = []
+
+    def record(call, args, kwargs, context):
+        module = context.module
+        if isinstance(module, Fork) and context.method_name == "__call__":
+            name = fork_name(module.path)
+            forks.append(ForkInfo(name, module.kind, module.paths, args[0].shape))
+        return call(*args, **kwargs)
+
+    images = jax.ShapeDtypeStruct(tuple(image_shape), jnp.float32)
+    initialise = functools.partial(model.init, **arguments)
+    with nn.intercept_methods(record):
+        jax.eval_shape(initialise, jax.random.key(0), images)
+    return tuple(forks)
+
+
+def statistics_by_fork(tap_gradients: Mapping) -> dict[str, np.ndarray | jax.Array]:
+    """Flattens the gradient of `taps` to fork name -> `[paths + 1, 2]`."""
+    flat = traverse_util.flatten_dict(tap_gradients)
+    return {fork_name(path[:-1]): value for path, value in flat.items()}

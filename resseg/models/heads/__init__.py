@@ -1,0 +1,17 @@
+"""Heads: features keyed by stage -> class scores at the resolution the head works at."""
+
+from resseg.models.heads.deeplab import DeepLabV3, DeepLabV3Plus
+from resseg.models.heads.fcn import FCN, SkipFCN
+from resseg.models.heads.unet import UNet
+
+HEADS = {
+    "fcn": FCN,
+    "fcn32s": SkipFCN,
+    "fcn16s": SkipFCN,
+    "fcn8s": SkipFCN,
+    "unet": UNet,
+    "deeplabv3": DeepLabV3,
+    "deeplabv3plus": DeepLabV3Plus,
+}
+
+__all__ = ["FCN", "HEADS", "DeepLabV3", "DeepLabV3Plus", "SkipFCN", "UNet"]

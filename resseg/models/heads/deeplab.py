@@ -1,0 +1,125 @@
+"""DeepLabV3 (Chen 2017) and DeepLabV3+ (Chen 2018)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from resseg.gradients.fork import Fork
+from resseg.models.heads.fcn import deepest
+from resseg.models.layers import Classifier, ConvNormAct, resize
+from resseg.models.shortcuts import PathFactor
+
+# Output stride -> dilations, so that the pyramid sees the same part of the image.
+RATES = {32: (3, 6, 9), 16: (6, 12, 18), 8: (12, 24, 36)}
+
+
+class Pyramid(nn.Module):
+    """ASPP: a 1x1, three dilated 3x3 and an image-level branch, joined by a 1x1.
+
+    It is a fork with one path per branch.
+    """
+
+    width: int
+    rates: tuple[int, ...]
+    gradients: tuple[float, ...] = ()
+    dropout: float = 0.1
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        paths = ("conv1x1", *(f"rate{rate}" for rate in self.rates), "pool")
+        fork = Fork("pyramid", paths, self.gradients, name="fork")
+        to_conv, *to_rates, to_pool = fork(x)
+
+        def layer(name: str, kernel: int, dilation: int = 1) -> ConvNormAct:
+            return ConvNormAct(
+                self.width, kernel, dilation, self.norm, self.dtype, name=name
+            )
+
+        branches = [layer("conv1x1", 1)(to_conv, train)]
+        for rate, to_rate in zip(self.rates, to_rates, strict=True):
+            branches.append(layer(f"rate{rate}", 3, rate)(to_rate, train))
+        pooled = layer("pool", 1)(to_pool.mean(axis=(1, 2), keepdims=True), train)
+        branches.append(jnp.broadcast_to(pooled, branches[0].shape))
+        x = layer("project", 1)(jnp.concatenate(branches, axis=-1), train)
+        return nn.Dropout(self.dropout, deterministic=not train)(x)
+
+
+class DeepLabV3(nn.Module):
+    """ASPP, a 3x3 convolution, classifier."""
+
+    num_classes: int
+    width: int = 256
+    rates: tuple[int, ...] = (6, 12, 18)
+    gradients: tuple[float, ...] = ()
+    dropout: float = 0.1
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
+        x = Pyramid(
+            self.width,
+            self.rates,
+            self.gradients,
+            self.dropout,
+            self.norm,
+            self.dtype,
+            name="pyramid",
+        )(features[deepest(features)], train)
+        x = ConvNormAct(self.width, norm=self.norm, dtype=self.dtype, name="conv")(
+            x, train
+        )
+        return Classifier(self.num_classes, dtype=self.dtype, name="classifier")(
+            x, train
+        )
+
+
+class DeepLabV3Plus(nn.Module):
+    """ASPP, merged at the resolution of the low-level skip, two 3x3 convolutions.
+
+    Attributes:
+        skips: the low-level feature; () = without it.
+    """
+
+    num_classes: int
+    width: int = 256
+    rates: tuple[int, ...] = (6, 12, 18)
+    gradients: tuple[float, ...] = ()
+    skips: tuple[str, ...] = ("stage1",)
+    skip_scales: tuple[float, ...] = ()
+    dropout: float = 0.1
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
+        x = Pyramid(
+            self.width,
+            self.rates,
+            self.gradients,
+            self.dropout,
+            self.norm,
+            self.dtype,
+            name="pyramid",
+        )(features[deepest(features)], train)
+
+        def layer(width: int, kernel: int, name: str) -> ConvNormAct:
+            return ConvNormAct(
+                width, kernel, norm=self.norm, dtype=self.dtype, name=name
+            )
+
+        for stage in self.skips:
+            scale = (self.skip_scales or (1.0,))[0]
+            skip = PathFactor(value=scale, name=f"skip_factor_{stage}")(features[stage])
+            skip = layer(max(48 * self.width // 256, 4), 1, "low_level")(skip, train)
+            x = resize(x, (skip.shape[1], skip.shape[2]))
+            x = jnp.concatenate([x, skip], axis=-1)
+        for name in ("conv1", "conv2"):
+            x = layer(self.width, 3, name)(x, train)
+        return Classifier(self.num_classes, dtype=self.dtype, name="classifier")(
+            x, train
+        )

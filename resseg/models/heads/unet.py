@@ -1,0 +1,75 @@
+"""U-Net decoder on a residual encoder (Ronneberger 2015, as segmentation_models lays out)."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from resseg.models.heads.fcn import deepest
+from resseg.models.layers import Classifier, Conv, ConvNormAct, resize_nearest
+from resseg.models.shortcuts import PathFactor
+
+
+class UNet(nn.Module):
+    """Per level: upsample to the skip, merge, two 3x3 convolutions.
+
+    Attributes:
+        channels: width of each decoder block, deep first; one per skip, and one more for
+            the last step to the image where the stem has a stride.
+        skips: merged features, shallow first; all of them are used. Empty with long skips
+            of kind none: then `channels` alone sets how often x2 is upsampled.
+        merge: concat or add (the deeper signal is projected to the skip's width).
+        skip_scales: forward factor per skip.
+    """
+
+    num_classes: int
+    channels: tuple[int, ...]
+    skips: tuple[str, ...] = ("stem", "stage1", "stage2", "stage3")
+    merge: str = "concat"
+    skip_scales: tuple[float, ...] = ()
+    dropout: float = 0.0
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
+        x = features[deepest(features)]
+        scales = self.skip_scales or (1.0,) * len(self.skips)
+        levels = list(zip(self.skips, scales, strict=True))[::-1]
+        for i, channels in enumerate(self.channels):
+            if i < len(levels):
+                stage, scale = levels[i]
+                factor = PathFactor(value=scale, name=f"skip_factor_{stage}")
+                x = self.merged(x, factor(features[stage]), f"merge_{stage}")
+            else:
+                x = resize_nearest(x, (2 * x.shape[1], 2 * x.shape[2]))
+            x = DecoderBlock(channels, self.norm, self.dtype, name=f"decoder{i + 1}")(
+                x, train
+            )
+        return Classifier(
+            self.num_classes, self.dropout, self.dtype, kernel=3, name="classifier"
+        )(x, train)
+
+    def merged(self, x: jax.Array, skip: jax.Array, name: str) -> jax.Array:
+        x = resize_nearest(x, (skip.shape[1], skip.shape[2]))
+        if self.merge == "concat":
+            return jnp.concatenate([x, skip], axis=-1)
+        return Conv(skip.shape[-1], 1, dtype=self.dtype, name=name)(x) + skip
+
+
+class DecoderBlock(nn.Module):
+    """Two 3x3 convolutions with norm and ReLU."""
+
+    features: int
+    norm: str = "batch"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        for name in ("conv1", "conv2"):
+            layer = ConvNormAct(
+                self.features, norm=self.norm, dtype=self.dtype, name=name
+            )
+            x = layer(x, train)
+        return x

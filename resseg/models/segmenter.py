@@ -1,0 +1,27 @@
+"""Backbone, head and auxiliary head, with the scores at the size of the image."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from resseg.models.layers import resize
+
+
+class Segmenter(nn.Module):
+    """Images `[batch, height, width, 3]` -> {"logits": …, "aux": …}, each float32
+    `[batch, height, width, classes]`; "aux" is there if there is an auxiliary head.
+    """
+
+    backbone: nn.Module
+    head: nn.Module
+    aux: nn.Module | None = None
+    dtype: jnp.dtype = jnp.float32
+
+    def __call__(self, images: jax.Array, train: bool = False) -> dict[str, jax.Array]:
+        size = (images.shape[1], images.shape[2])
+        features = self.backbone(images.astype(self.dtype), train)
+        # Nothing behind the head sees half precision.
+        scores = {"logits": self.head(features, train).astype(jnp.float32)}
+        if self.aux is not None:
+            scores["aux"] = self.aux(features, train).astype(jnp.float32)
+        return {name: resize(score, size) for name, score in scores.items()}

@@ -1,0 +1,50 @@
+"""The mesh, and where arrays live on it. The only module that makes a mesh."""
+
+from collections.abc import Mapping
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from resseg.errors import UserError
+
+DATA = "data"
+
+
+def make_mesh(data: int = 0) -> Mesh:
+    """One axis, `data`, over `data` devices; 0 = all there are.
+
+    Raises:
+        UserError: there are fewer devices.
+    """
+    available = jax.device_count()
+    if data > available:
+        kind = jax.devices()[0].device_kind
+        raise UserError(
+            f"config.mesh.data={data}: there are {available} devices ({kind}); choose at "
+            "most that, or 0 for all"
+        )
+    count = data or available
+    return jax.make_mesh(
+        (count,), (DATA,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count]
+    )
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The whole array on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def by_batch(mesh: Mesh) -> NamedSharding:
+    """The first axis split over the data axis."""
+    return NamedSharding(mesh, PartitionSpec(DATA))
+
+
+def put_batch(
+    batch: Mapping[str, np.ndarray], sharding: NamedSharding
+) -> dict[str, jax.Array]:
+    """This process's part of a batch -> global arrays, split by `sharding`."""
+    return {
+        name: jax.make_array_from_process_local_data(sharding, value)
+        for name, value in batch.items()
+    }

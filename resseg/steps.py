@@ -1,0 +1,179 @@
+"""The train step and the evaluation step: pure functions of arrays."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from resseg import optim
+from resseg.gradients.blocks import sum_squares_by_block
+from resseg.gradients.fork import statistics_by_fork
+from resseg.metrics import confusion_matrix
+
+Batch = Mapping[str, jax.Array]
+Loss = Callable[[jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+
+
+class TrainState(flax.struct.PyTreeNode):
+    """Arrays only. `paths` holds the coefficients of the forks; no optimizer sees it.
+
+    Attributes:
+        step: int32, number of updates made.
+        ema: averaged params, or an empty dict.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    paths: Any
+    opt_state: Any
+    ema: Any
+
+    def variables(self) -> dict[str, Any]:
+        """What a forward pass is evaluated with: the averaged weights if there are."""
+        return {
+            "params": self.ema or self.params,
+            "batch_stats": self.batch_stats,
+            "paths": self.paths,
+        }
+
+
+def init_state(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    image_shape: tuple[int, ...],
+    *,
+    ema: bool,
+) -> TrainState:
+    """The state before the first update. Jit it with the sharding it shall have."""
+    variables = model.init(key, jnp.zeros(image_shape))
+    params = variables["params"]
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        batch_stats=variables.get("batch_stats", {}),
+        paths=variables["paths"],
+        opt_state=optimizer.init(params),
+        ema=jax.tree.map(jnp.copy, params) if ema else {},
+    )
+
+
+def make_train_step(
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    loss: Loss,
+    schedule: optax.Schedule,
+    taps: Any,
+    *,
+    num_classes: int,
+    aux_weight: float = 0.0,
+    clip_norm: float | None = None,
+    ema_decay: float = 0.0,
+) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, Any]]]:
+    """Builds `train_step(state, batch, key) -> (state, log)`.
+
+    The batch holds "image" float32 `[batch, height, width, 3]` and "label" int32
+    `[batch, height, width]`. The random stream is `fold_in(key, state.step)`, so a
+    resumed run draws the same numbers.
+
+    Args:
+        taps: the model's `taps` collection of zeros, or {} to measure nothing. The
+            gradient with respect to it, a by-product of the one backward pass, is the
+            gradient log.
+        aux_weight: weight of the auxiliary loss.
+        clip_norm: what `optimizer` clips at; only reported here.
+
+    Returns:
+        A function whose log holds "scalars" (loss, its terms, learning rate, norms),
+        "confusion" int32 `[truth, prediction]` of this batch, "forks" (name ->
+        `[paths + 1, 2]`) and "blocks" (name -> sums of squares of parameters, gradients
+        and updates, float32 `[3]`).
+    """
+
+    def loss_of(params, taps, state, batch, key):
+        collections = {"params": params, "paths": state.paths}
+        if state.batch_stats:
+            collections["batch_stats"] = state.batch_stats
+        if taps:
+            collections["taps"] = taps
+        outputs, updated = model.apply(
+            collections,
+            batch["image"],
+            train=True,
+            rngs={"dropout": key},
+            mutable=["batch_stats"],
+        )
+        value, terms = loss(outputs["logits"], batch["label"])
+        if "aux" in outputs:
+            aux, _ = loss(outputs["aux"], batch["label"])
+            terms["aux"] = aux
+            value = value + aux_weight * aux
+        return value, (terms, updated.get("batch_stats", {}), outputs["logits"])
+
+    def train_step(state, batch, key):
+        key = jax.random.fold_in(key, state.step)
+        backward = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
+        (value, (terms, batch_stats, logits)), (gradients, measured) = backward(
+            state.params, taps, state, batch, key
+        )
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if ema_decay:
+            ema = optim.ema_update(ema, params, ema_decay, state.step)
+        grad_norm = optax.tree.norm(gradients)
+        log = {
+            "scalars": {
+                "loss": value,
+                **terms,
+                "learning_rate": schedule(state.step),
+                "grad_norm": grad_norm,
+                "clip_factor": optim.clip_factor(grad_norm, clip_norm),
+            },
+            "confusion": confusion_matrix(
+                batch["label"], logits.argmax(-1), num_classes
+            ),
+            "forks": statistics_by_fork(measured) if taps else {},
+            "blocks": _block_sums(state.params, gradients, updates),
+        }
+        state = TrainState(
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            paths=state.paths,
+            opt_state=opt_state,
+            ema=ema,
+        )
+        return state, log
+
+    return train_step
+
+
+def make_eval_step(
+    model: nn.Module, num_classes: int
+) -> Callable[[Mapping, Batch], tuple[jax.Array, jax.Array]]:
+    """Builds `eval_step(variables, batch) -> (predictions, confusion)`.
+
+    Predictions are uint8 `[batch, height, width]`, the confusion matrix int32 `[truth,
+    prediction]` over every pixel that is not void.
+    """
+
+    def eval_step(variables, batch):
+        logits = model.apply(variables, batch["image"], train=False)["logits"]
+        predictions = logits.argmax(-1)
+        confusion = confusion_matrix(batch["label"], predictions, num_classes)
+        return predictions.astype(jnp.uint8), confusion
+
+    return eval_step
+
+
+def _block_sums(params, gradients, updates) -> dict[str, jax.Array]:
+    columns = [sum_squares_by_block(tree) for tree in (params, gradients, updates)]
+    return {
+        block: jnp.stack([column[block] for column in columns]) for block in columns[0]
+    }
