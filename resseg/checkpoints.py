@@ -89,24 +89,26 @@ def saved_steps(workdir: Path) -> tuple[list[int], int | None]:
     return sorted({*latest, *best}), best[-1] if best else None
 
 
-def restore_variables(workdir: Path, step: int | None = None) -> tuple[dict, int]:
-    """{"params", "batch_stats", "paths"} as host arrays, and the step they are of.
-
-    Args:
-        workdir: the run folder.
-        step: None = the best if there is one, else the latest.
+def choose_step(workdir: Path, step: int | None = None) -> int:
+    """`step` if it has a checkpoint; None = the best if there is one, else the latest.
 
     Raises:
         UserError: there is no checkpoint, or none of that step.
     """
     steps, best = saved_steps(workdir)
     if not steps:
-        raise UserError(f"{workdir}: no checkpoint in it (has the run been started?)")
+        raise UserError(f"{workdir}: no checkpoint in it yet")
     if step is None:
-        step = steps[-1] if best is None else best
+        return steps[-1] if best is None else best
     if step not in steps:
         listed = ", ".join(map(str, steps))
         raise UserError(f"{workdir}: no checkpoint of step {step}; there are {listed}")
+    return step
+
+
+def restore_variables(workdir: Path, step: int | None = None) -> dict[str, Any]:
+    """{"params", "batch_stats", "paths"} of a step as host arrays; see `choose_step`."""
+    step = choose_step(workdir, step)
     folder = workdir / (LATEST if step in _steps(workdir / LATEST) else BEST)
     manager = _manager(folder, None, read_only=True)
     try:
@@ -121,7 +123,7 @@ def restore_variables(workdir: Path, step: int | None = None) -> tuple[dict, int
         restored = manager.restore(step, args=ocp.args.Composite(variables=variables))
     finally:
         manager.close()
-    return jax.device_get(restored["variables"]), step
+    return jax.device_get(restored["variables"])
 
 
 def _training_part(state: TrainState) -> dict[str, Any]:

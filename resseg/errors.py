@@ -9,7 +9,7 @@ class UserError(ValueError):
 
 
 def nearest(value: object, options: Iterable[object]) -> str:
-    """" (did you mean 'x'?)" for the option closest to `value`, else ""."""
+    """ " (did you mean 'x'?)" for the option closest to `value`, else ""."""
     names = [str(option) for option in options]
     close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
     return f" (did you mean {close[0]!r}?)" if close else ""

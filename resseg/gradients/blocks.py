@@ -1,4 +1,4 @@
-"""Sums of squares over the parameters of each block, for norms of gradients and updates."""
+"""Sums of squares over the parameters of each block, as norms are made of."""
 
 from collections.abc import Mapping
 

@@ -26,8 +26,8 @@ TAP = "tap"
 def scale_cotangent(x: jax.Array, factor: jax.Array) -> jax.Array:
     """Returns `x` itself, bit for bit; its cotangent is multiplied by `factor`.
 
-    A rule on the tangent and not a formula on the value: nothing is computed forward, an
-    infinite `x` stays what it is, forward- and reverse-mode both work, and `factor`
+    A rule on the tangent and not a formula on the value: nothing is computed forward,
+    an infinite `x` stays what it is, forward- and reverse-mode both work, and `factor`
     receives no gradient. Second derivatives through a factor other than 1 are those of
     no function; refuse them.
     """
@@ -61,7 +61,7 @@ _measured_copies.defvjp(_measured_copies_forward, _measured_copies_backward)
 
 
 def statistics(cotangent: jax.Array) -> jax.Array:
-    """Float32 `[2]`: sum of squares and number of non-finite entries, never repaired."""
+    """Float32 `[2]`: sum of squares, number of non-finite entries; nothing repaired."""
     g = cotangent.astype(jnp.float32)
     return jnp.stack([jnp.sum(g * g), jnp.sum(~jnp.isfinite(g), dtype=jnp.float32)])
 
@@ -122,7 +122,7 @@ def fork_name(path: Sequence[str]) -> str:
 def list_forks(
     model: nn.Module, image_shape: Sequence[int], **arguments: Any
 ) -> tuple[ForkInfo, ...]:
-    """The forks of `model` in the order in which the signal meets them; computes nothing.
+    """The forks of `model` in the order the signal meets them; computes nothing.
 
     Args:
         model: called as `model(images, **arguments)`.

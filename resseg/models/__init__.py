@@ -1,5 +1,1 @@
-"""Residual segmentation networks."""
-
-from resseg.models.build import build_segmenter
-
-__all__ = ["build_segmenter"]
+"""Residual segmentation networks, made of plain arguments."""

@@ -32,7 +32,7 @@ class BlockStyle:
 
 
 class BlockFactors(NamedTuple):
-    """The numbers of one block: forward c and w, backward alpha, gamma_in, gamma_out."""
+    """The numbers of a block: forward c and w, backward alpha, gamma_in, gamma_out."""
 
     shortcut: float = 1.0
     branch: float = 1.0
@@ -42,10 +42,10 @@ class BlockFactors(NamedTuple):
 
 
 class Branch(nn.Module):
-    """h(x; W): two 3x3 convolutions, or 1x1, 3x3, 1x1 with the stride on the 3x3 (v1.5).
+    """h(x; W): 3x3, 3x3 convolutions, or 1x1, 3x3, 1x1 with the stride on the 3x3 (v1.5).
 
-    In `post` order each convolution is followed by norm and ReLU, the last by norm alone;
-    in `pre` order norm and ReLU come first (He 2016, full pre-activation).
+    In `post` order each convolution is followed by norm and ReLU, the last by norm
+    alone; in `pre` order norm and ReLU come first (He 2016, full pre-activation).
 
     Attributes:
         activated: the input has been normalised and rectified already (`pre` only).

@@ -1,4 +1,4 @@
-"""Convolution, normalisation and resizing as torch does them, so that weights transfer."""
+"""Convolution, normalisation, resizing as torch does them, so that weights transfer."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
 class Conv(nn.Module):
-    """Convolution, `[batch, height, width, in] -> [batch, height/s, width/s, features]`.
+    """Convolution, `[batch, h, w, in] -> [batch, h/strides, w/strides, features]`.
 
     Padding is explicit and symmetric, dilation * (kernel - 1) / 2 on each side: `SAME`
     pads even sizes on one side only when it strides. A 1x1 kernel is a matrix product,
@@ -128,7 +128,7 @@ class Classifier(nn.Module):
 
 
 def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Bilinear, half-pixel centres (`align_corners=False`), to `[batch, *size, channels]`."""
+    """Bilinear with half-pixel centres (`align_corners=False`) to `[batch, *size, c]`."""
     if x.shape[1:3] == tuple(size):
         return x
     shape = (x.shape[0], *size, x.shape[-1])
@@ -136,7 +136,7 @@ def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 
 def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Nearest neighbour to `[batch, *size, channels]`; by repetition where that is it."""
+    """Nearest neighbour to `[batch, *size, c]`; by repetition where that is it."""
     height, width = x.shape[1:3]
     if size == (height, width):
         return x

@@ -6,7 +6,6 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from resseg.gradients.fork import Fork
 from resseg.models.blocks import EXPANSION, Block, BlockFactors, BlockStyle
@@ -29,8 +28,8 @@ def stage_layout(
 ) -> list[tuple[int, int, int]]:
     """Per stage: stride and dilation of its first block, dilation of the others.
 
-    Once `output_stride` is reached a stride becomes a dilation. The first block of such a
-    stage keeps the dilation of the stage before (torchvision's convention).
+    Once `output_stride` is reached a stride becomes a dilation. The first block of such
+    a stage keeps the dilation of the stage before (torchvision's convention).
 
     Raises:
         ValueError: the strides cannot give `output_stride`.
@@ -98,8 +97,9 @@ class ResNet(nn.Module):
     """Images `[batch, h, w, 3]` -> {"stem": …, "stage1": …, …}, only what is asked for.
 
     Where a feature leaves for the head while the signal goes on, there is a fork:
-    `long_skip_<stage>` with paths skip and deeper, `auxiliary_<stage>` with paths aux and
-    deeper. In pre-activation networks each leaving feature gets its final norm and ReLU.
+    `long_skip_<stage>` with paths skip and deeper, `auxiliary_<stage>` with paths aux
+    and deeper. In pre-activation networks each leaving feature gets its own final norm
+    and ReLU.
 
     Attributes:
         stage_sizes: blocks per stage.

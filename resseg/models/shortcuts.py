@@ -44,10 +44,10 @@ class PathFactor(nn.Module):
 
 
 class Shortcut(nn.Module):
-    """P(x): the identity, or a 1x1 projection where the shape changes or it is asked for.
+    """P(x): the identity, or a 1x1 projection where the shape changes or as asked.
 
-    The projection is normalised in post-activation networks (He 2015, option B) and bare
-    in pre-activation networks (He 2016).
+    The projection is normalised in post-activation networks (He 2015, option B) and
+    bare in pre-activation networks (He 2016).
     """
 
     kind: str
@@ -59,7 +59,9 @@ class Shortcut(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        if not (self.kind == "conv1x1" or changes_shape(x, self.features, self.strides)):
+        if not (
+            self.kind == "conv1x1" or changes_shape(x, self.features, self.strides)
+        ):
             return x
         x = Conv(self.features, 1, self.strides, dtype=self.dtype, name="conv")(x)
         if self.normalized:

@@ -1,4 +1,4 @@
-"""Heads: features keyed by stage -> class scores at the resolution the head works at."""
+"""Heads: features keyed by stage -> class scores, still at the head's resolution."""
 
 from resseg.models.heads.deeplab import DeepLabV3, DeepLabV3Plus
 from resseg.models.heads.fcn import FCN, SkipFCN

@@ -12,7 +12,7 @@ from resseg.models.shortcuts import PathFactor
 
 
 class FCN(nn.Module):
-    """3x3 convolution to a quarter of the channels, dropout, classifier, on one feature.
+    """3x3 convolution to a quarter of the channels, dropout, classifier.
 
     Attributes:
         feature: key of the feature it reads; "" = the deepest stage.
@@ -38,12 +38,12 @@ class SkipFCN(nn.Module):
     """FCN-32s, -16s, -8s: stage scores, upsampled and added from deep to shallow.
 
     Upsampling between stages is a transposed convolution that starts as bilinear
-    interpolation and whose kernel, twice the stride, covers every output pixel; the last
-    one, to the image, is fixed bilinear interpolation, as in the paper.
+    interpolation and whose kernel, twice the stride, covers every output pixel; the
+    last one, to the image, is fixed bilinear interpolation, as in the paper.
 
     Attributes:
-        skips: stages whose scores are added, shallow first: () for 32s, one for 16s, two
-            for 8s.
+        skips: stages whose scores are added, shallow first: () for 32s, one for 16s,
+            two for 8s.
     """
 
     num_classes: int

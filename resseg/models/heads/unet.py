@@ -1,4 +1,7 @@
-"""U-Net decoder on a residual encoder (Ronneberger 2015, as segmentation_models lays out)."""
+"""U-Net decoder (Ronneberger 2015) on a residual encoder.
+
+The layout, and so every parameter count, is that of segmentation_models.pytorch.
+"""
 
 from typing import Any
 
@@ -15,10 +18,10 @@ class UNet(nn.Module):
     """Per level: upsample to the skip, merge, two 3x3 convolutions.
 
     Attributes:
-        channels: width of each decoder block, deep first; one per skip, and one more for
-            the last step to the image where the stem has a stride.
-        skips: merged features, shallow first; all of them are used. Empty with long skips
-            of kind none: then `channels` alone sets how often x2 is upsampled.
+        channels: width of each decoder block, deep first; one per skip, and one more
+            for the last step to the image where the stem has a stride.
+        skips: merged features, shallow first; all of them are used. Empty with long
+            skips of kind none: then each block upsamples twofold.
         merge: concat or add (the deeper signal is projected to the skip's width).
         skip_scales: forward factor per skip.
     """

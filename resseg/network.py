@@ -1,4 +1,4 @@
-"""From a config to a linen module: the one place where both meet."""
+"""From `config.model` to a linen module: the one place where both meet."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -85,9 +85,7 @@ def build_head(
         "width": model.head.width or 4 * model.backbone.width,
         "rates": tuple(model.head.rates) or RATES[model.backbone.output_stride],
     }
-    pyramid["gradients"] = per_level(
-        model.gradient.pyramid, len(pyramid["rates"]) + 2
-    )
+    pyramid["gradients"] = per_level(model.gradient.pyramid, len(pyramid["rates"]) + 2)
     if name == "deeplabv3":
         return HEADS[name](**common, **pyramid)
     return HEADS[name](**common, **pyramid, skips=skips, skip_scales=scales)
@@ -110,7 +108,7 @@ def skip_stages(head: str, stages: Sequence[str]) -> tuple[str, ...]:
 
 
 def decoder_channels(model: Any, stages: int) -> tuple[int, ...]:
-    """Half the width per level, deep first, at least 8; 256 … 16 for ResNet-18/34/50."""
+    """Halved per level, deep first, at least 8: 256 … 16 for ResNet-18/34/50."""
     levels = stages + (model.backbone.stem == "7x7")
     top = model.backbone.width * 2 ** (stages - 2)
     return tuple(max(int(top * 0.5**i), 8) for i in range(levels))

@@ -1,0 +1,30 @@
+"""FCN-8s on a small ResNet-18, nuclei. About 3 min on 2 CPU cores.
+
+resseg train --config configs/nuclei/fcn.py --workdir runs/nuclei-fcn
+"""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.data.name = "nuclei"
+    config.data.batch_size = 16
+    config.data.crop = (128, 128)
+    config.data.vertical_flip = 0.5  # a slide has no upside
+    config.data.rotate = 90.0
+
+    backbone = config.model.backbone
+    backbone.depth = 18
+    backbone.width = 16
+    backbone.stem = "3x3"
+    backbone.stage_strides = (2, 2, 2, 2)
+    backbone.output_stride = 16
+    config.model.head.name = "fcn8s"
+
+    config.loss.terms.dice = 0.5
+    config.optim.learning_rate = 2e-3
+    config.train.steps = 600
+    return config

@@ -1,0 +1,8 @@
+"""`python -m resseg` is the `resseg` command."""
+
+import sys
+
+from resseg.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""From a config to model, loss and optimizer."""
+
+from typing import Any
+
+import numpy as np
+import optax
+
+from resseg import losses, optim
+from resseg.data import pipeline, sources
+from resseg.models.resnet import native_stride
+from resseg.models.segmenter import Segmenter
+from resseg.network import build_segmenter
+
+
+def build_model(config: Any, num_classes: int | None = None) -> Segmenter:
+    """The network of a config: `module.apply(variables, images)["logits"]` is float32
+    `[batch, height, width, classes]` at the size of the images.
+
+    Args:
+        config: as `load_config` returns it.
+        num_classes: void not counted; None = ask the data set that the config names.
+
+    Raises:
+        UserError: that data set is not prepared.
+    """
+    if num_classes is None:
+        num_classes = sources.dataset_spec(config.data).num_classes
+    return build_segmenter(config.model, num_classes)
+
+
+def build_loss(config: Any, num_classes: int) -> Any:
+    """The weighted sum of losses of `config.loss`; its weights may need the data."""
+    weights = config.loss.class_weights
+    if weights == "median_frequency":
+        pixels = pipeline.class_pixels(config.data, config.data.split)
+        weights = pipeline.median_frequency_weights(pixels)
+    terms = {name: value for name, value in config.loss.terms.items() if value}
+    return losses.make_loss(
+        terms,
+        num_classes=num_classes,
+        class_weights=np.asarray(weights, np.float32) if len(weights) else None,
+        label_smoothing=config.loss.label_smoothing,
+        focal_gamma=config.loss.focal_gamma,
+    )
+
+
+def build_optimizer(
+    config: Any,
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimizer of `config.optim` over `config.train.steps`, and its schedule."""
+    settings = config.optim
+    schedule = optim.make_schedule(
+        settings.schedule,
+        settings.learning_rate,
+        config.train.steps,
+        settings.warmup_steps,
+        settings.poly_power,
+        settings.end_factor,
+    )
+    optimizer = optim.make_optimizer(
+        settings.name,
+        schedule,
+        momentum=settings.momentum,
+        b1=settings.b1,
+        b2=settings.b2,
+        weight_decay=settings.weight_decay,
+        backbone_factor=settings.backbone_factor,
+        clip_norm=settings.clip_norm,
+    )
+    return optimizer, schedule
+
+
+def padding_multiple(config: Any) -> int:
+    """Evaluated images are padded to a multiple of the stride without dilation."""
+    backbone = config.model.backbone
+    return native_stride(backbone.stem, backbone.stage_strides)

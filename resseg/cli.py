@@ -1,0 +1,262 @@
+"""The `resseg` command. Parsing costs milliseconds: a subcommand imports what it needs.
+
+Wrong input ends in one line on stderr and exit status 2, before any device is touched.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from resseg import __version__
+from resseg.command_line import Parser, UsageError, refuse_unknown, split_overrides
+from resseg.errors import UserError, choose
+from resseg.help_texts import COMMANDS, EPILOGS
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+OVERRIDABLE = ("train", "config")  # take --config.KEY=VALUE
+# What the machine refuses; any other OSError is a fault of the program.
+_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status."""
+    try:
+        status = run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return status
+    except UserError as error:
+        return _fail(str(error))
+    except BrokenPipeError:
+        # The reader has gone, as in `resseg config FILE | head`. What is still buffered
+        # would fail again when the interpreter flushes it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        return _fail(f"{error.filename or 'output'}: {error.strerror}")
+    except KeyboardInterrupt:
+        print("resseg: interrupted", file=sys.stderr)
+        return 130
+
+
+def _fail(message: str) -> int:
+    line = " ".join(message.split())
+    print(f"resseg: error: {line}", file=sys.stderr)
+    return 2
+
+
+def run(argv: list[str]) -> int:
+    """Parses and runs one command.
+
+    Raises:
+        UserError: wrong input, of whatever kind.
+    """
+    command = argv[0] if argv and not argv[0].startswith("-") else ""
+    if command:
+        choose("command", command, COMMANDS)
+    rest, overrides = split_overrides(argv)
+    parser = build_parser(command)
+    try:
+        arguments, left = parser.parse_known_args(rest)
+    except UsageError as error:
+        # A misspelt option also leaves the right one missing: name the cause.
+        refuse_unknown(rest, error.parser)
+        raise
+    if left:
+        refuse_unknown(left, arguments.parser)
+        raise UsageError(f"unexpected argument: {left[0]}", arguments.parser)
+    if not command:
+        parser.print_help()
+        return 0
+    if overrides and command not in OVERRIDABLE:
+        key = overrides[0][0]
+        raise UsageError(
+            f"--config.{key}: only resseg {' and '.join(OVERRIDABLE)} take config keys",
+            arguments.parser,
+        )
+    arguments.overrides = overrides
+    return _RUNNERS[command](arguments)
+
+
+def build_parser(command: str) -> Parser:
+    """The parser, with the arguments of `command` alone: declaring them may import."""
+    parser = Parser(
+        prog="resseg",
+        description="Residual networks in image segmentation,\n"
+        "with the gradient through every shortcut measured.",
+        epilog=EPILOGS[""],
+    )
+    parser.add_argument("--version", action="version", version=f"resseg {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    for name, summary in COMMANDS.items():
+        subparser = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=EPILOGS[name],
+        )
+        if name == command:
+            _ADDERS[name](subparser)
+    return parser
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="experiment file, stored config.json, or the folder of an earlier run",
+    )
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", help="run folder, made if missing"
+    )
+    _add_overrides(parser)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "--split", metavar="S", help="split to score (default: the config's eval_split)"
+    )
+    parser.add_argument(
+        "--data", metavar="NAME", help="another data set of the same classes"
+    )
+    _add_step(parser)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "images", metavar="IMAGE_OR_DIR", help="an image, or a folder of images"
+    )
+    parser.add_argument(
+        "--out", required=True, metavar="DIR", help="folder for the results"
+    )
+    parser.add_argument(
+        "--probabilities",
+        action="store_true",
+        help="also write the probability of every class, as .npy",
+    )
+    _add_step(parser)
+
+
+def _add_inspect(parser: argparse.ArgumentParser) -> None:
+    from resseg.report import commands
+
+    commands.add_inspect_arguments(parser)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "file", metavar="FILE", help="experiment file, config.json or run folder"
+    )
+    parser.add_argument(
+        "--diff", metavar="OTHER", help="print only what differs from this one"
+    )
+    _add_overrides(parser)
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    from resseg.data import commands
+
+    commands.add_arguments(parser)
+
+
+def _add_step(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--step",
+        type=int,
+        metavar="N",
+        help="checkpoint of this step (default: the best one, else the latest)",
+    )
+
+
+def _add_overrides(parser: argparse.ArgumentParser) -> None:
+    # Only shown: `split_overrides` has taken them out before parsing.
+    parser.add_argument_group("config keys").add_argument(
+        "--config.KEY",
+        metavar="VALUE",
+        dest="overrides",
+        help="set any key, as in --config.train.steps=500",
+    )
+
+
+def _load(path: str, overrides: Sequence[tuple[str, str]]) -> "ConfigDict":
+    from resseg.config import load_config, parse
+
+    return load_config(path, {key: parse(key, text) for key, text in overrides})
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    config = _load(arguments.config, arguments.overrides)
+    from resseg import train  # imports JAX: only once the config is known to be right
+
+    try:
+        train.train_and_evaluate(config, arguments.workdir)
+    except train.Diverged as error:
+        print(f"resseg: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    from resseg import evaluate
+
+    return evaluate.run_command(arguments)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from resseg import predict
+
+    return predict.run_command(arguments)
+
+
+def _inspect(arguments: argparse.Namespace) -> int:
+    from resseg.report import commands
+
+    return commands.run_inspect(arguments)
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    from resseg.config import describe, diff, load_config
+
+    config = _load(arguments.file, arguments.overrides)
+    if arguments.diff is None:
+        print(describe(config))
+        return 0
+    rows = diff(config, load_config(arguments.diff))
+    print(f"{arguments.file} | {arguments.diff}: {len(rows)} keys differ")
+    width = max((len(key) for key, _, _ in rows), default=0)
+    for key, mine, other in rows:
+        print(f"{key:{width}} = {mine!r} | {other!r}")
+    return 0
+
+
+def _data(arguments: argparse.Namespace) -> int:
+    from resseg.data import commands
+
+    return commands.run(arguments)
+
+
+_ADDERS = {
+    "train": _add_train,
+    "evaluate": _add_evaluate,
+    "predict": _add_predict,
+    "inspect": _add_inspect,
+    "config": _add_config,
+    "data": _add_data,
+}
+_RUNNERS = {
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "inspect": _inspect,
+    "config": _config,
+    "data": _data,
+}

@@ -1,0 +1,258 @@
+"""Combinations that no network, loss or schedule can have, each refused by one rule.
+
+The first half computes what a config implies for the network: its stages, its output
+stride, its long skips. Each rule raises a UserError of one line, or returns.
+"""
+
+import math
+from typing import Any, NoReturn
+
+from ml_collections import ConfigDict
+
+from resseg.errors import UserError, choose
+from resseg.fields import PER_BLOCK, PER_LEVEL, PER_PYRAMID_BRANCH, flatten
+
+STAGE_SIZES = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
+PYRAMID_BRANCHES = 5  # 1x1, three dilated, image level
+PYRAMID_HEADS = ("deeplabv3", "deeplabv3plus")
+PYRAMID_STRIDES = (8, 16, 32)  # output strides with default dilations of the pyramid
+ADDING_HEADS = ("fcn16s", "fcn8s", "unet")  # can join their long skips by addition
+LOSS_TERMS = ("cross_entropy", "dice", "focal")
+
+
+def stage_sizes(backbone: ConfigDict) -> tuple[int, ...]:
+    """Residual blocks per stage: as given, else as the depth says."""
+    return tuple(backbone.stage_sizes) or STAGE_SIZES[backbone.depth]
+
+
+def native_output_stride(backbone: ConfigDict) -> int:
+    """Input pixels per feature of the last stage, before any stride is dilated away."""
+    stem = 4 if backbone.stem == "7x7" else 1
+    return stem * math.prod(backbone.stage_strides)
+
+
+def long_skip_levels(config: ConfigDict) -> int:
+    """How many long skips the head has: encoder features that its decoder joins."""
+    # The U-Net joins the stem and every stage but the deepest.
+    unet = len(stage_sizes(config.model.backbone))
+    levels = {"unet": unet, "fcn16s": 1, "fcn8s": 2, "deeplabv3plus": 1}
+    return levels.get(config.model.head.name, 0)
+
+
+def _value(config: ConfigDict, key: str) -> Any:
+    return flatten(config)[key]
+
+
+def _refuse(config: ConfigDict, key: str, reason: str) -> NoReturn:
+    raise UserError(f"config.{key}={_value(config, key)!r}: {reason}")
+
+
+def _data(config: ConfigDict) -> None:
+    low, high = config.data.scale
+    if low > high:
+        _refuse(config, "data.scale", "expected the smaller factor first")
+    for key in ("data.name", "data.dir", "data.split", "data.eval_split"):
+        if not _value(config, key):
+            _refuse(config, key, "expected a name")
+
+
+def _stages(config: ConfigDict) -> None:
+    backbone = config.model.backbone
+    sizes = stage_sizes(backbone)
+    if len(backbone.stage_strides) != len(sizes):
+        _refuse(
+            config,
+            "model.backbone.stage_strides",
+            f"expected {len(sizes)} numbers, one per stage, "
+            f"got {len(backbone.stage_strides)}",
+        )
+    native = native_output_stride(backbone)
+    # The stride of the first stage stays: dilation replaces the last strides.
+    dilatable = sum(stride == 2 for stride in backbone.stage_strides[1:])
+    possible = [native // 2**k for k in range(dilatable + 1)]
+    if backbone.output_stride not in possible:
+        listed = ", ".join(map(str, possible))
+        _refuse(
+            config,
+            "model.backbone.output_stride",
+            f"stem {backbone.stem!r} with stage_strides {backbone.stage_strides!r} "
+            f"can have {listed}",
+        )
+
+
+def _stages_for_head(config: ConfigDict) -> None:
+    stages = len(stage_sizes(config.model.backbone))
+    needed = {"fcn16s": 2, "fcn8s": 3, "deeplabv3plus": 2}
+    head = config.model.head.name
+    if head in needed and stages < needed[head]:
+        _refuse(
+            config,
+            "model.head.name",
+            f"needs {needed[head]} stages in the backbone, which has {stages}",
+        )
+    if config.model.aux.weight and stages < 2:
+        _refuse(config, "model.aux.weight", "needs 2 stages in the backbone, it has 1")
+
+
+def _undilated_unet(config: ConfigDict) -> None:
+    native = native_output_stride(config.model.backbone)
+    if config.model.head.name == "unet" and (
+        config.model.backbone.output_stride != native
+    ):
+        _refuse(
+            config,
+            "model.backbone.output_stride",
+            f"the U-Net decodes every stride of its backbone, expected {native} "
+            "(a dilated backbone goes with an fcn or deeplab head)",
+        )
+
+
+def _crop(config: ConfigDict) -> None:
+    stride = config.model.backbone.output_stride
+    if any(side % stride for side in config.data.crop):
+        _refuse(
+            config,
+            "data.crop",
+            f"height and width must be multiples of the output stride {stride}",
+        )
+
+
+def _head_fields(config: ConfigDict) -> None:
+    head = config.model.head
+    if head.name == "unet":
+        # One block per long skip, and one more where the stem itself is strided.
+        blocks = long_skip_levels(config) + (config.model.backbone.stem == "7x7")
+        if len(head.channels) not in (0, blocks):
+            _refuse(
+                config,
+                "model.head.channels",
+                f"expected {blocks} numbers, one per decoder block, "
+                f"got {len(head.channels)}",
+            )
+    elif head.channels:
+        _refuse(config, "model.head.channels", f"head {head.name!r} has no decoder")
+    if head.name not in PYRAMID_HEADS:
+        for key in ("model.head.width", "model.head.rates"):
+            if _value(config, key):
+                _refuse(config, key, f"head {head.name!r} has no pyramid")
+
+
+def _pyramid(config: ConfigDict) -> None:
+    head, stride = config.model.head, config.model.backbone.output_stride
+    unknown = stride not in PYRAMID_STRIDES
+    if head.name in PYRAMID_HEADS and not head.rates and unknown:
+        listed = ", ".join(map(str, PYRAMID_STRIDES))
+        _refuse(
+            config,
+            "model.head.rates",
+            f"output stride {stride} needs 3 dilations (only {listed} have defaults)",
+        )
+
+
+def _lists(config: ConfigDict) -> None:
+    blocks = sum(stage_sizes(config.model.backbone))
+    joins = config.model.long_skip.kind != "none"
+    levels = long_skip_levels(config) if joins else 0
+    branches = PYRAMID_BRANCHES if config.model.head.name in PYRAMID_HEADS else 0
+    groups = (
+        (PER_BLOCK, blocks, "block"),
+        (PER_LEVEL, levels, "long skip"),
+        (PER_PYRAMID_BRANCH, branches, "pyramid branch"),
+    )
+    flat = flatten(config)
+    for keys, count, noun in groups:
+        for key in keys:
+            if isinstance(flat[key], list | tuple) and len(flat[key]) != count:
+                wanted = f"{count}, one per {noun}" if count else f"there is no {noun}"
+                _refuse(
+                    config,
+                    key,
+                    f"expected one number{' or ' if count else ', '}{wanted}; "
+                    f"got {len(flat[key])}",
+                )
+
+
+def _absent_shortcut(config: ConfigDict) -> None:
+    if config.model.shortcut.kind != "none":
+        return
+    neutral = {
+        "model.shortcut.learn": "no",
+        "model.shortcut.scale": 1.0,
+        "model.gradient.shortcut": 1.0,
+        "model.backbone.stochastic_depth": 0.0,  # a dropped branch would leave nothing
+        "model.backbone.zero_gamma": False,  # each block would start as the zero map
+    }
+    for key, value in neutral.items():
+        if _value(config, key) != value:
+            _refuse(
+                config,
+                key,
+                f"impossible without shortcuts (kind 'none'), set {value!r}",
+            )
+
+
+def _long_skips(config: ConfigDict) -> None:
+    head, kind = config.model.head.name, config.model.long_skip.kind
+    if kind != "native" and not long_skip_levels(config):
+        _refuse(config, "model.long_skip.kind", f"head {head!r} has no long skips")
+    if kind == "add" and head not in ADDING_HEADS:
+        _refuse(config, "model.long_skip.kind", f"head {head!r} can only concatenate")
+    if kind == "none":
+        for key in PER_LEVEL:
+            if _value(config, key) != 1.0:
+                _refuse(config, key, "impossible without long skips (kind 'none')")
+
+
+def _zero_gamma(config: ConfigDict) -> None:
+    if not config.model.backbone.zero_gamma:
+        return
+    if config.model.norm == "none":
+        _refuse(config, "model.backbone.zero_gamma", "needs norm 'batch' or 'group'")
+    if config.model.backbone.order == "pre":
+        # Its last norm feeds a ReLU: at scale zero that branch never receives gradient.
+        _refuse(config, "model.backbone.zero_gamma", "needs order 'post'")
+
+
+def _loss(config: ConfigDict) -> None:
+    weights = config.loss.class_weights
+    if isinstance(weights, str):
+        choose("config.loss.class_weights", weights, ["median_frequency"])
+    elif weights and not any(weights):
+        _refuse(config, "loss.class_weights", "expected at least one above 0")
+    if not any(config.loss.terms[term] for term in LOSS_TERMS):
+        listed = ", ".join(LOSS_TERMS)
+        raise UserError(f"config.loss.terms: expected at least one of {listed} above 0")
+
+
+def _steps(config: ConfigDict) -> None:
+    if config.optim.warmup_steps >= config.train.steps:
+        _refuse(
+            config,
+            "optim.warmup_steps",
+            f"expected fewer than config.train.steps={config.train.steps}",
+        )
+
+
+def _mesh(config: ConfigDict) -> None:
+    devices = config.mesh.data
+    for key in ("data.batch_size", "data.eval_batch_size"):
+        if devices and _value(config, key) % devices:
+            _refuse(config, key, f"expected a multiple of config.mesh.data={devices}")
+
+
+RULES = (
+    _data,
+    _stages,
+    _stages_for_head,
+    _undilated_unet,
+    _crop,
+    _head_fields,
+    _pyramid,
+    _lists,
+    _absent_shortcut,
+    _long_skips,
+    _zero_gamma,
+    _loss,
+    _steps,
+    _mesh,
+)

@@ -1,0 +1,60 @@
+"""Reading a command line: a parser that raises, config keys, misspelt options."""
+
+import argparse
+import re
+from collections.abc import Sequence
+from typing import NoReturn
+
+from resseg.errors import UserError, nearest
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are UserErrors that know the options of their command."""
+
+    def __init__(self, **settings):
+        settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+        self.set_defaults(parser=self)  # in the result: the parser of the subcommand
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, self)
+
+
+class UsageError(UserError):
+    """A command line that cannot be understood, and the parser that says so."""
+
+    def __init__(self, message: str, parser: argparse.ArgumentParser):
+        super().__init__(f"{message} (see {parser.prog} --help)")
+        self.parser = parser
+
+
+def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Takes `--config.KEY=VALUE` and `--config.KEY VALUE` out of a command line.
+
+    Returns:
+        The other arguments, and the (key, text) pairs in their order.
+    """
+    rest: list[str] = []
+    overrides: list[tuple[str, str]] = []
+    arguments = iter(argv)
+    for argument in arguments:
+        if not argument.startswith("--config."):
+            rest.append(argument)
+            continue
+        key, equals, text = argument.removeprefix("--config.").partition("=")
+        if not equals:
+            text = next(arguments, "--")
+            if text.startswith("--"):
+                raise UserError(f"--config.{key}: expected a value after it")
+        overrides.append((key, text))
+    return rest, overrides
+
+
+def refuse_unknown(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
+    """Names the first option that `parser` does not have, and the nearest it has."""
+    known = set(re.findall(r"--[a-z][a-z-]*", parser.format_usage())) | {"--help"}
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if option.startswith("--") and len(option) > 2 and option not in known:
+            hint = nearest(option, sorted(known))
+            raise UsageError(f"{option}: no such option{hint}", parser)

@@ -1,0 +1,149 @@
+"""Load an experiment, override keys, compare and print. Imports no JAX.
+
+`load_config` reads an experiment file, a stored `config.json` or a run folder, always
+into the keys of `configs/base.py`, so all three give equal configs for the same run.
+"""
+
+import json
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from resseg.combinations import LOSS_TERMS, STAGE_SIZES
+from resseg.errors import UserError
+from resseg.fields import (
+    base_config,
+    check_keys,
+    flatten,
+    importable_configs,
+    normalise,
+    parse,
+)
+from resseg.validation import CHOICES, check_against_data, validate
+
+__all__ = [
+    "CHOICES",
+    "LOSS_TERMS",
+    "STAGE_SIZES",
+    "check_against_data",
+    "describe",
+    "diff",
+    "flatten",
+    "load_config",
+    "parse",
+    "validate",
+]
+
+
+def load_config(
+    path: str | Path, overrides: Mapping[str, object] | None = None
+) -> ConfigDict:
+    """Reads, overrides, validates and locks a config.
+
+    Args:
+      path: an experiment file with a `get_config()`, a stored `config.json`, or a run
+        folder that holds one.
+      overrides: values by dotted key, as in `{"train.steps": 5}`; they have the type
+        of the key (`parse` makes them from text).
+
+    Returns:
+      A locked config with exactly the keys of `configs/base.py`; lists are tuples.
+
+    Raises:
+      UserError: the file cannot be read or run, or `validate` refuses the config.
+    """
+    values = _read(Path(path)) | dict(overrides or {})
+    config = base_config()
+    # Our own type check has run before each assignment and knows more: some keys take
+    # a number or a list, and ml_collections would hold them to the type of the default.
+    with config.ignore_type():
+        for key, value in values.items():
+            _assign(config, key, normalise(key, value))
+    validate(config)
+    return config.lock()
+
+
+def _assign(config: ConfigDict, key: str, value: object) -> None:
+    *sections, leaf = key.split(".")
+    for section in sections:
+        config = config[section]
+    config[leaf] = value
+
+
+def _read(path: Path) -> dict[str, object]:
+    """The values that a file or run folder sets, by dotted key."""
+    if path.is_dir():
+        stored = path / "config.json"
+        if not stored.is_file():
+            raise UserError(f"{path}: not a run folder, it has no config.json")
+        return _read_json(stored)
+    if not path.is_file():
+        raise UserError(f"{path}: no such config file")
+    if path.suffix == ".json":
+        return _read_json(path)
+    if path.suffix == ".py":
+        return _run_experiment(path)
+    raise UserError(
+        f"{path}: expected an experiment file (.py), a config.json or a run folder"
+    )
+
+
+def _read_json(path: Path) -> dict[str, object]:
+    try:
+        stored = json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON: {error}") from None
+    if not isinstance(stored, dict):
+        raise UserError(f"{path}: expected a JSON object of config sections")
+    return flatten(stored)
+
+
+def _run_experiment(path: Path) -> dict[str, object]:
+    namespace: dict[str, object] = {"__name__": "experiment", "__file__": str(path)}
+    try:
+        with importable_configs():
+            exec(compile(path.read_text(), str(path), "exec"), namespace)
+            get_config = namespace.get("get_config")
+            config = get_config() if callable(get_config) else None
+    except SyntaxError as error:
+        raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:
+        raise UserError(_where_it_failed(path, error)) from error
+    if not isinstance(config, ConfigDict):
+        raise UserError(f"{path}: needs a get_config() that returns a ConfigDict")
+    values = flatten(config)
+    check_keys(values)
+    return values
+
+
+def _where_it_failed(path: Path, error: Exception) -> str:
+    """One line: the line of the experiment file, what it says, what went wrong."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(path)]
+    if not lines or lines[-1] is None:
+        return f"{path}: {type(error).__name__}: {error}"
+    source = path.read_text().splitlines()[lines[-1] - 1].strip()
+    reason = " ".join(str(error.args[0] if error.args else error).split())
+    return f"{path}, line {lines[-1]}: `{source}`: {type(error).__name__}: {reason}"
+
+
+def diff(a: ConfigDict, b: ConfigDict) -> list[tuple[str, object, object]]:
+    """The keys whose values differ, with both values; None where a key is missing."""
+    left, right = flatten(a), flatten(b)
+    keys = list(dict.fromkeys([*left, *right]))
+    pairs = [(key, left.get(key), right.get(key)) for key in keys]
+    return [pair for pair in pairs if pair[1] != pair[2]]
+
+
+def describe(config: ConfigDict) -> str:
+    """`key = value` lines, aligned; `*` and the default mark what is not base's."""
+    flat, default = flatten(config), flatten(base_config())
+    width = max(map(len, flat))
+    lines = []
+    for key, value in flat.items():
+        changed = value != default[key]
+        note = f"  (base: {default[key]!r})" if changed else ""
+        lines.append(f"{'*' if changed else ' '} {key:{width}} = {value!r}{note}")
+    return "\n".join(lines)

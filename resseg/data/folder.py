@@ -1,0 +1,121 @@
+"""A folder of images and masks becomes a prepared data set."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from resseg.data import checks, reading, sources
+from resseg.data.findings import Report
+from resseg.data.pairs import Listing, Pair
+from resseg.data.reading import AS_INDICES, MaskRule
+from resseg.data.spec import VOID
+from resseg.errors import UserError
+
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
+
+
+def read_classes(value: str) -> tuple[str, ...]:
+    """Class names from `a,b,c`, or from a text file with one name per line.
+
+    Raises:
+        UserError: no such file, fewer than two names, or a name that is empty or
+            comes twice.
+    """
+    if "," in value:
+        names = [name.strip() for name in value.split(",")]
+    elif Path(value).is_file():
+        lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
+        names = [line.strip() for line in lines if line.strip()]
+    else:
+        raise UserError(
+            f"--classes {value}: no such file, and no list such as background,cell"
+        )
+    for index, name in enumerate(names):
+        if not name:
+            raise UserError(f"--classes {value}: the name of class {index} is empty")
+        if name in names[:index]:
+            raise UserError(f"--classes {value}: {name!r} comes twice")
+    if not 2 <= len(names) <= VOID:
+        raise UserError(f"--classes {value}: {len(names)} names; expected 2 to {VOID}")
+    return tuple(names)
+
+
+def prepare(
+    name: str,
+    listing: Listing,
+    classes: Sequence[str],
+    rule: MaskRule = AS_INDICES,
+    data_dir: str | Path = "data",
+    overwrite: bool = False,
+) -> Report:
+    """Checks every pair, then writes the data set `<data_dir>/<name>`.
+
+    Nothing is written where the check finds an error. JPEG files and 8-bit grey or
+    RGB PNG files are stored byte for byte; all other images as 8-bit RGB PNG, those
+    of 16 bits scaled by what the whole data set uses (see `reading.used_bits`).
+
+    Args:
+        name: of the data set, `config.data.name` later.
+        listing: the pairs of each split.
+        classes: class names, by index.
+        rule: how mask values become class indices.
+        data_dir: where prepared data sets live.
+        overwrite: replace a data set of that name.
+
+    Returns:
+        The report of the check; its warnings did not stop the preparation.
+
+    Raises:
+        UserError: a bad or taken name, or an error in the data; the message tells the
+            most important one and how many there are.
+    """
+    require_free(name, data_dir, overwrite)
+    report = checks.check_folder(listing, classes, rule, where=name)
+    if report.errors:
+        raise UserError(_worst(report))
+    splits = {
+        split: lambda pairs=pairs, split=split: checks.watched(
+            _records(pairs, rule, report.bits), f"writing {split}", len(pairs)
+        )
+        for split, pairs in listing.splits.items()
+    }
+    sources.write_dataset(data_dir, name, classes, splits, overwrite=overwrite)
+    return report
+
+
+def require_free(name: str, data_dir: str | Path, overwrite: bool) -> None:
+    """Raises UserError unless a data set of this name may be written."""
+    from resseg.data import catalogue
+
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"NAME={name!r}: expected small letters, digits and _, "
+            "beginning with a letter"
+        )
+    if name == "shapes" or catalogue.find(name) is not None:
+        raise UserError(f"NAME={name!r}: taken by a built-in data set; choose another")
+    target = Path(data_dir) / name
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: exists; add --overwrite to replace it")
+
+
+def _worst(report: Report) -> str:
+    message = report.lines("error")[0]
+    more = len(report.errors) - 1
+    if more:
+        message += f" (and {more} more error{'s' * (more > 1)}: resseg data check)"
+    return message
+
+
+def _records(pairs: Sequence[Pair], rule: MaskRule, bits: int) -> Iterator[dict]:
+    for pair in pairs:
+        as_is = reading.stored_as_is(pair.image)
+        image = pair.image if as_is else reading.read_image(pair.image, bits)
+        mask = reading.read_mask(pair.mask)
+        mapped = rule.apply(mask)
+        unchanged = mapped is mask and reading.mask_stored_as_is(pair.mask)
+        yield {
+            "image": image,
+            "mask": pair.mask if unchanged else mapped.astype("uint8"),
+            "name": pair.name,
+        }

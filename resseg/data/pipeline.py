@@ -1,0 +1,230 @@
+"""Batches: endless and shuffled for training, one exact pass for evaluation."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import grain
+import numpy as np
+from absl import flags
+
+from resseg.data.counts import median_frequency_weights
+from resseg.data.sources import count_split, open_split
+from resseg.data.spec import VOID
+from resseg.data.transforms import (
+    denormalize,
+    make_train_transform,
+    normalize,
+    pad_to,
+)
+from resseg.errors import UserError
+
+__all__ = [
+    "TrainLoader",
+    "class_pixels",
+    "denormalize",
+    "eval_batches",
+    "median_frequency_weights",
+    "rare_classes",
+]
+
+_MOST_SHAPES = 12  # padded sizes of one evaluation; each compiles a program
+_EVAL_AREA = 512 * 512  # pixels; larger images are evaluated in smaller batches
+
+
+class TrainLoader:
+    """Endless iterator over training batches.
+
+    A batch is a function of the configuration, the seed and its number alone: not of
+    threads, of workers, or of what was read before. So the position is one number, and
+    a run may go on with other `threads` and `workers` than it began with.
+
+    Each item is a dict with `image`, float32 `[batch, height, width, 3]`, normalised,
+    and `label`, int32 `[batch, height, width]`.
+    """
+
+    def __init__(
+        self,
+        data_config,
+        seed: int,
+        *,
+        process_index: int = 0,
+        process_count: int = 1,
+    ):
+        """Opens the data set; reads nothing yet.
+
+        Args:
+            data_config: the `data` section of a config.
+            seed: of order and augmentation.
+            process_index: of this process among those that share each batch.
+            process_count: of the processes; each gets its share of `batch_size`.
+
+        Raises:
+            UserError: the data set is not prepared, or its split is smaller than a
+                batch.
+        """
+        source = open_split(data_config, data_config.split)
+        size = data_config.batch_size
+        if len(source) < size:
+            raise UserError(
+                f"config.data.batch_size={size}: split {data_config.split!r} of "
+                f"{data_config.name} has {len(source)} images; expected at most that"
+            )
+        if size % process_count:
+            raise UserError(
+                f"config.data.batch_size={size}: not divisible by the {process_count} "
+                "processes"
+            )
+        transform = make_train_transform(data_config, rare_classes(data_config))
+        examples = (
+            grain.MapDataset.source(source)
+            .seed(seed)
+            .shuffle()
+            .repeat()
+            .random_map(transform)
+        )
+        # Sharing comes after the augmentation, which depends on the position in the
+        # whole: a batch holds the same examples for any number of processes.
+        share = examples[process_index::process_count]
+        self._batches = share.batch(size // process_count)
+        self._threads, self._workers = data_config.threads, data_config.workers
+        self._next = 0
+        self._running: grain.DatasetIterator | None = None
+
+    def __iter__(self) -> "TrainLoader":
+        return self
+
+    def __next__(self) -> dict[str, np.ndarray]:
+        if self._running is None:
+            rest = _read(self._batches[self._next :], self._threads)
+            if self._workers:
+                _parse_flags()
+                rest = rest.mp_prefetch(grain.MultiprocessingOptions(self._workers))
+            self._running = iter(rest)
+        batch = next(self._running)
+        self._next += 1
+        return batch
+
+    def state(self) -> dict[str, int]:
+        """The position: what `restore` needs, ready for JSON."""
+        return {"next_batch": self._next}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Goes to a position; the next batch is the one that came next there."""
+        self.close()
+        self._next = int(state["next_batch"])
+
+    def close(self) -> None:
+        """Stops threads and workers; the next item starts them again."""
+        if self._running is not None:
+            self._running.close()
+            self._running = None
+
+
+def eval_batches(data_config, split: str, multiple: int) -> Iterator[dict]:
+    """Reads each image of a split once, at its own size.
+
+    Images are padded right and bottom to a multiple of `multiple`, those of equal
+    padded size share batches, and all batches of a padded size have one shape: each
+    shape compiles once. Where a split has more than 12 padded sizes, the multiple is
+    doubled until it has not. Batches are smaller for images beyond 512 x 512.
+
+    Args:
+        data_config: the `data` section of a config.
+        split: name of the split.
+        multiple: that height and width of a batch are divisible by.
+
+    Yields:
+        Dicts with `image` float32 `[batch, height, width, 3]`, normalised, 0 where
+        padded; `label` int32 `[batch, height, width]`, void where padded; `size` int32
+        `[batch, 2]`, height and width of the image itself; `name`, a list. The names
+        are those of the images: where it is shorter than the batch, the rest is
+        filled with images that are all void, of size 0.
+
+    Raises:
+        UserError: as `open_split`, or an image that cannot be read.
+    """
+    source = open_split(data_config, split)
+    sizes = count_split(data_config, split).sizes
+    plan = _plan(sizes, multiple, data_config.eval_batch_size)
+
+    def read(group: tuple[tuple[int, int, int], list[int]]) -> dict:
+        (count, height, width), indices = group
+        batch = {
+            "image": np.zeros((count, height, width, 3), np.float32),
+            "label": np.full((count, height, width), VOID, np.int32),
+            "size": np.zeros((count, 2), np.int32),
+            "name": [],
+        }
+        for place, index in enumerate(indices):
+            example = source[index]
+            image = normalize(example["image"], data_config.mean, data_config.std)
+            padded = pad_to(image, example["mask"], height, width)
+            batch["image"][place], batch["label"][place] = padded
+            batch["size"][place] = image.shape[:2]
+            batch["name"].append(example["name"])
+        return batch
+
+    return _in_order(plan, read, data_config.threads)
+
+
+def class_pixels(data_config, split: str) -> np.ndarray:
+    """Labelled pixels of each class in a split, int64 `[classes]`."""
+    return count_split(data_config, split).pixels.sum(axis=0)
+
+
+def rare_classes(data_config) -> tuple[int, ...]:
+    """The classes that `config.data.rare_crop` aims at; () where it is off.
+
+    Those of `config.data.rare_classes`, or else the one with the fewest pixels among
+    those that the training split shows.
+    """
+    if data_config.rare_crop == 0:
+        return ()
+    if data_config.rare_classes:
+        return tuple(data_config.rare_classes)
+    pixels = class_pixels(data_config, data_config.split)
+    shown = np.flatnonzero(pixels)
+    return (int(shown[np.argmin(pixels[shown])]),)
+
+
+def _read(items: grain.MapDataset, threads: int) -> grain.IterDataset:
+    # Items are whole batches, so a short buffer keeps every thread busy.
+    options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+    return items.to_iter_dataset(options)
+
+
+def _in_order(plan: Sequence, read: Callable, threads: int) -> Iterator[dict]:
+    batches = iter(_read(grain.MapDataset.source(plan).map(read), threads))
+    try:
+        yield from batches
+    finally:
+        batches.close()
+
+
+def _plan(
+    sizes: np.ndarray, multiple: int, batch_size: int
+) -> list[tuple[tuple[int, int, int], list[int]]]:
+    """Batches of one evaluation: shape (count, height, width), and image indices."""
+    padded = _padded(sizes, multiple)
+    while len(np.unique(padded, axis=0)) > _MOST_SHAPES:
+        multiple *= 2
+        padded = _padded(sizes, multiple)
+    plan = []
+    for height, width in np.unique(padded, axis=0).tolist():
+        members = np.flatnonzero((padded == (height, width)).all(axis=1)).tolist()
+        most = batch_size * _EVAL_AREA // (height * width)
+        most = min(batch_size, max(1, most))
+        # As many batches as it takes, but no larger than it takes: less is filled up.
+        count = -(-len(members) // -(-len(members) // most))
+        for start in range(0, len(members), count):
+            plan.append(((count, height, width), members[start : start + count]))
+    return plan
+
+
+def _padded(sizes: np.ndarray, multiple: int) -> np.ndarray:
+    return -(-sizes // multiple) * multiple
+
+
+def _parse_flags() -> None:
+    # grain's workers read an absl flag, and nothing but absl's own main parses them.
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()

@@ -1,0 +1,110 @@
+"""Data sets on disk: finding them, opening them.
+
+A data set is a folder `<data.dir>/<name>/<version>` of TFDS array_record files, which
+`tfds.builder_from_directory` opens without any code of ours, and a `resseg.json` with
+the class names. Neither writing nor reading it needs TensorFlow.
+"""
+
+from pathlib import Path
+
+from resseg.data import counts
+from resseg.data.records import Source
+from resseg.data.spec import DatasetSpec
+from resseg.data.writing import (
+    counts_file,
+    dataset_folder,
+    is_complete,
+    read_spec,
+    write_dataset,
+)
+from resseg.errors import UserError, choose, nearest
+
+__all__ = [
+    "Source",
+    "count_split",
+    "dataset_spec",
+    "open_split",
+    "prepared",
+    "write_dataset",
+]
+
+
+def dataset_spec(data_config) -> DatasetSpec:
+    """Describes the data set that `config.data` names; generates `shapes` if need be.
+
+    Args:
+        data_config: the `data` section of a config; `name`, `dir` and, for the
+            embedded data set, `shapes` are read.
+
+    Raises:
+        UserError: the data set is not prepared; the message says how it is.
+    """
+    folder = _folder(data_config)
+    if folder is not None:
+        return read_spec(folder)
+    from resseg.data import catalogue
+
+    return catalogue.spec(catalogue.find(data_config.name), data_config.dir)
+
+
+def open_split(data_config, split: str) -> Source:
+    """Opens one split of the data set that `config.data` names.
+
+    A catalogue data set comes as a source of its own class, with the same `len()`
+    and the same records.
+
+    Raises:
+        UserError: the data set is not prepared, or has no such split.
+    """
+    spec = dataset_spec(data_config)
+    choose(f"split of data set {spec.name}", split, spec.splits)
+    folder = _folder(data_config)
+    if folder is not None:
+        return Source(folder, spec, split)
+    from resseg.data import catalogue
+
+    return catalogue.open(catalogue.find(data_config.name), data_config.dir, split)
+
+
+def count_split(data_config, split: str) -> counts.Counts:
+    """Sizes and class pixels of every image of a split; kept on disk once counted.
+
+    Raises:
+        UserError: as `open_split`; or a mask holds an index that is no class.
+    """
+    source = open_split(data_config, split)
+    spec = dataset_spec(data_config)
+    folder = _folder(data_config) or Path(data_config.dir, data_config.name)
+    file = counts_file(folder, split)
+    known = counts.load(file)
+    if known is None or known.pixels.shape != (len(source), spec.num_classes):
+        known = counts.count(source, spec, data_config.threads)
+        counts.store(file, known)
+    return known
+
+
+def prepared(data_dir: str | Path) -> list[str]:
+    """Names of the data sets that `resseg data prepare` wrote into a folder."""
+    names = (path.name for path in Path(data_dir).glob("[a-z]*"))
+    return sorted(name for name in names if is_complete(dataset_folder(data_dir, name)))
+
+
+def _folder(data_config) -> Path | None:
+    """Folder of a prepared data set, or None for one of the TFDS catalogue."""
+    if data_config.name == "shapes":
+        from resseg.data import shapes
+
+        return shapes.prepare(data_config)
+    folder = dataset_folder(data_config.dir, data_config.name)
+    if is_complete(folder):
+        return folder
+    from resseg.data import catalogue
+
+    if catalogue.find(data_config.name) is not None:
+        return None
+    hint = nearest(data_config.name, ["shapes", *prepared(data_config.dir)])
+    raise UserError(
+        f"config.data.name={data_config.name!r}: not prepared in {data_config.dir}; "
+        f"run: resseg data prepare {data_config.name} --images DIR --masks DIR "
+        f"--classes NAMES{hint}"
+    )

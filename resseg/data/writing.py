@@ -1,0 +1,200 @@
+"""Writing a data set: all of it, or nothing."""
+
+import contextlib
+import io
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import tensorflow_datasets as tfds
+
+from resseg.data import counts
+from resseg.data.records import Source
+from resseg.data.spec import DatasetSpec
+from resseg.errors import UserError
+
+VERSION = "1.0.0"  # of how records are laid out
+_SPEC_FILE = "resseg.json"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_JPEG = b"\xff\xd8\xff"
+
+Records = Callable[[], Iterable[dict]]
+
+
+class _Builder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
+    def _split_generators(self, dl_manager):
+        # The inherited method asks for tf.data, and so for TensorFlow.
+        return {split: make() for split, make in self._split_datasets.items()}
+
+
+def write_dataset(
+    data_dir: str | Path,
+    name: str,
+    classes: Sequence[str],
+    splits: Mapping[str, Records],
+    *,
+    variant: str = "",
+    overwrite: bool = False,
+) -> DatasetSpec:
+    """Writes a data set; it appears under its name only when it is complete.
+
+    Every image is read back once before that, which also counts its class pixels.
+
+    Args:
+        data_dir: folder of all data sets; made if need be.
+        name: lower-case letters, digits, underscores; not yet taken.
+        classes: class names, by class index.
+        splits: split name to a function that yields dicts with `image`, `mask` and
+            `name`; called once. Image and mask may each be a path or the bytes of a
+            file (image: JPEG or PNG; mask: 8-bit grey PNG), stored byte for byte, or
+            an array (uint8 RGB; uint8 class indices), stored as PNG. EXIF turning is
+            not applied when reading, so turn such images before.
+        variant: name of an inner folder, where a data set exists in several forms.
+        overwrite: replace a data set of this name, once the new one is complete.
+
+    Raises:
+        UserError: name taken or unusable, no write permission, an empty split, a file
+            of another kind, a mask with an index outside the classes. Nothing is left
+            behind.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise UserError(
+            f"data set name {name!r}: expected lower-case letters, digits and "
+            "underscores, a letter first"
+        )
+    target = dataset_folder(data_dir, name, variant)
+    if target.exists() and not overwrite:
+        raise UserError(f"{target}: exists already; choose another name or remove it")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=data_dir))
+    except OSError as error:
+        raise UserError(f"{data_dir}: cannot write there ({error.strerror})") from error
+    try:
+        spec, folder = _write(unfinished, name, tuple(classes), splits)
+        if overwrite and target.exists():
+            os.replace(target, unfinished / "replaced")
+        os.rename(folder, target)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    return spec
+
+
+def dataset_folder(data_dir: str | Path, name: str, variant: str = "") -> Path:
+    """Where a data set of this name lies, or would lie."""
+    return Path(data_dir, name, variant, VERSION)
+
+
+def is_complete(folder: Path) -> bool:
+    """True where `write_dataset` finished a data set in this folder."""
+    return (folder / _SPEC_FILE).is_file()
+
+
+def read_spec(folder: Path) -> DatasetSpec:
+    """Reads back what `write_dataset` returned."""
+    content = json.loads((folder / _SPEC_FILE).read_text())
+    return DatasetSpec(content["name"], tuple(content["classes"]), content["splits"])
+
+
+def _write(
+    root: Path,
+    name: str,
+    classes: tuple[str, ...],
+    splits: Mapping[str, Records],
+) -> tuple[DatasetSpec, Path]:
+    written = dict.fromkeys(splits, 0)
+
+    def encoded(split: str) -> Iterator[tuple[str, dict]]:
+        for record in splits[split]():
+            label = f"data set {name}, split {split}: {{}} of {record['name']!r}"
+            image = _image_bytes(record["image"], label.format("image"))
+            mask = _mask_bytes(record["mask"], label.format("mask"))
+            key = f"{written[split]:08d}"
+            yield key, {"image": image, "mask": mask, "name": record["name"]}
+            written[split] += 1
+        if not written[split]:
+            raise UserError(f"data set {name}: split {split!r} is empty")
+
+    builder = _Builder(
+        name=name,
+        version=VERSION,
+        features=tfds.features.FeaturesDict(
+            {
+                "image": tfds.features.Image(shape=(None, None, 3)),
+                "mask": tfds.features.Image(
+                    shape=(None, None, 1), dtype=np.uint8, encoding_format="png"
+                ),
+                "name": tfds.features.Text(),
+            }
+        ),
+        split_datasets={split: lambda s=split: encoded(s) for split in splits},
+        data_dir=str(root),
+        description="Images and class-index masks, written by resseg.",
+        file_format="array_record",  # parquet loses records in TFDS 4.9.10
+        disable_shuffling=True,  # records keep the order they come in
+    )
+    tfds.disable_progress_bar()
+    try:
+        # TFDS announces the size of a download that does not take place.
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
+    finally:
+        tfds.enable_progress_bar()
+
+    folder = Path(builder.data_dir)
+    spec = DatasetSpec(name, classes, written)
+    for split in written:
+        source = Source(folder, spec, split)
+        counts.store(counts_file(folder, split), counts.count(source, spec))
+    content = {"name": name, "classes": classes, "splits": written}
+    (folder / _SPEC_FILE).write_text(json.dumps(content, indent=1))
+    return spec, folder
+
+
+def counts_file(folder: Path, split: str) -> Path:
+    """Where the counts of a split are kept."""
+    return folder / f"counts-{split}.npz"
+
+
+def _image_bytes(value: object, label: str) -> bytes:
+    if isinstance(value, np.ndarray):
+        if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:
+            raise UserError(
+                f"{label}: array is {value.dtype} {value.shape}; "
+                "expected uint8 (height, width, 3)"
+            )
+        return _png(cv2.cvtColor(value, cv2.COLOR_RGB2BGR))
+    content = _content(value)
+    if not content.startswith((_PNG, _JPEG)):
+        raise UserError(f"{label}: neither PNG nor JPEG")
+    return content
+
+
+def _mask_bytes(value: object, label: str) -> bytes:
+    if isinstance(value, np.ndarray):
+        if value.dtype != np.uint8 or value.ndim != 2:
+            raise UserError(
+                f"{label}: array is {value.dtype} {value.shape}; "
+                "expected uint8 (height, width)"
+            )
+        return _png(value)
+    content = _content(value)
+    # Bytes 24 and 25 of a PNG: bit depth and colour type (0 = grey). Decoders stretch
+    # fewer bits to 0 ... 255 and turn a palette into colours: other numbers.
+    if not content.startswith(_PNG) or tuple(content[24:26]) != (8, 0):
+        raise UserError(f"{label}: not an 8-bit grey PNG")
+    return content
+
+
+def _content(value: object) -> bytes:
+    return value if isinstance(value, bytes) else Path(str(value)).read_bytes()
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    return cv2.imencode(".png", pixels)[1].tobytes()

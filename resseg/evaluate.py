@@ -1,0 +1,142 @@
+"""One exact pass over a split, and `resseg evaluate`."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from resseg import build, metrics, sharding
+from resseg.data import VOID, DatasetSpec, pipeline, sources
+from resseg.errors import UserError
+from resseg.inference import load_trained
+from resseg.progress import say
+from resseg.runs import open_run
+from resseg.steps import make_eval_step
+
+# Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], and the name.
+OnImage = Callable[[np.ndarray, np.ndarray, np.ndarray, str], None]
+
+
+class Evaluator:
+    """Evaluates variables on a split: every image once, at its own size.
+
+    Images are padded on the right and below; the padding is void and counts nowhere.
+    There is one confusion matrix for the whole split.
+
+    Args:
+        config: the run's config; `config.data` may name another data set.
+        model: the network.
+        spec: of the data set that is evaluated.
+        mesh: batches are split over its data axis.
+    """
+
+    def __init__(self, config: Any, model: Any, spec: DatasetSpec, mesh: Mesh):
+        self._config, self._spec, self._mesh = config, spec, mesh
+        whole, batch = sharding.replicated(mesh), sharding.by_batch(mesh)
+        self._step = jax.jit(
+            make_eval_step(model, spec.num_classes),
+            in_shardings=(whole, batch),
+            out_shardings=(batch, whole),
+        )
+
+    def __call__(
+        self, variables: Mapping, split: str, on_image: OnImage | None = None
+    ) -> dict[str, Any]:
+        """Scores of `variables` on `split`; see `metrics.scores` for the keys."""
+        data, classes = self._config.data, self._spec.num_classes
+        confusion = np.zeros((classes, classes), np.int64)
+        boundary = np.zeros((classes, 2), np.int64)
+        batches = pipeline.eval_batches(
+            data, split, build.padding_multiple(self._config)
+        )
+        for batch in batches:
+            arrays = {name: batch[name] for name in ("image", "label")}
+            arrays = _fill(arrays, self._mesh.size)
+            predictions, counted = self._step(
+                variables, sharding.put_batch(arrays, sharding.by_batch(self._mesh))
+            )
+            predictions, counted = jax.device_get((predictions, counted))
+            confusion += counted
+            for i, name in enumerate(batch["name"]):
+                height, width = batch["size"][i]
+                label = batch["label"][i, :height, :width]
+                prediction = predictions[i, :height, :width]
+                boundary += metrics.boundary_counts(
+                    label, prediction, classes, self._config.eval.boundary
+                )
+                if on_image is not None:
+                    image = pipeline.denormalize(
+                        batch["image"][i, :height, :width], data.mean, data.std
+                    )
+                    on_image(image, label, prediction, name)
+        return metrics.scores(confusion) | metrics.boundary_scores(boundary)
+
+
+def _fill(batch: dict[str, np.ndarray], multiple: int) -> dict[str, np.ndarray]:
+    """Adds all-void images until the devices share the batch evenly."""
+    missing = -len(batch["image"]) % multiple
+    if not missing:
+        return batch
+    values = {"image": 0.0, "label": VOID}
+    return {
+        name: np.pad(
+            array,
+            [(0, missing), *[(0, 0)] * (array.ndim - 1)],
+            constant_values=values[name],
+        )
+        for name, array in batch.items()
+    }
+
+
+def score_lines(scores: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
+    """The scores as lines of text: one per class, then the means."""
+    width = max(len("class"), *map(len, classes))
+    lines = [f"{'class':<{width}}    IoU   Dice  boundary IoU"]
+    per_class = zip(
+        classes, scores["iou"], scores["dice"], scores["boundary_iou"], strict=True
+    )
+    for name, iou, dice, boundary in per_class:
+        lines.append(f"{name:<{width}}  {iou:.3f}  {dice:.3f}  {boundary:.3f}")
+    lines.append(
+        f"mIoU {scores['mean_iou']:.4f}  mean Dice {scores['mean_dice']:.4f}  "
+        f"mean boundary IoU {scores['mean_boundary_iou']:.4f}  "
+        f"pixel accuracy {scores['pixel_accuracy']:.4f}  "
+        f"mean class accuracy {scores['mean_class_accuracy']:.4f}"
+    )
+    return lines
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """`resseg evaluate RUN [--split S] [--data NAME] [--step N]`."""
+    run = open_run(args.run)
+    trained = load_trained(run, args.step)
+    config = copy_with_data(trained.config, args.data)
+    spec = sources.dataset_spec(config.data)
+    if len(spec.classes) != len(trained.classes):
+        raise UserError(
+            f"--data {spec.name}: has {len(spec.classes)} classes, the run was trained "
+            f"on {len(trained.classes)} ({', '.join(trained.classes)})"
+        )
+    split = args.split or config.data.eval_split
+    sources.open_split(config.data, split)
+    mesh = sharding.make_mesh()
+    evaluator = Evaluator(config, trained.model, spec, mesh)
+    scores = evaluator(trained.variables, split)
+    say(
+        f"{spec.name}/{split}, {spec.splits[split]} images, "
+        f"weights of step {trained.step}"
+    )
+    for line in score_lines(scores, spec.classes):
+        say(line)
+    return 0
+
+
+def copy_with_data(config: Any, name: str | None) -> ConfigDict:
+    """A copy of a run's config that reads another data set, if one is named."""
+    copy = ConfigDict(config).copy_and_resolve_references()
+    copy.data.name = name or copy.data.name
+    return copy

@@ -1,0 +1,44 @@
+"""A finished run as something that can be asked: config, classes, network, weights."""
+
+import dataclasses
+from typing import Any
+
+from resseg import build, checkpoints
+from resseg.models.segmenter import Segmenter
+from resseg.runs import Run
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A network with its weights.
+
+    Attributes:
+        config: of the run.
+        classes: names of the classes it was trained on.
+        model: the network.
+        variables: params, batch_stats and paths, on the host.
+        step: the checkpoint they are of.
+    """
+
+    config: Any
+    classes: tuple[str, ...]
+    model: Segmenter
+    variables: dict[str, Any]
+    step: int
+
+
+def load_trained(run: Run, step: int | None = None) -> Trained:
+    """The best checkpoint of a run if there is one, else the latest, or that of `step`.
+
+    Raises:
+        UserError: there is no such checkpoint.
+    """
+    step = checkpoints.choose_step(run.path, step)
+    classes = run.classes
+    return Trained(
+        config=run.config,
+        classes=classes,
+        model=build.build_model(run.config, len(classes)),
+        variables=checkpoints.restore_variables(run.path, step),
+        step=step,
+    )

@@ -1,0 +1,22 @@
+"""The run folder: what a training run leaves behind, written and read in one place."""
+
+from resseg.runs.config_file import (
+    check_same_config,
+    prepare,
+    read_config,
+    write_config,
+)
+from resseg.runs.environment import write_environment
+from resseg.runs.reader import Run, open_run
+from resseg.runs.writer import RunWriter
+
+__all__ = [
+    "Run",
+    "RunWriter",
+    "check_same_config",
+    "open_run",
+    "prepare",
+    "read_config",
+    "write_config",
+    "write_environment",
+]

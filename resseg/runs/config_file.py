@@ -1,0 +1,133 @@
+"""The config of a run folder, and whether a folder may be trained in."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict, FrozenConfigDict
+
+from resseg.errors import UserError
+from resseg.runs import layout
+
+_NAMED = 6  # differing keys that a message lists
+
+
+def prepare(workdir: str | os.PathLike) -> Path:
+    """Makes the run folder where it is missing, and nothing else.
+
+    Raises:
+        UserError: The path is a file, cannot be made or written to, or holds logs
+            without the config they belong to.
+    """
+    folder = Path(workdir)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--workdir {folder} is a file, expected a folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"--workdir {folder} cannot be written to: {reason}") from error
+    if not (folder / layout.CONFIG).exists():
+        names = (*layout.LOGS, layout.CHECKPOINTS)
+        for name in names:
+            if (folder / name).exists():
+                raise UserError(
+                    f"--workdir {folder} holds {name} but no {layout.CONFIG}: "
+                    "choose another folder"
+                )
+    return folder
+
+
+def write_config(workdir: str | os.PathLike, config: ConfigDict) -> None:
+    """Stores the resolved config as plain JSON: tuples as lists, unset keys as null."""
+    write_json(Path(workdir) / layout.CONFIG, _plain(config))
+
+
+def read_config(workdir: str | os.PathLike) -> FrozenConfigDict:
+    """The stored config; lists are tuples again.
+
+    Raises:
+        UserError: There is none, or it is not JSON.
+    """
+    return FrozenConfigDict(_tuples(_load(workdir)))
+
+
+def check_same_config(workdir: str | os.PathLike, config: ConfigDict) -> bool:
+    """True where the folder holds a run of this config, False where it holds none.
+
+    Raises:
+        UserError: It holds a run of another config; the message names what differs.
+    """
+    folder = Path(workdir)
+    if not (folder / layout.CONFIG).exists():
+        return False
+    stored = dict(_flat(_load(folder)))
+    given = dict(_flat(json.loads(json.dumps(_plain(config)))))
+    differing = [
+        f"{key} is {_shown(stored, key)} there and {_shown(given, key)} here"
+        for key in sorted(stored | given)
+        if _shown(stored, key) != _shown(given, key)
+    ]
+    if differing:
+        rest = len(differing) - _NAMED
+        more = f"; and {rest} more" if rest > 0 else ""
+        raise UserError(
+            f"--workdir {folder} holds a run of another config: "
+            f"{'; '.join(differing[:_NAMED])}{more}. Choose another --workdir, or "
+            "the config of that run to resume it"
+        )
+    return True
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Sorted, indented, and never half a file."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(
+        json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        UserError: The file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+
+
+def _load(workdir: str | os.PathLike) -> dict[str, Any]:
+    return read_json(Path(workdir) / layout.CONFIG)
+
+
+def _plain(config: ConfigDict) -> dict[str, Any]:
+    return config.to_dict()
+
+
+def _tuples(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _tuples(item) for name, item in value.items()}
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "missing"

@@ -1,0 +1,181 @@
+"""The columns of the gradient log, and how they follow from what the taps measured.
+
+Three norms of a cotangent g over the N entries of a fork's activation (whole batch):
+`l2` = ||g||, `rms` = l2 / sqrt(N), `site` = rms x number of loss pixels. Under a loss
+that is a mean over pixels `rms` shrinks as 1/pixels; only `site` can be compared
+between resolutions and batch sizes.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+
+class Column(NamedTuple):
+    """One column of a table: its type in numpy's words, unit and meaning."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
+
+
+COLUMNS = (
+    Column("step", "int64", "steps", "optimizer steps done when the row was measured"),
+    Column("depth", "int64", "forks", "position of the fork in depth order, 0 first"),
+    Column("fork", "str", "", "module path of the fork"),
+    Column("kind", "str", "", "block, long_skip, pyramid or auxiliary"),
+    Column(
+        "path", "str", "", "shortcut, branch, skip, deeper, aux or a pyramid branch"
+    ),
+    Column("l2", "float64", "loss / activation", "norm of what the path sends back"),
+    Column("rms", "float64", "loss / activation", "l2 / sqrt(numel)"),
+    Column("site", "float64", "pixels x loss / activation", "rms x loss_pixels"),
+    Column("share", "float64", "1", "l2^2 over the sum of l2^2 of the fork's paths"),
+    Column(
+        "cosine", "float64", "1", "of the angle between two paths; NaN unless just two"
+    ),
+    Column("total_l2", "float64", "loss / activation", "norm of the sum of the paths"),
+    Column("nonfinite", "int64", "entries", "NaN and infinite entries of the path"),
+    Column("numel", "int64", "entries", "size of the fork's activation, whole batch"),
+    Column("loss_pixels", "float64", "pixels", "valid pixels: the loss's denominator"),
+    Column(
+        "loss_scale", "float64", "1", "factor on the loss, divided out of every norm"
+    ),
+    Column(
+        "clip_factor", "float64", "1", "clipping of parameter gradients; not applied"
+    ),
+)
+
+BLOCK_COLUMNS = (
+    Column("step", "int64", "steps", "optimizer steps done when the row was measured"),
+    Column("block", "str", "", "module path whose parameters are taken together"),
+    Column(
+        "params_l2", "float64", "weight", "norm of the parameters before the update"
+    ),
+    Column("grad_l2", "float64", "loss / weight", "norm of their gradient"),
+    Column("update_l2", "float64", "weight", "norm of the update that was applied"),
+    Column("update_ratio", "float64", "1", "update_l2 / params_l2"),
+)
+
+
+class ForkInfo(Protocol):
+    """What the log needs to know about a fork."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def paths(self) -> Sequence[str]: ...
+
+    @property
+    def shape(self) -> Sequence[int]: ...
+
+
+def rows(
+    step: int,
+    forks: Sequence[ForkInfo],
+    statistics: Mapping[str, np.ndarray],
+    loss_pixels: float,
+    loss_scale: float = 1.0,
+    clip_factor: float = 1.0,
+) -> dict[str, list]:
+    """The rows of one step, by column, in float64.
+
+    Args:
+        step: Optimizer steps done.
+        forks: In depth order; `shape` is that of the activation, batch included.
+        statistics: By fork name, `[paths + 1, 2]`: a row per path in the fork's order,
+            then one for the sum of all paths; columns: sum of squares, number of
+            non-finite entries.
+        loss_pixels: Valid pixels in the denominator of the loss.
+        loss_scale: Factor on the loss that was differentiated.
+        clip_factor: What clipping multiplied the parameter gradients by.
+
+    NaN and infinity stay what they are. Shares and cosines are not clipped: a share
+    outside [0, 1] or a cosine outside [-1, 1] is a rounding error worth seeing.
+    """
+    columns: dict[str, list] = {column.name: [] for column in COLUMNS}
+    for depth, fork in enumerate(forks):
+        measured = np.asarray(statistics[fork.name], np.float64)
+        if measured.shape != (len(fork.paths) + 1, 2):
+            raise ValueError(
+                f"statistics of fork {fork.name!r} have shape {measured.shape}, "
+                f"expected {(len(fork.paths) + 1, 2)}"
+            )
+        squares = measured[:, 0] / loss_scale**2
+        norms = np.sqrt(squares)
+        numel = math.prod(fork.shape)
+        count = len(fork.paths)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            shares = squares[:-1] / squares[:-1].sum()
+        rms = norms[:-1] / math.sqrt(numel)
+        values = {
+            "step": [int(step)] * count,
+            "depth": [depth] * count,
+            "fork": [fork.name] * count,
+            "kind": [fork.kind] * count,
+            "path": list(fork.paths),
+            "l2": norms[:-1].tolist(),
+            "rms": rms.tolist(),
+            "site": (rms * float(loss_pixels)).tolist(),
+            "share": shares.tolist(),
+            "cosine": [cosine(squares)] * count,
+            "total_l2": [float(norms[-1])] * count,
+            "nonfinite": measured[:-1, 1].astype(np.int64).tolist(),
+            "numel": [numel] * count,
+            "loss_pixels": [float(loss_pixels)] * count,
+            "loss_scale": [float(loss_scale)] * count,
+            "clip_factor": [float(clip_factor)] * count,
+        }
+        for name, column in columns.items():
+            column.extend(values[name])
+    return columns
+
+
+def cosine(squares: np.ndarray) -> float:
+    """cos(a, b) from [|a|^2, |b|^2, |a + b|^2]; NaN if either is 0 or not just two."""
+    if len(squares) != 3:
+        return math.nan
+    first, second, total = squares
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inner = (total - first - second) / 2
+        value = inner / (np.sqrt(first) * np.sqrt(second))
+    # A single path that is 0 makes rounding dust over 0: infinite, and without meaning.
+    return math.nan if first == 0 or second == 0 else float(value)
+
+
+def block_rows(
+    step: int,
+    params: Mapping[str, np.ndarray | float],
+    gradients: Mapping[str, np.ndarray | float],
+    updates: Mapping[str, np.ndarray | float],
+) -> dict[str, list]:
+    """The rows of one step, by column, from sums of squares by block name.
+
+    Args:
+        step: Optimizer steps done.
+        params: Of the parameters before the update; its order is that of the rows.
+        gradients: Of the loss's gradient, before clipping.
+        updates: Of what was added to the parameters.
+    """
+    blocks = list(params)
+    squares = [
+        [groups[block] for block in blocks] for groups in (params, gradients, updates)
+    ]
+    params_l2, grad_l2, update_l2 = np.sqrt(np.asarray(squares, np.float64))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        update_ratio = update_l2 / params_l2
+    return {
+        "step": [int(step)] * len(blocks),
+        "block": blocks,
+        "params_l2": params_l2.tolist(),
+        "grad_l2": grad_l2.tolist(),
+        "update_l2": update_l2.tolist(),
+        "update_ratio": update_ratio.tolist(),
+    }

@@ -1,0 +1,14 @@
+"""The names of what a run folder holds, said once."""
+
+CONFIG = "config.json"  # the resolved config; loads to the same run again
+ENVIRONMENT = "environment.json"  # versions, devices, commit, each start
+METRICS = "metrics.jsonl"  # what the computation says: equal for equal runs
+TIMING = "timing.jsonl"  # what the clock says: never equal
+GRADIENTS = "gradients"  # parquet parts, one row per step x fork x path
+BLOCKS = "blocks"  # parquet parts, one row per step x block
+EVENTS = "events"  # TensorBoard event files
+CHECKPOINTS = "checkpoints"  # one folder per kept step
+PREDICTIONS = "predictions"  # overlays of the last evaluation
+HEATMAP = "gradients.png"  # written by `resseg inspect`
+
+LOGS = (METRICS, TIMING, GRADIENTS, BLOCKS, EVENTS)  # written while training

@@ -1,0 +1,130 @@
+"""A table that grows while a run trains: parquet parts in one folder.
+
+Rows wait in memory until `flush`, which writes them as one part, whole or not at all.
+A part is named by its first step alone, so that cutting it short replaces it in one
+step of the file system. The table read back does not depend on where parts begin.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from resseg.runs.gradients_table import Column
+
+BUFFER_ROWS = 65_536
+
+
+class PartedTable:
+    """Appends steps to the parts in `folder`."""
+
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        columns: Sequence[Column],
+        buffer_rows: int = BUFFER_ROWS,
+    ):
+        self._folder = Path(folder)
+        self._schema = schema(columns)
+        self._buffer_rows = buffer_rows
+        self._buffer: dict[str, list] = {column.name: [] for column in columns}
+        self._last_step = -1
+
+    def append(self, rows: Mapping[str, Sequence]) -> None:
+        """Takes the rows of one step, by column; steps must increase.
+
+        Raises:
+            ValueError: A column is missing or unknown, or the step does not increase.
+        """
+        if set(rows) != set(self._buffer):
+            raise ValueError(f"columns {sorted(rows)}, expected {sorted(self._buffer)}")
+        if not len(rows["step"]):
+            return
+        step = rows["step"][0]
+        if step <= self._last_step:
+            raise ValueError(f"rows of step {step} after those of {self._last_step}")
+        self._last_step = rows["step"][-1]
+        for name, column in self._buffer.items():
+            column.extend(rows[name])
+        if len(self._buffer["step"]) >= self._buffer_rows:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the waiting rows; afterwards they survive a kill."""
+        if not self._buffer["step"]:
+            return
+        table = pa.table(self._buffer, schema=self._schema)
+        _write(table, self._part(self._buffer["step"][0]))
+        for column in self._buffer.values():
+            column.clear()
+
+    def cut(self, step: int) -> None:
+        """Drops what is stored of later steps, and what a killed flush left behind."""
+        for leftover in self._folder.glob("*.partial"):
+            leftover.unlink()
+        kept = []
+        for part in parts(self._folder):
+            if _first_step(part) > step:
+                part.unlink()
+            else:
+                kept.append(part)
+        if kept:  # parts do not overlap: only the last can reach past the step
+            table = pq.read_table(kept[-1])
+            short = table.filter(pc.less_equal(table["step"], step))
+            if short.num_rows < table.num_rows:
+                _write(short, kept[-1])
+        self._last_step = step
+
+    def _part(self, step: int) -> Path:
+        return self._folder / f"part-{step:09d}.parquet"
+
+
+def schema(columns: Sequence[Column]) -> pa.Schema:
+    """The arrow schema of a table."""
+    names = {"str": "string", "int64": "int64", "float64": "float64"}
+    return pa.schema(
+        [(column.name, pa.type_for_alias(names[column.dtype])) for column in columns]
+    )
+
+
+def parts(folder: str | os.PathLike) -> list[Path]:
+    """The parts of a table in the order of their steps."""
+    return sorted(Path(folder).glob("part-*.parquet"), key=_first_step)
+
+
+def read_parts(
+    folder: str | os.PathLike,
+    columns: Sequence[Column],
+    names: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """The whole table, or its columns `names`, in the order it was written.
+
+    That order is by step, then by depth, then by the fork's own order of paths. A
+    folder that is missing or empty gives an empty table with the same columns.
+    """
+    whole = schema(columns)
+    wanted = whole if names is None else pa.schema([whole.field(n) for n in names])
+    tables = [
+        pq.read_table(part, columns=wanted.names, schema=whole)
+        for part in parts(folder)
+    ]
+    table = pa.concat_tables(tables) if tables else wanted.empty_table()
+    return table.to_pandas()
+
+
+def _first_step(part: Path) -> int:
+    return int(part.stem.removeprefix("part-"))
+
+
+def _write(table: pa.Table, path: Path) -> None:
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -1,0 +1,113 @@
+"""Reads a run folder, finished or still growing."""
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from ml_collections import FrozenConfigDict
+
+from resseg.errors import UserError, choose, nearest
+from resseg.runs import layout
+from resseg.runs.config_file import read_config, read_json
+from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
+from resseg.runs.lines import read_lines
+from resseg.runs.parts import read_parts
+
+
+def open_run(path: str | os.PathLike) -> "Run":
+    """Opens a run folder.
+
+    Raises:
+        UserError: The folder is missing or holds no run.
+    """
+    folder = Path(path)
+    if not (folder / layout.CONFIG).is_file():
+        runs = sorted(
+            found.parent for found in folder.parent.glob(f"*/{layout.CONFIG}")
+        )
+        inside = sorted(found.parent for found in folder.glob(f"*/{layout.CONFIG}"))
+        hint = f" (try {inside[0]})" if inside else nearest(folder, runs)
+        what = f"holds no {layout.CONFIG}" if folder.exists() else "does not exist"
+        raise UserError(f"{folder} is not a run folder: it {what}{hint}")
+    return Run(folder)
+
+
+class Run:
+    """A run folder. Each table is read once, when it is first asked for."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __repr__(self) -> str:
+        return f"Run({os.fspath(self.path)!r})"
+
+    @cached_property
+    def config(self) -> FrozenConfigDict:
+        """The resolved config it was trained with."""
+        return read_config(self.path)
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, devices and commit of the last start, and the earlier starts."""
+        return read_json(self.path / layout.ENVIRONMENT)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """One row per line: step, split, then every value that any line names.
+
+        A value that a line does not name is NaN, as is one that was NaN: look at one
+        split at a time.
+        """
+        return _frame(read_lines(self.path / layout.METRICS), ["step", "split"])
+
+    @cached_property
+    def timing(self) -> pd.DataFrame:
+        """One row per line: step, then what the clock said."""
+        return _frame(read_lines(self.path / layout.TIMING), ["step"])
+
+    @cached_property
+    def gradients(self) -> pd.DataFrame:
+        """One row per step, fork and path, in that order; see `COLUMNS`."""
+        return self.read_gradients()
+
+    def read_gradients(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """The gradient log, or some of its columns: a long log has many rows."""
+        return read_parts(self.path / layout.GRADIENTS, COLUMNS, columns)
+
+    @cached_property
+    def blocks(self) -> pd.DataFrame:
+        """One row per step and block: norms of parameters, gradients and updates."""
+        return read_parts(self.path / layout.BLOCKS, BLOCK_COLUMNS)
+
+    @property
+    def steps(self) -> list[int]:
+        """The steps whose checkpoint is there now."""
+        folders = (self.path / layout.CHECKPOINTS).glob("*")
+        return sorted(int(folder.name) for folder in folders if folder.name.isdigit())
+
+    def variables(self, step: int | None = None) -> dict[str, Any]:
+        """The variable collections as nested dicts of numpy arrays.
+
+        Args:
+            step: One of `steps`; None for the best checkpoint, or else the latest.
+
+        Raises:
+            UserError: There is no checkpoint, or none of this step.
+        """
+        if not self.steps:
+            raise UserError(f"{self.path} holds no checkpoint yet")
+        if step is not None:
+            choose(f"{self.path}: step", step, self.steps)
+        from resseg.checkpoints import restore_variables
+
+        return restore_variables(self.path, step)
+
+
+def _frame(lines: list[dict[str, Any]], first: list[str]) -> pd.DataFrame:
+    names = dict.fromkeys(first)
+    for line in lines:
+        names.update(dict.fromkeys(line))
+    return pd.DataFrame(lines, columns=list(names))

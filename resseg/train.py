@@ -1,0 +1,317 @@
+"""`resseg train`: the wiring, and the loop."""
+
+import functools
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from resseg import build, checkpoints, metrics, runs, sharding
+from resseg.config import check_against_data
+from resseg.data import DatasetSpec, pipeline, sources
+from resseg.errors import UserError
+from resseg.evaluate import Evaluator, score_lines
+from resseg.gradients.fork import list_forks
+from resseg.progress import TrainingProgress, duration, say
+from resseg.report.pictures import save_prediction
+from resseg.runs import gradients_table, layout
+from resseg.steps import TrainState, init_state, make_train_step
+
+
+class Diverged(RuntimeError):
+    """The loss is not finite any more; the message names where it began."""
+
+
+def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
+    """Trains what `config` describes in `workdir`; goes on where a run there stopped.
+
+    Returns:
+        The scores on `config.data.eval_split` after the last step.
+
+    Raises:
+        UserError: wrong input; before any device work, with the folder as it was.
+        Diverged: the loss became infinite or NaN.
+    """
+    folder = runs.prepare(workdir)
+    resumes = runs.check_same_config(folder, config)
+    spec = sources.dataset_spec(config.data)
+    check_against_data(config, spec.num_classes)
+    sources.open_split(config.data, config.data.eval_split)
+    loader = pipeline.TrainLoader(config.data, config.seed)
+    mesh = sharding.make_mesh(config.mesh.data)
+    for key in ("batch_size", "eval_batch_size"):
+        if config.data[key] % mesh.size:
+            raise UserError(
+                f"config.data.{key}={config.data[key]}: not divisible by the "
+                f"{mesh.size} devices of the data axis (config.mesh.data)"
+            )
+    run = Run(config, folder, spec, loader, mesh)
+    if not resumes:
+        runs.write_config(folder, config)
+        runs.write_dataset(folder, spec)
+    runs.write_environment(folder, device_facts(mesh))
+    return run.train()
+
+
+class Pending(NamedTuple):
+    """A step whose log has been dispatched but not fetched."""
+
+    step: int
+    log: dict[str, Any]
+
+
+class Run:
+    """Everything one run needs, and its loop."""
+
+    def __init__(
+        self,
+        config: Any,
+        folder: Path,
+        spec: DatasetSpec,
+        loader: pipeline.TrainLoader,
+        mesh: jax.sharding.Mesh,
+    ):
+        self.config, self.folder, self.spec = config, folder, spec
+        self.loader, self.mesh = loader, mesh
+        self.image_shape = (config.data.batch_size, *config.data.crop, 3)
+        self.key = jax.random.key(config.seed)
+        model = build.build_model(config, spec.num_classes)
+        self.forks = list_forks(model, self.image_shape)
+        self.evaluator = Evaluator(config, model, spec, mesh)
+        self.state, self.step_function = self.compile_ready(model)
+        self.saved = checkpoints.Checkpoints(folder, config.checkpoint.keep_every)
+
+    def compile_ready(self, model: nn.Module) -> tuple[TrainState, Any]:
+        """The initial state on the mesh, and the jitted step."""
+        config = self.config
+        whole, batch = sharding.replicated(self.mesh), sharding.by_batch(self.mesh)
+        optimizer, schedule = build.build_optimizer(config)
+        shape = (1, *self.image_shape[1:])
+        taps = {}
+        if config.log.gradients.every:
+            taps = zero_taps(model, shape)
+        train_step = make_train_step(
+            model,
+            optimizer,
+            build.build_loss(config, self.spec.num_classes),
+            schedule,
+            taps,
+            num_classes=self.spec.num_classes,
+            aux_weight=config.model.aux.weight,
+            clip_norm=config.optim.clip_norm,
+            ema_decay=config.optim.ema,
+        )
+        init = functools.partial(
+            init_state,
+            model,
+            optimizer,
+            image_shape=shape,
+            ema=config.optim.ema > 0,
+        )
+        state = jax.jit(init, out_shardings=whole)(self.key)
+        step_function = jax.jit(
+            train_step,
+            in_shardings=(whole, batch, whole),
+            out_shardings=whole,
+            donate_argnums=0,
+        )
+        return state, step_function
+
+    def train(self) -> dict[str, Any]:
+        """The loop.
+
+        Do not reorder it: what a step logs is fetched after the next step has been
+        dispatched, and evaluation and checkpoint see the state before the next batch
+        is drawn, so a checkpoint of step n holds exactly n consumed batches.
+        """
+        config, steps = self.config, self.config.train.steps
+        start = self.resume()
+        began = time.monotonic()
+        if start == 0:
+            say(self.headline())
+        else:
+            say(f"resumed at step {start} of {steps}")
+        resume_step = start if (self.folder / layout.METRICS).exists() else None
+        with (
+            runs.RunWriter(
+                self.folder, tensorboard=config.log.tensorboard, resume_step=resume_step
+            ) as writer,
+            TrainingProgress(start, steps, config.data.batch_size) as progress,
+        ):
+            pending = None
+            sharded = sharding.by_batch(self.mesh)
+            for step in range(start, steps + 1):
+                if step > start and (self.evaluation_due(step) or self.save_due(step)):
+                    self.record(writer, progress, pending)
+                    pending = None
+                    self.pause(step, writer)
+                    progress.pause()
+                if step == steps:
+                    break
+                asked = time.monotonic()
+                batch = next(self.loader)
+                progress.wait(time.monotonic() - asked)
+                self.state, log = self.step_function(
+                    self.state, sharding.put_batch(batch, sharded), self.key
+                )
+                self.record(writer, progress, pending)
+                pending = Pending(step + 1, log)
+                if step == start:
+                    jax.block_until_ready(log)
+                    progress.skip_to(step + 1)
+        scores = self.last_scores()
+        if start < steps:
+            say(f"trained in {duration(time.monotonic() - began)}")
+        self.report(scores)
+        return scores
+
+    def resume(self) -> int:
+        """Restores the latest checkpoint if there is one; returns its step."""
+        step = self.saved.latest_step()
+        if step is None:
+            self.saved.forget_best_after(0)
+            return 0
+        self.state, position = self.saved.restore(self.state)
+        self.loader.restore(position)
+        self.saved.forget_best_after(step)
+        return step
+
+    def evaluation_due(self, step: int) -> bool:
+        every = self.config.eval.every
+        return step == self.config.train.steps or (every > 0 and step % every == 0)
+
+    def save_due(self, step: int) -> bool:
+        settings = self.config.checkpoint
+        kept = settings.keep_every > 0 and step % settings.keep_every == 0
+        last = step == self.config.train.steps
+        return last or kept or step % settings.every == 0
+
+    def pause(self, step: int, writer: runs.RunWriter) -> None:
+        """Evaluates and saves where it is due. Rows are on the disk before the state."""
+        best = False
+        if self.evaluation_due(step):
+            on_image = None
+            if step == self.config.train.steps:
+                on_image = Gallery(
+                    self.folder / layout.PREDICTIONS,
+                    self.spec,
+                    self.config.data.eval_split,
+                    self.config.eval.predictions,
+                )
+            scores = self.evaluator(
+                self.state.variables(), self.config.data.eval_split, on_image
+            )
+            earlier = self.evaluations()
+            best = all(scores["mean_iou"] > row["mean_iou"] for row in earlier)
+            writer.write_metrics(step, "val", scores)
+            say(f"step {step}  {self.spec.name} mIoU {scores['mean_iou']:.4f}")
+        writer.flush()
+        if best:
+            self.saved.save_best(self.state)
+        if self.save_due(step):
+            self.saved.save(self.state, self.loader.state())
+
+    def record(
+        self,
+        writer: runs.RunWriter,
+        progress: TrainingProgress,
+        pending: Pending | None,
+    ) -> None:
+        """Fetches and writes the log of a step that has been dispatched before."""
+        if pending is None:
+            return
+        step, log = pending.step, jax.device_get(pending.log)
+        scalars = {name: float(value) for name, value in log["scalars"].items()}
+        settings = self.config.log
+        if settings.gradients.every and step % settings.gradients.every == 0:
+            pixels, clip = scalars["loss_pixels"], scalars["clip_factor"]
+            rows = gradients_table.rows(
+                step, self.forks, log["forks"], pixels, 1.0, clip
+            )
+            writer.write_gradients(step, rows)
+            writer.write_blocks(step, gradients_table.block_rows(step, log["blocks"]))
+        finite = np.isfinite(scalars["loss"]) and np.isfinite(scalars["grad_norm"])
+        if step % settings.every == 0 or step == self.config.train.steps or not finite:
+            scores = metrics.scores(log["confusion"].astype(np.int64))
+            values = scalars | {"mean_iou": scores["mean_iou"]}
+            writer.write_metrics(step, "train", values)
+            writer.write_timing(step, progress.update(step, values))
+        if not finite:
+            writer.flush()
+            raise Diverged(self.diagnosis(step, scalars, log["forks"]))
+
+    def diagnosis(self, step: int, scalars: dict, statistics: dict) -> str:
+        """Which fork the backward pass, which runs from the deepest, broke at first."""
+        text = (
+            f"step {step}: loss {scalars['loss']}, gradient norm "
+            f"{scalars['grad_norm']}; nothing after the last checkpoint is kept"
+        )
+        for fork in reversed(self.forks):
+            if fork.name in statistics and statistics[fork.name][-1, 1] > 0:
+                return f"{text}; first non-finite gradient at {fork.name}"
+        return text
+
+    def evaluations(self) -> list[dict[str, Any]]:
+        """The rows of the evaluations so far."""
+        rows = runs.read_metrics(self.folder)
+        return [row for row in rows if row["split"] == "val"]
+
+    def last_scores(self) -> dict[str, Any]:
+        return self.evaluations()[-1]
+
+    def headline(self) -> str:
+        leaves = jax.tree.leaves(self.state.params)
+        size = sum(leaf.size for leaf in leaves)
+        model, mesh = self.config.model, self.mesh
+        kind = mesh.devices.flat[0].device_kind
+        return (
+            f"{self.spec.name} ({self.spec.num_classes} classes), {model.head.name} on "
+            f"ResNet-{model.backbone.depth}, {size:,} parameters, {len(self.forks)} "
+            f"forks, {mesh.size} x {kind}"
+        )
+
+    def report(self, scores: dict[str, Any]) -> None:
+        for line in score_lines(scores, self.spec.classes):
+            say(line)
+        say(f"run folder   {self.folder}")
+        pictures = sorted((self.folder / layout.PREDICTIONS).glob("*.png"))
+        if pictures:
+            say(f"predictions  {pictures[0]} and {len(pictures) - 1} more")
+
+
+class Gallery:
+    """Writes overlays of `count` images spread evenly over a split."""
+
+    def __init__(self, folder: Path, spec: DatasetSpec, split: str, count: int):
+        self._folder, self._spec = folder, spec
+        total = spec.splits[split]
+        picked = np.linspace(0, total - 1, min(count, total)).round()
+        self._wanted, self._seen = set(picked.astype(int).tolist()), 0
+
+    def __call__(self, image, label, prediction, name) -> None:
+        if self._seen in self._wanted:
+            self._folder.mkdir(exist_ok=True)
+            path = self._folder / f"{Path(name).stem}.png"
+            save_prediction(path, image, label, prediction, self._spec.classes)
+        self._seen += 1
+
+
+def zero_taps(model: nn.Module, image_shape: tuple[int, ...]) -> Any:
+    """The model's `taps` collection, all zero."""
+    images = jax.ShapeDtypeStruct(image_shape, np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["taps"]
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def device_facts(mesh: jax.sharding.Mesh) -> dict[str, Any]:
+    """What the run folder says of the devices."""
+    device = mesh.devices.flat[0]
+    return {
+        "platform": device.platform,
+        "kind": device.device_kind,
+        "count": mesh.size,
+        "processes": jax.process_count(),
+    }

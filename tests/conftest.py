@@ -1,0 +1,52 @@
+"""What holds for every test: 4 CPU devices, strict broadcasting, no display."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax
+import pytest
+from absl import flags
+
+from resseg.config import load_config
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICKSTART = ROOT / "configs" / "quickstart.py"
+
+jax.config.update("jax_num_cpu_devices", 4)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+flags.FLAGS.mark_as_parsed()  # grain and tfds read absl flags
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """One folder of prepared data sets for the session."""
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture
+def tiny_overrides(data_dir):
+    """Keys that make `configs/quickstart.py` a run of seconds."""
+    return {
+        "data.dir": str(data_dir),
+        "data.batch_size": 4,
+        "data.eval_batch_size": 4,
+        "data.crop": (32, 32),
+        "data.shapes.train_images": 8,
+        "data.shapes.val_images": 4,
+        "data.shapes.size": (32, 48),
+        "data.shapes.objects": 3,
+        "model.backbone.width": 8,
+        "train.steps": 4,
+        "checkpoint.every": 2,
+        "log.every": 1,
+        "eval.predictions": 1,
+    }
+
+
+@pytest.fixture
+def tiny_config(tiny_overrides):
+    """A config of a run of seconds on `shapes`."""
+    return load_config(QUICKSTART, tiny_overrides)

@@ -1,0 +1,161 @@
+"""`resseg data` as it is typed."""
+
+import argparse
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resseg.data import commands
+from resseg.errors import UserError
+
+CLASSES = "background,cell"
+
+
+def _run(*words):
+    parser = argparse.ArgumentParser(prog="resseg data")
+    commands.add_arguments(parser)
+    return commands.run(parser.parse_args([str(word) for word in words]))
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Ten pairs in two flat folders."""
+    mask = np.zeros((20, 24), np.uint8)
+    mask[4:12, 6:18] = 1
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    for seed in range(10):
+        picture = np.random.default_rng(seed).integers(0, 256, (20, 24, 3), np.uint8)
+        Image.fromarray(picture).save(tmp_path / "images" / f"{seed}.png")
+        Image.fromarray(mask).save(tmp_path / "masks" / f"{seed}.png")
+    return tmp_path
+
+
+def _flat(files):
+    pair = ("--images", files / "images", "--masks", files / "masks")
+    return (*pair, "--classes", CLASSES)
+
+
+def test_prepare_then_check_then_list(files, capsys):
+    data = files / "data"
+    assert _run("prepare", "cells", *_flat(files), "--dir", data) == 0
+    out = capsys.readouterr().out
+    assert "cells: 10 pairs, 2 classes" in out
+    assert (
+        "resseg train --config configs/quickstart.py --workdir runs/cells "
+        f"--config.data.name=cells --config.data.dir={data}\n" in out
+    )
+    rows = [line.split() for line in out.splitlines()]
+    assert ["images", "8", "2"] in rows
+    assert ["1", "cell", "20.00%", "in", "8", "20.00%", "in", "2"] in rows
+
+    assert _run("check", "cells", "--dir", data) == 0
+    assert "nothing wrong" in capsys.readouterr().out
+
+    assert _run("list", "--dir", data) == 0
+    out = capsys.readouterr().out
+    assert "train 8, val 2" in out and "oxford_iiit_pet" in out
+
+    with pytest.raises(UserError, match="exists; add --overwrite"):
+        _run("prepare", "cells", *_flat(files), "--dir", data)
+
+
+def test_split_names_reach_the_line_that_trains(files, capsys):
+    table = files / "split.csv"
+    table.write_text("split,name\n" + "".join(f"fit,{n}\n" for n in range(10)))
+    options = (*_flat(files), "--split-file", table, "--dir", files / "data")
+    assert _run("prepare", "cells", *options) == 0
+    out = capsys.readouterr().out
+    assert "--config.data.split=fit --config.data.eval_split=fit" in out
+
+
+def test_check_of_files_returns_two_for_an_error(files, capsys):
+    Image.fromarray(np.full((20, 24), 9, np.uint8)).save(files / "masks/3.png")
+    assert _run("check", *_flat(files)) == 2
+    out = capsys.readouterr().out
+    path = files / "masks/3.png"
+    message = f"{path}: holds 9 (480 px); classes are 0 to 1, 255 is void"
+    assert f"error {message}" in out.splitlines()
+    with pytest.raises(UserError, match=r"3\.png: holds 9"):
+        _run("prepare", "cells", *_flat(files), "--dir", files / "data")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["check"], "give NAME, or --folder"),
+        (["check", "--images", "x"], "--masks DIR is missing"),
+        (["prepare", "cells", "--folder", "x"], "--classes is missing"),
+        (["prepare", "cells", "--folder", "x", "--classes", CLASSES], "x: no such"),
+        (["prepare", "Cells", "--folder", "x"], "NAME='Cells'"),
+        (["prepare", "cells", "--classes", CLASSES], "--images DIR is missing"),
+    ],
+)
+def test_what_is_missing_is_named(words, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=message) as caught:
+        _run(*words)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--void", "300"], "--void 300: expected 0 to 255"),
+        (["--first", "-1"], "--first -1: expected"),
+        (["--binary", "--void", "255"], "--binary makes 255 a class"),
+        (["--val-fraction", "1.5"], "--val-fraction 1.5"),
+        (["--val-fraction", "0.5", "--split-file", "x"], "give one of the two"),
+        (["--split-file", "x.csv"], "--split-file x.csv: no such file"),
+        (["--folder", "x"], "drop --images and --masks"),
+    ],
+)
+def test_options_that_cannot_be(files, options, message):
+    with pytest.raises(UserError, match=message):
+        _run("prepare", "cells", *_flat(files), *options, "--dir", files / "data")
+    assert not (files / "data").exists()
+
+
+def test_catalogue_name_without_tensorflow_says_what_to_do(tmp_path):
+    with pytest.raises(UserError, match="with TensorFlow installed"):
+        _run("prepare", "oxford_iiit_pet", "--dir", tmp_path)
+
+
+def test_show_draws_every_crop_of_the_batches(files, capsys):
+    data = files / "data"
+    _run("prepare", "cells", *_flat(files), "--dir", data)
+    config = files / "small.py"
+    config.write_text(
+        "from configs import base\n\n\ndef get_config():\n"
+        "    config = base.get_config()\n    config.data.batch_size = 4\n"
+        "    config.data.crop = (32, 32)\n    return config\n"
+    )
+    out = files / "sheets/cells.png"
+    words = ("show", "cells", "--dir", data, "--config", config, "--out", out)
+    assert _run(*words) == 0
+    one = np.array(Image.open(out))
+    assert _run(*words, "--batches", 3) == 0
+    three = np.array(Image.open(out))
+    assert three.shape[0] > one.shape[0] and three.shape[1] >= one.shape[1]
+    with pytest.raises(UserError, match="--batches 0: expected 1 or more"):
+        _run(*words, "--batches", 0)
+
+
+def test_help_teaches_and_loads_nothing_heavy(capsys):
+    with pytest.raises(SystemExit):
+        _run("prepare", "--help")
+    out = capsys.readouterr().out
+    assert "examples:" in out and "255 is void" in out
+    script = (
+        "import argparse, sys\nfrom resseg.data import commands\n"
+        "commands.add_arguments(argparse.ArgumentParser())\n"
+        "heavy = {'jax', 'cv2', 'tensorflow_datasets', 'matplotlib', 'PIL', 'grain'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True
+    )
+    assert found.stdout.strip() == "[]", found.stderr

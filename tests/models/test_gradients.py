@@ -1,0 +1,176 @@
+"""Structure proved by gradients: what reaches what, and what does not."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from resseg.gradients.fork import list_forks, statistics_by_fork
+from resseg.models.blocks import Block, BlockFactors, BlockStyle
+from resseg.network import build_segmenter
+
+
+def block(x, **arguments):
+    module = Block(x.shape[-1], **arguments)
+    return module, module.init(jax.random.key(1), x, train=False)
+
+
+@pytest.fixture
+def positive():
+    return jnp.abs(jax.random.normal(jax.random.key(0), (2, 6, 6, 8))) + 0.1
+
+
+@pytest.mark.parametrize("kind", ["basic", "bottleneck"])
+def test_identity_block_is_transparent_at_zero_gamma(positive, kind):
+    module, variables = block(positive, style=BlockStyle(kind, zero_gamma=True))
+    y, pull = jax.vjp(lambda x: module.apply(variables, x, train=False), positive)
+    np.testing.assert_array_equal(y, positive)
+    np.testing.assert_array_equal(pull(jnp.ones_like(y))[0], 1.0)
+
+
+def test_zero_gamma_sends_all_gradient_over_the_shortcut(positive):
+    module, variables = block(positive, style=BlockStyle(zero_gamma=True))
+
+    def run(taps):
+        return module.apply(variables | {"taps": taps}, positive, train=False).sum()
+
+    measured = jax.grad(run)(variables["taps"])["fork"]["tap"]
+    np.testing.assert_allclose(measured[:, 0], [positive.size, 0, positive.size])
+
+
+def test_block_without_shortcut_is_its_branch(positive):
+    both, variables = block(positive, style=BlockStyle(order="pre"))
+    alone, plain = block(positive, style=BlockStyle(order="pre", shortcut="none"))
+    assert set(plain["paths"]["fork"]) == {"branch"}
+    # Same seed and names: the same branch.
+    h = alone.apply(plain, positive, train=False)
+    y = both.apply(variables, positive, train=False)
+    np.testing.assert_allclose(y, positive + h, rtol=1e-6)
+
+
+@pytest.mark.parametrize("learn", ["no", "scalar", "channel"])
+def test_path_factors_are_w_c_and_w_r(positive, learn):
+    style = BlockStyle(learn_shortcut=learn, learn_branch=learn, order="pre")
+    one, variables = block(positive, style=style)
+    two, scaled = block(positive, style=style, factors=BlockFactors(0.25, 3.0))
+    h = one.apply(variables, positive, train=False) - positive
+    y = two.apply(scaled, positive, train=False)
+    np.testing.assert_allclose(y, 0.25 * positive + 3.0 * h, rtol=1e-4, atol=1e-4)
+    where, shape = ("paths", ()) if learn == "no" else ("params", ())
+    shape = (8,) if learn == "channel" else shape
+    assert scaled[where]["shortcut_factor"]["factor"].shape == shape
+
+
+def test_gamma_in_spares_the_weights_and_gamma_out_does_not(positive):
+    def weight_gradient(**factors):
+        module, variables = block(positive, factors=BlockFactors(**factors))
+
+        def run(params):
+            return module.apply(
+                variables | {"params": params}, positive, train=False
+            ).sum()
+
+        return jax.grad(run)(variables["params"])["branch"]["conv2"]["kernel"]
+
+    full = weight_gradient()
+    assert jnp.abs(full).max() > 0
+    np.testing.assert_array_equal(weight_gradient(gradient_in=0.0), full)
+    np.testing.assert_array_equal(weight_gradient(gradient_out=0.0), 0.0)
+
+
+def test_backward_factors_leave_the_logits_bit_identical(small):
+    images = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
+    plain = build_segmenter(small, 3)
+    reference = plain.apply(plain.init(jax.random.key(0), images), images)["logits"]
+    for key in ("shortcut", "branch_in", "branch_out", "long_skip"):
+        small.gradient[key] = 0.3
+    net = build_segmenter(small, 3)
+    scaled = net.apply(net.init(jax.random.key(0), images), images)["logits"]
+    np.testing.assert_array_equal(scaled, reference)
+
+
+@pytest.mark.parametrize(
+    ("head", "skips"),
+    [
+        ("unet", ["stem", "stage1", "stage2", "stage3"]),
+        ("fcn8s", ["stage2", "stage3"]),
+        ("fcn16s", ["stage3"]),
+        ("deeplabv3plus", ["stage1"]),
+    ],
+)
+def test_every_skip_changes_the_output_and_gets_a_gradient(small, head, skips):
+    small.head.name = head
+    net = build_segmenter(small, 3)
+    images = jax.random.normal(jax.random.key(1), (1, 64, 64, 3))
+    variables = net.init(jax.random.key(0), images)
+    reference = net.apply(variables, images)["logits"]
+    flat = traverse_util.flatten_dict(variables["paths"], sep="/")
+    factors = [f"head/skip_factor_{skip}/factor" for skip in skips]
+    assert sorted(key for key in flat if "skip_factor" in key) == sorted(factors)
+    for factor in factors:
+        lesion = traverse_util.unflatten_dict(flat | {factor: jnp.float32(0)}, sep="/")
+        output = net.apply(variables | {"paths": lesion}, images)["logits"]
+        assert jnp.abs(output - reference).max() > 1e-4, factor
+
+    def loss(taps):
+        return (net.apply(variables | {"taps": taps}, images)["logits"] ** 2).mean()
+
+    measured = statistics_by_fork(jax.grad(loss)(variables["taps"]))
+    for skip in skips:
+        assert measured[f"backbone/long_skip_{skip}"][0, 0] > 0
+
+
+def test_no_long_skips_leaves_none(small):
+    small.long_skip.kind = "none"
+    forks = list_forks(build_segmenter(small, 3), (1, 32, 32, 3))
+    assert {fork.kind for fork in forks} == {"block"}
+
+
+def test_paths_of_a_fork_add_up_to_the_plain_gradient(small):
+    """The total of the first block's fork is the gradient at its input."""
+    net = build_segmenter(small, 3)
+    images = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
+    variables = net.init(jax.random.key(0), images)
+    stem_skip = "backbone/long_skip_stem"
+
+    def loss(params, taps):
+        outputs = net.apply(variables | {"params": params, "taps": taps}, images)
+        return (outputs["logits"] ** 2).mean()
+
+    measured = statistics_by_fork(
+        jax.grad(loss, 1)(variables["params"], variables["taps"])
+    )
+    skip, deeper, total = measured[stem_skip][:, 0]
+    block_total = measured["backbone/stage1/block1"][2, 0]
+    np.testing.assert_allclose(deeper, block_total, rtol=1e-6)
+    cosine = (total - skip - deeper) / (2 * np.sqrt(skip * deeper))
+    assert -1 <= cosine <= 1
+
+
+def test_pre_activation_ends_in_norm_and_relu(small):
+    small.backbone.order, small.head.name = "pre", "deeplabv3"
+    net = build_segmenter(small, 3)
+    images = jax.random.normal(jax.random.key(1), (1, 32, 32, 3))
+    variables = net.init(jax.random.key(0), images)
+    features = net.apply(
+        variables, images, False, method=lambda m, x, t: m.backbone(x, t)
+    )
+    assert "final" in variables["params"]["backbone"]
+    assert features["stage4"].min() == 0
+
+
+def test_dropped_branches_leave_the_shortcut(positive):
+    module, variables = block(positive, drop_rate=0.5)
+    outputs = [
+        module.apply(
+            variables,
+            positive,
+            train=True,
+            rngs={"dropout": jax.random.key(seed)},
+            mutable=["batch_stats"],
+        )[0]
+        for seed in range(12)
+    ]
+    kept = [bool(jnp.array_equal(y[i], positive[i])) for y in outputs for i in range(2)]
+    assert 4 <= sum(kept) <= 20

@@ -1,0 +1,94 @@
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS, block_rows, rows
+
+
+def fork(*paths, name="f", shape=(2, 3, 5, 7)):
+    return SimpleNamespace(name=name, kind="block", paths=paths, shape=shape)
+
+
+def measured(*cotangents):
+    """The statistics a tap would return for these cotangents."""
+    total = np.sum(cotangents, axis=0)
+    return np.array(
+        [[np.sum(g * g), np.sum(~np.isfinite(g))] for g in (*cotangents, total)]
+    )
+
+
+def test_derived_columns_equal_their_definitions():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 2, 3, 5, 7))
+    got = rows(4, [fork("shortcut", "branch")], {"f": measured(a, b)}, 60.0)
+
+    norm = np.linalg.norm
+    assert got["step"] == [4, 4] and got["depth"] == [0, 0]
+    assert got["path"] == ["shortcut", "branch"]
+    np.testing.assert_allclose(got["l2"], [norm(a), norm(b)])
+    np.testing.assert_allclose(got["rms"], [a.std(mean=0), np.sqrt((b**2).mean())])
+    np.testing.assert_allclose(got["site"], 60 * np.array(got["rms"]))
+    np.testing.assert_allclose(sum(got["share"]), 1)
+    np.testing.assert_allclose(
+        got["share"][0], norm(a) ** 2 / (norm(a) ** 2 + norm(b) ** 2)
+    )
+    np.testing.assert_allclose(got["cosine"], [(a * b).sum() / (norm(a) * norm(b))] * 2)
+    np.testing.assert_allclose(got["total_l2"], [norm(a + b)] * 2)
+    assert got["numel"] == [210, 210] and got["nonfinite"] == [0, 0]
+
+
+def test_site_norm_does_not_depend_on_resolution():
+    """Under a pixel mean, the cotangent of n pixels is 1/n each."""
+    sites = []
+    for side in (8, 32):
+        g = np.full((2, side, side, 3), 1 / (2 * side * side))
+        one = fork("a", "b", shape=g.shape)
+        sites.append(rows(0, [one], {"f": measured(g, g)}, 2 * side * side)["site"])
+    np.testing.assert_allclose(sites[0], sites[1])
+
+
+def test_columns_are_the_documented_ones():
+    got = rows(0, [fork("a", "b")], {"f": np.ones((3, 2))}, 1.0)
+    assert list(got) == [column.name for column in COLUMNS]
+    blocks = block_rows(0, {"x": 4.0}, {"x": 1.0}, {"x": 9.0})
+    assert list(blocks) == [column.name for column in BLOCK_COLUMNS]
+    assert blocks["update_ratio"] == [1.5] and blocks["params_l2"] == [2.0]
+    assert all(column.meaning for column in COLUMNS + BLOCK_COLUMNS)
+
+
+def test_not_finite_stays_and_is_counted():
+    a, b = np.ones((2, 4))
+    a[1], b[2] = np.nan, np.inf
+    got = rows(0, [fork("s", "b", shape=(4,))], {"f": measured(a, b)}, 4.0)
+    assert got["nonfinite"] == [1, 1]
+    assert math.isnan(got["l2"][0]) and math.isinf(got["l2"][1])
+    assert math.isnan(got["site"][0]) and math.isinf(got["site"][1])
+    assert math.isnan(got["share"][0]) and math.isnan(got["cosine"][0])
+
+
+def test_a_dead_path_has_norm_zero_and_no_cosine():
+    a, b = np.zeros(4), np.ones(4)
+    got = rows(0, [fork("s", "b", shape=(4,))], {"f": measured(a, b)}, 4.0)
+    assert got["l2"] == [0.0, 2.0] and got["share"] == [0.0, 1.0]
+    assert np.isnan(got["cosine"]).all()
+
+
+def test_cosine_belongs_to_two_paths_alone():
+    got = rows(0, [fork("a", "b", "c")], {"f": np.ones((4, 2))}, 1.0)
+    assert np.isnan(got["cosine"]).all() and len(got["step"]) == 3
+
+
+def test_depth_is_the_order_given_and_the_loss_scale_is_divided_out():
+    two = [fork("a", "b", name="late"), fork("a", "b", name="early")]
+    taps = {"early": np.full((3, 2), 64.0), "late": np.full((3, 2), 16.0)}
+    got = rows(0, two, taps, 1.0, loss_scale=4.0)
+    assert got["fork"] == ["late", "late", "early", "early"]
+    assert got["depth"] == [0, 0, 1, 1]
+    assert got["l2"] == [1.0, 1.0, 2.0, 2.0]
+
+
+def test_statistics_of_another_fork_are_refused():
+    with pytest.raises(ValueError, match=r"'f' have shape \(4, 2\), expected \(3, 2\)"):
+        rows(0, [fork("a", "b")], {"f": np.ones((4, 2))}, 1.0)

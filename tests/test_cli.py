@@ -1,0 +1,306 @@
+"""The command line: what it starts, what it refuses, and how fast it answers."""
+
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+import resseg
+from resseg import cli
+from resseg.command_line import split_overrides
+from resseg.errors import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+QUICKSTART = str(ROOT / "configs" / "quickstart.py")
+
+
+class Diverged(RuntimeError):
+    pass
+
+
+def install(monkeypatch, name, **contents):
+    """Puts a module in the place of `resseg.<name>`."""
+    module = SimpleNamespace(**contents)
+    monkeypatch.setitem(sys.modules, f"resseg.{name}", module)
+    monkeypatch.setattr(resseg, name, module, raising=False)
+
+
+@pytest.fixture
+def train(monkeypatch):
+    """Records what `resseg train` would have started; raises `.error` if set."""
+    calls = SimpleNamespace(started=[], error=None)
+
+    def train_and_evaluate(config, workdir):
+        calls.started.append((config, workdir))
+        if calls.error is not None:
+            raise calls.error
+        return {}
+
+    install(
+        monkeypatch, "train", train_and_evaluate=train_and_evaluate, Diverged=Diverged
+    )
+    return calls
+
+
+def error_line(capsys):
+    """The one line on stderr, nothing being on stdout."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("resseg: ") and captured.err.count("\n") == 1
+    return captured.err.removeprefix("resseg: error: ").rstrip("\n")
+
+
+def test_train_gets_config_with_overrides_and_workdir(train):
+    status = cli.main(
+        [
+            "train",
+            "--config.train.steps=5",
+            "--config",
+            QUICKSTART,
+            "--config.data.crop",
+            "32,64",
+            "--workdir=runs/x",
+            "--config.model.gradient.branch_in",
+            "-1",
+            "--config.train.steps=6",
+        ]
+    )
+    assert status == 0
+    [(config, workdir)] = train.started
+    assert workdir == "runs/x"
+    assert config.train.steps == 6, "the last one wins"
+    assert config.data.crop == (32, 64)
+    assert config.model.gradient.branch_in == -1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--config.train.steps=abc"], "config.train.steps='abc': expected int"),
+        (
+            ["--config.train.step=1"],
+            "config.train.step: no such key (did you mean 'tra",
+        ),
+        (["--config.train.steps"], "--config.train.steps: expected a value after it"),
+        (["--config.seed", "--workdir"], "--config.seed: expected a value after it"),
+        (["--confg.seed=1"], "--confg.seed: no such option (did you mean '--config'?)"),
+        (["--step", "3"], "--step: no such option"),
+        (["stray"], "unexpected argument: stray (see resseg train --help)"),
+    ],
+)
+def test_train_refuses_before_it_starts(train, capsys, options, expected):
+    status = cli.main(["train", "--config", QUICKSTART, "--workdir", "x", *options])
+    assert status == 2 and train.started == []
+    assert error_line(capsys).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["trian"], "command='trian': choose from train, evaluate, predict, inspect, "),
+        (["--verson"], "--verson: no such option (did you mean '--version'?)"),
+        (["train", "--config", "x"], "the following arguments are required: --workdir"),
+        (
+            ["train", "--config", "x", "--workdri", "y"],
+            "--workdri: no such option (did you mean '--workdir'?)",
+        ),
+        (
+            ["train", "--config", "no.py", "--workdir", "y"],
+            "no.py: no such config file",
+        ),
+        (["evaluate"], "the following arguments are required: RUN"),
+        (["evaluate", "x", "--step", "last"], "argument --step: invalid int value"),
+        (["evaluate", "x", "--config.seed=1"], "--config.seed: only resseg train and"),
+        (
+            ["predict", "r", "i", "--out", "o", "--probabilties"],
+            "--probabilties: no such option (did you mean '--probabilities'?)",
+        ),
+        (
+            ["data", "prepare", "x", "--imagse", "y"],
+            "--imagse: no such option (did you mean '--images'?) (see resseg data prep",
+        ),
+        (
+            ["inspect", "--colums"],
+            "--colums: no such option (did you mean '--columns'?)",
+        ),
+    ],
+)
+def test_wrong_command_lines_are_one_line_and_status_2(capsys, argv, expected):
+    assert cli.main(argv) == 2
+    assert error_line(capsys).startswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UserError("two\n lines"), 2, "two lines"),
+        (PermissionError(13, "Permission denied", "runs/x"), 2, "runs/x: Permission "),
+        (OSError(28, "No space left on device"), 2, "output: No space left on device"),
+        (KeyboardInterrupt(), 130, "resseg: interrupted"),
+        (Diverged("step 7: loss nan"), 1, "resseg: step 7: loss nan"),
+    ],
+)
+def test_failures_that_are_not_bugs(train, capsys, error, status, line):
+    train.error = error
+    assert cli.main(["train", "--config", QUICKSTART, "--workdir", "x"]) == status
+    assert error_line(capsys).startswith(line)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(2, "gone")])
+def test_bugs_keep_their_traceback(train, error):
+    train.error = error
+    with pytest.raises(type(error)):
+        cli.main(["train", "--config", QUICKSTART, "--workdir", "x"])
+
+
+@pytest.mark.parametrize("name", ["evaluate", "predict"])
+def test_commands_on_runs_pass_their_arguments_and_status(monkeypatch, name):
+    seen = []
+
+    def run_command(arguments):
+        seen.append(arguments)
+        return 3
+
+    install(monkeypatch, name, run_command=run_command)
+    argv = {
+        "evaluate": ["r", "--split", "test", "--data", "cells", "--step", "9"],
+        "predict": ["r", "photos", "--out", "o", "--probabilities"],
+    }
+    expected = {
+        "evaluate": {"run": "r", "split": "test", "data": "cells", "step": 9},
+        "predict": {
+            "run": "r",
+            "images": "photos",
+            "out": "o",
+            "probabilities": True,
+            "step": None,
+        },
+    }
+    assert cli.main([name, *argv[name]]) == 3
+    assert vars(seen[0]).items() >= expected[name].items()
+
+
+def test_config_prints_every_key_and_marks_overrides(capsys):
+    assert cli.main(["config", QUICKSTART, "--config.seed", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "(base: 0)" in next(line for line in out.splitlines() if " seed " in line)
+    assert "  optim.clip_norm                 = None\n" in out
+
+
+def test_config_diff_shows_both_values(capsys):
+    assert (
+        cli.main(["config", QUICKSTART, "--diff", QUICKSTART, "--config.seed=4"]) == 0
+    )
+    assert capsys.readouterr().out.splitlines()[1:] == ["seed = 4 | 0"]
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_of_every_command_teaches_with_examples(capsys, command):
+    with pytest.raises(SystemExit) as end:
+        cli.main([command, "--help"])
+    assert end.value.code == 0
+    examples = capsys.readouterr().out.partition("examples:")[2]
+    assert f"resseg {command} " in examples
+
+
+def test_examples_in_the_help_are_themselves_valid(train, monkeypatch, capsys):
+    """What the help teaches parses: only running it is left out."""
+    monkeypatch.chdir(ROOT)
+    for name in set(cli.COMMANDS) - {"train", "config"}:
+        monkeypatch.setitem(cli._RUNNERS, name, lambda arguments: 0)
+    tried = 0
+    for text in cli.EPILOGS.values():
+        for line in text.replace("\\\n", " ").splitlines():
+            words = line.partition("   (")[0].split()
+            if words[:1] == ["resseg"] and not line.startswith("resseg"):
+                if "runs/quickstart" in words and words[1] == "config":
+                    continue
+                assert cli.main(words[1:]) == 0, line
+                tried += 1
+    assert tried > 15 and len(train.started) == 5
+    assert capsys.readouterr().err == ""
+
+
+def test_split_overrides_keeps_the_order_of_the_rest():
+    argv = ["--a", "--config.x=1=2", "b", "--config.y", "(1, 2)", "--config", "f"]
+    rest, overrides = split_overrides(argv)
+    assert rest == ["--a", "b", "--config", "f"]
+    assert overrides == [("x", "1=2"), ("y", "(1, 2)")]
+
+
+def test_version_agrees_with_pyproject(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--version"])
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert capsys.readouterr().out == f"resseg {project['version']}\n"
+
+
+def python(code, *arguments):
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True
+    )
+
+
+def test_help_answers_in_half_a_second():
+    """The best of a few: the machine may be busy with something else."""
+    seconds = []
+    while len(seconds) < 5 and min(seconds, default=1.0) >= 0.5:
+        start = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-m", "resseg", "--help"], capture_output=True, text=True
+        )
+        seconds.append(time.monotonic() - start)
+        assert done.returncode == 0 and "resseg train --config" in done.stdout
+    assert min(seconds) < 0.5
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["--help"],
+        ["train", "--help"],
+        ["data", "--help"],
+        ["inspect", "--help"],
+        ["config", QUICKSTART],
+        ["train", "--config", QUICKSTART, "--workdir", "x", "--config.train.steps=0"],
+    ],
+    ids=" ".join,
+)
+def test_nothing_of_this_imports_jax(argv):
+    code = (
+        "import sys\n"
+        "from resseg.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('jax' in sys.modules)"
+    )
+    assert python(code, *argv).returncode == 0
+
+
+def test_package_names_are_loaded_on_first_use():
+    code = (
+        "import sys, resseg\n"
+        "assert set(resseg.__all__) <= set(dir(resseg))\n"
+        "assert not {'jax', 'ml_collections', 'pandas'} & set(sys.modules)\n"
+        "assert callable(resseg.load_config) and callable(resseg.open_run)\n"
+        "assert 'jax' not in sys.modules\n"
+    )
+    done = python(code)
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(AttributeError, match="no attribute 'load_confg'"):
+        _ = resseg.load_confg
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    command = [sys.executable, "-m", "resseg", "config", QUICKSTART]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    process.stderr.close()
+    assert process.wait() == 141
