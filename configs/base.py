@@ -1,7 +1,9 @@
 """Every key that an experiment may set, with its default, meaning and unit.
 
 An experiment file imports this one, changes what differs and returns it. Nothing else
-holds a default. Optional keys are written as `placeholder(type)`: None unless set.
+holds a default. Optional keys are written as `placeholder(type)`: None unless set. The
+sections that are not `type_safe` have keys that take a number or a list; `load_config`
+checks the types of every key.
 """
 
 from ml_collections import ConfigDict
@@ -31,7 +33,7 @@ def get_config() -> ConfigDict:
     data.rare_classes = ()  # class indices that rare_crop aims at; () = the rarest
     data.mean = (0.485, 0.456, 0.406)  # RGB mean subtracted, images in [0, 1]
     data.std = (0.229, 0.224, 0.225)  # RGB deviation divided by
-    data.shapes = shapes = ConfigDict()  # the procedural data set; read when it is named
+    data.shapes = shapes = ConfigDict()  # the procedural data set, if it is named
     shapes.train_images = 512
     shapes.val_images = 96
     shapes.size = (96, 128)  # height, width, pixels
@@ -53,15 +55,17 @@ def get_config() -> ConfigDict:
     backbone.output_stride = 32  # last strides become dilations until this is met
     backbone.zero_gamma = False  # start the last norm scale of each branch at zero
     backbone.dropout = 0.0  # after each branch's activation; probability
-    backbone.stochastic_depth = 0.0  # drop rate of the last block's branch; linear in depth
-    model.shortcut = shortcut = ConfigDict()
+    backbone.stochastic_depth = 0.0  # drop rate of the last branch, linear in depth
+    model.shortcut = shortcut = ConfigDict(type_safe=False)
     shortcut.kind = "identity"  # identity | none | conv1x1 (a kernel in every block)
-    shortcut.learn = "no"  # W_c: no = constant | scalar | channel (then `scale` starts it)
+    shortcut.learn = "no"  # W_c: no (constant) | scalar | channel, from `scale` on
     shortcut.scale = 1.0  # W_c: a number, or a list with one per block
-    model.branch = branch = ConfigDict()
-    branch.learn = "no"  # W_r: no = constant | scalar | channel (then `scale` starts it)
+    model.branch = branch = ConfigDict(type_safe=False)
+    branch.learn = "no"  # W_r: no (constant) | scalar | channel, from `scale` on
     branch.scale = 1.0  # W_r: a number, or a list with one per block
-    model.gradient = gradient = ConfigDict()  # backward only: the forward value stays
+    model.gradient = gradient = ConfigDict(
+        type_safe=False
+    )  # backward only: the forward value stays
     gradient.shortcut = 1.0  # alpha: factor on the cotangent of the shortcut
     gradient.branch_in = 1.0  # gamma on dL/dx of the branch; its weights see all of it
     gradient.branch_out = 1.0  # gamma on the whole branch, its weights included
@@ -69,19 +73,24 @@ def get_config() -> ConfigDict:
     gradient.aux = 1.0  # on what the auxiliary head sends into the backbone
     gradient.pyramid = 1.0  # a number, or a list with one per ASPP branch
     model.head = head = ConfigDict()
-    head.name = "unet"  # fcn | fcn32s | fcn16s | fcn8s | unet | deeplabv3 | deeplabv3plus
-    head.channels = ()  # U-Net: width of each decoder block, deep first; () = from width
+    # fcn | fcn32s | fcn16s | fcn8s | unet | deeplabv3 | deeplabv3plus
+    head.name = "unet"
+    head.channels = ()  # U-Net: width per decoder block, deep first; () = from width
     head.width = 0  # DeepLab: channels of the pyramid; 0 = 256 * backbone.width / 64
     head.rates = ()  # DeepLab: dilations of the pyramid; () = from output_stride
     head.dropout = 0.0  # before the classifier; probability
-    model.long_skip = long_skip = ConfigDict()
-    long_skip.kind = "native"  # native (unet, deeplabv3plus: concat; fcn: add) | add | none
+    model.long_skip = long_skip = ConfigDict(type_safe=False)
+    # native (unet and deeplabv3plus: concat, fcn16s and fcn8s: add) | add | none
+    long_skip.kind = "native"
     long_skip.scale = 1.0  # forward factor: a number, or one per level, shallow first
     model.aux = aux = ConfigDict()
     aux.weight = 0.0  # of the auxiliary loss on stage 3; 0 = no auxiliary head
 
-    config.loss = loss = ConfigDict()
-    loss.terms = ConfigDict({"cross_entropy": 1.0, "dice": 0.0, "focal": 0.0})  # weights
+    config.loss = loss = ConfigDict(type_safe=False)
+    loss.terms = terms = ConfigDict()  # the weight of each in the sum
+    terms.cross_entropy = 1.0
+    terms.dice = 0.0
+    terms.focal = 0.0
     loss.class_weights = ()  # one per class | "median_frequency" | () = all one
     loss.label_smoothing = 0.0  # share of the target spread evenly over the classes
     loss.focal_gamma = 2.0  # focusing exponent of the focal loss
@@ -110,7 +119,7 @@ def get_config() -> ConfigDict:
 
     config.checkpoint = checkpoint = ConfigDict()
     checkpoint.every = 100  # steps between checkpoints of which the latest is kept
-    checkpoint.keep_every = 0  # steps between checkpoints that are kept for good; 0 = none
+    checkpoint.keep_every = 0  # steps between checkpoints kept for good; 0 = none
 
     config.log = log = ConfigDict()
     log.every = 10  # steps between rows of metrics.jsonl and the progress line

@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from resseg.config import load_config
     from resseg.build import build_model
+    from resseg.config import load_config
     from resseg.runs import open_run
 
 __version__ = "0.1.0"

@@ -7,8 +7,6 @@ stride, its long skips. Each rule raises a UserError of one line, or returns.
 import math
 from typing import Any, NoReturn
 
-from ml_collections import ConfigDict
-
 from resseg.errors import UserError, choose
 from resseg.fields import PER_BLOCK, PER_LEVEL, PER_PYRAMID_BRANCH, flatten
 
@@ -20,18 +18,18 @@ ADDING_HEADS = ("fcn16s", "fcn8s", "unet")  # can join their long skips by addit
 LOSS_TERMS = ("cross_entropy", "dice", "focal")
 
 
-def stage_sizes(backbone: ConfigDict) -> tuple[int, ...]:
+def stage_sizes(backbone: Any) -> tuple[int, ...]:
     """Residual blocks per stage: as given, else as the depth says."""
     return tuple(backbone.stage_sizes) or STAGE_SIZES[backbone.depth]
 
 
-def native_output_stride(backbone: ConfigDict) -> int:
+def native_output_stride(backbone: Any) -> int:
     """Input pixels per feature of the last stage, before any stride is dilated away."""
     stem = 4 if backbone.stem == "7x7" else 1
     return stem * math.prod(backbone.stage_strides)
 
 
-def long_skip_levels(config: ConfigDict) -> int:
+def long_skip_levels(config: Any) -> int:
     """How many long skips the head has: encoder features that its decoder joins."""
     # The U-Net joins the stem and every stage but the deepest.
     unet = len(stage_sizes(config.model.backbone))
@@ -39,15 +37,15 @@ def long_skip_levels(config: ConfigDict) -> int:
     return levels.get(config.model.head.name, 0)
 
 
-def _value(config: ConfigDict, key: str) -> Any:
+def _value(config: Any, key: str) -> Any:
     return flatten(config)[key]
 
 
-def _refuse(config: ConfigDict, key: str, reason: str) -> NoReturn:
+def _refuse(config: Any, key: str, reason: str) -> NoReturn:
     raise UserError(f"config.{key}={_value(config, key)!r}: {reason}")
 
 
-def _data(config: ConfigDict) -> None:
+def _data(config: Any) -> None:
     low, high = config.data.scale
     if low > high:
         _refuse(config, "data.scale", "expected the smaller factor first")
@@ -56,7 +54,7 @@ def _data(config: ConfigDict) -> None:
             _refuse(config, key, "expected a name")
 
 
-def _stages(config: ConfigDict) -> None:
+def _stages(config: Any) -> None:
     backbone = config.model.backbone
     sizes = stage_sizes(backbone)
     if len(backbone.stage_strides) != len(sizes):
@@ -80,7 +78,7 @@ def _stages(config: ConfigDict) -> None:
         )
 
 
-def _stages_for_head(config: ConfigDict) -> None:
+def _stages_for_head(config: Any) -> None:
     stages = len(stage_sizes(config.model.backbone))
     needed = {"fcn16s": 2, "fcn8s": 3, "deeplabv3plus": 2}
     head = config.model.head.name
@@ -94,7 +92,7 @@ def _stages_for_head(config: ConfigDict) -> None:
         _refuse(config, "model.aux.weight", "needs 2 stages in the backbone, it has 1")
 
 
-def _undilated_unet(config: ConfigDict) -> None:
+def _undilated_unet(config: Any) -> None:
     native = native_output_stride(config.model.backbone)
     if config.model.head.name == "unet" and (
         config.model.backbone.output_stride != native
@@ -107,7 +105,7 @@ def _undilated_unet(config: ConfigDict) -> None:
         )
 
 
-def _crop(config: ConfigDict) -> None:
+def _crop(config: Any) -> None:
     stride = config.model.backbone.output_stride
     if any(side % stride for side in config.data.crop):
         _refuse(
@@ -117,7 +115,7 @@ def _crop(config: ConfigDict) -> None:
         )
 
 
-def _head_fields(config: ConfigDict) -> None:
+def _head_fields(config: Any) -> None:
     head = config.model.head
     if head.name == "unet":
         # One block per long skip, and one more where the stem itself is strided.
@@ -137,7 +135,7 @@ def _head_fields(config: ConfigDict) -> None:
                 _refuse(config, key, f"head {head.name!r} has no pyramid")
 
 
-def _pyramid(config: ConfigDict) -> None:
+def _pyramid(config: Any) -> None:
     head, stride = config.model.head, config.model.backbone.output_stride
     unknown = stride not in PYRAMID_STRIDES
     if head.name in PYRAMID_HEADS and not head.rates and unknown:
@@ -149,7 +147,7 @@ def _pyramid(config: ConfigDict) -> None:
         )
 
 
-def _lists(config: ConfigDict) -> None:
+def _lists(config: Any) -> None:
     blocks = sum(stage_sizes(config.model.backbone))
     joins = config.model.long_skip.kind != "none"
     levels = long_skip_levels(config) if joins else 0
@@ -172,7 +170,7 @@ def _lists(config: ConfigDict) -> None:
                 )
 
 
-def _absent_shortcut(config: ConfigDict) -> None:
+def _absent_shortcut(config: Any) -> None:
     if config.model.shortcut.kind != "none":
         return
     neutral = {
@@ -191,7 +189,7 @@ def _absent_shortcut(config: ConfigDict) -> None:
             )
 
 
-def _long_skips(config: ConfigDict) -> None:
+def _long_skips(config: Any) -> None:
     head, kind = config.model.head.name, config.model.long_skip.kind
     if kind != "native" and not long_skip_levels(config):
         _refuse(config, "model.long_skip.kind", f"head {head!r} has no long skips")
@@ -203,7 +201,7 @@ def _long_skips(config: ConfigDict) -> None:
                 _refuse(config, key, "impossible without long skips (kind 'none')")
 
 
-def _zero_gamma(config: ConfigDict) -> None:
+def _zero_gamma(config: Any) -> None:
     if not config.model.backbone.zero_gamma:
         return
     if config.model.norm == "none":
@@ -213,7 +211,7 @@ def _zero_gamma(config: ConfigDict) -> None:
         _refuse(config, "model.backbone.zero_gamma", "needs order 'post'")
 
 
-def _loss(config: ConfigDict) -> None:
+def _loss(config: Any) -> None:
     weights = config.loss.class_weights
     if isinstance(weights, str):
         choose("config.loss.class_weights", weights, ["median_frequency"])
@@ -224,16 +222,7 @@ def _loss(config: ConfigDict) -> None:
         raise UserError(f"config.loss.terms: expected at least one of {listed} above 0")
 
 
-def _steps(config: ConfigDict) -> None:
-    if config.optim.warmup_steps >= config.train.steps:
-        _refuse(
-            config,
-            "optim.warmup_steps",
-            f"expected fewer than config.train.steps={config.train.steps}",
-        )
-
-
-def _mesh(config: ConfigDict) -> None:
+def _mesh(config: Any) -> None:
     devices = config.mesh.data
     for key in ("data.batch_size", "data.eval_batch_size"):
         if devices and _value(config, key) % devices:
@@ -253,6 +242,5 @@ RULES = (
     _long_skips,
     _zero_gamma,
     _loss,
-    _steps,
     _mesh,
 )

@@ -8,6 +8,7 @@ import json
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -65,7 +66,7 @@ def load_config(
     return config.lock()
 
 
-def _assign(config: ConfigDict, key: str, value: object) -> None:
+def _assign(config: Any, key: str, value: object) -> None:
     *sections, leaf = key.split(".")
     for section in sections:
         config = config[section]

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -37,9 +38,9 @@ def base_config() -> ConfigDict:
         return importlib.import_module("configs.base").get_config()
 
 
-def flatten(config: ConfigDict | dict) -> dict[str, object]:
+def flatten(config: ConfigDict | dict) -> dict[str, Any]:
     """The values by dotted key; those of a ConfigDict come sorted."""
-    flat: dict[str, object] = {}
+    flat: dict[str, Any] = {}
     for key, value in config.items():
         if isinstance(value, ConfigDict | dict):
             flat |= {f"{key}.{inner}": v for inner, v in flatten(value).items()}
@@ -188,7 +189,7 @@ def check_keys(flat: Iterable[str]) -> None:
             )
 
 
-def normalise(key: str, value: object) -> object:
+def normalise(key: str, value: object) -> Any:
     """`value` as the field holds it: lists become tuples, ints of float keys floats.
 
     Raises:

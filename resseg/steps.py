@@ -91,8 +91,8 @@ def make_train_step(
     Returns:
         A function whose log holds "scalars" (loss, its terms, learning rate, norms),
         "confusion" int32 `[truth, prediction]` of this batch, "forks" (name ->
-        `[paths + 1, 2]`) and "blocks" (name -> sums of squares of parameters, gradients
-        and updates, float32 `[3]`).
+        `[paths + 1, 2]`) and "blocks" (params, gradients, updates: name -> sum of
+        squares).
     """
 
     def loss_of(params, taps, state, batch, key):
@@ -139,7 +139,11 @@ def make_train_step(
                 batch["label"], logits.argmax(-1), num_classes
             ),
             "forks": statistics_by_fork(measured) if taps else {},
-            "blocks": _block_sums(state.params, gradients, updates),
+            "blocks": {
+                "params": sum_squares_by_block(state.params),
+                "gradients": sum_squares_by_block(gradients),
+                "updates": sum_squares_by_block(updates),
+            },
         }
         state = TrainState(
             step=state.step + 1,
@@ -171,9 +175,3 @@ def make_eval_step(
 
     return eval_step
 
-
-def _block_sums(params, gradients, updates) -> dict[str, jax.Array]:
-    columns = [sum_squares_by_block(tree) for tree in (params, gradients, updates)]
-    return {
-        block: jnp.stack([column[block] for column in columns]) for block in columns[0]
-    }

@@ -40,7 +40,11 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
     spec = sources.dataset_spec(config.data)
     check_against_data(config, spec.num_classes)
     sources.open_split(config.data, config.data.eval_split)
-    loader = pipeline.TrainLoader(config.data, config.seed)
+    share = {}
+    if jax.distributed.is_initialized():
+        share["process_index"] = jax.process_index()
+        share["process_count"] = jax.process_count()
+    loader = pipeline.TrainLoader(config.data, config.seed, **share)
     mesh = sharding.make_mesh(config.mesh.data)
     for key in ("batch_size", "eval_batch_size"):
         if config.data[key] % mesh.size:
@@ -51,7 +55,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
     run = Run(config, folder, spec, loader, mesh)
     if not resumes:
         runs.write_config(folder, config)
-        runs.write_dataset(folder, spec)
+        runs.write_dataset(folder, spec.name, spec.classes, spec.splits)
     runs.write_environment(folder, device_facts(mesh))
     return run.train()
 
@@ -190,7 +194,7 @@ class Run:
         return last or kept or step % settings.every == 0
 
     def pause(self, step: int, writer: runs.RunWriter) -> None:
-        """Evaluates and saves where it is due. Rows are on the disk before the state."""
+        """Evaluates and saves where due. Rows are on the disk before the state."""
         best = False
         if self.evaluation_due(step):
             on_image = None
@@ -232,7 +236,7 @@ class Run:
                 step, self.forks, log["forks"], pixels, 1.0, clip
             )
             writer.write_gradients(step, rows)
-            writer.write_blocks(step, gradients_table.block_rows(step, log["blocks"]))
+            writer.write_blocks(step, gradients_table.block_rows(step, **log["blocks"]))
         finite = np.isfinite(scalars["loss"]) and np.isfinite(scalars["grad_norm"])
         if step % settings.every == 0 or step == self.config.train.steps or not finite:
             scores = metrics.scores(log["confusion"].astype(np.int64))

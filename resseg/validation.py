@@ -8,8 +8,7 @@ of models, losses and optimizers offer the same.
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-
-from ml_collections import ConfigDict
+from typing import Any
 
 from resseg.combinations import RULES, STAGE_SIZES
 from resseg.errors import UserError, choose
@@ -136,7 +135,7 @@ LENGTHS = {
 }
 
 
-def validate(config: ConfigDict) -> None:
+def validate(config: Any) -> None:
     """Raises UserError, one line, for the first thing that makes `config` unusable."""
     flat = flatten(config)
     check_keys(flat)
@@ -157,7 +156,7 @@ def validate(config: ConfigDict) -> None:
         rule(config)
 
 
-def check_against_data(config: ConfigDict, num_classes: int) -> None:
+def check_against_data(config: Any, num_classes: int) -> None:
     """Raises UserError where a config names classes that its data set does not have."""
     weights = config.loss.class_weights
     if not isinstance(weights, str) and len(weights) not in (0, num_classes):
@@ -173,7 +172,7 @@ def check_against_data(config: ConfigDict, num_classes: int) -> None:
             )
 
 
-def _numbers(value: object) -> Iterable[float]:
+def _numbers(value: Any) -> Iterable[float]:
     if isinstance(value, tuple):
         return value
     return () if value is None or isinstance(value, str) else (value,)

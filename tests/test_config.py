@@ -1,5 +1,6 @@
 """Loading, overriding, comparing and refusing configs."""
 
+import ast
 import json
 import re
 import subprocess
@@ -57,9 +58,9 @@ def refused(**overrides):
 def test_every_experiment_is_valid_and_says_how_to_run_it(path):
     load_config(path)
     name = path.relative_to(ROOT)
-    first_line, blank, command = path.read_text().splitlines()[:3]
-    assert first_line.startswith('"""') and "min" in first_line and not blank
-    assert command.startswith(f"resseg train --config {name} --workdir runs/")
+    docstring = ast.get_docstring(ast.parse(path.read_text()))
+    assert f"\nresseg train --config {name} --workdir runs/" in docstring
+    assert re.search(r"\b(min|minutes|seconds|hours)\b", docstring), "how long it takes"
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: str(p.relative_to(ROOT)))
@@ -76,6 +77,11 @@ def test_overrides_land_and_the_rest_stays(tmp_path):
         ("seed", 3, 0),
         ("train.steps", 5, 300),
     ]
+
+
+def test_the_tiny_run_of_other_tests_is_a_valid_config(tiny_config, data_dir):
+    assert tiny_config.data.dir == str(data_dir)
+    assert tiny_config.data.crop == (32, 32) and tiny_config.train.steps == 4
 
 
 def test_config_is_locked():

@@ -53,9 +53,10 @@ def test_pixels_of_no_class_do_not_land_in_another_cell():
 
 def test_counts_are_exact_where_float32_is_not():
     size = 2**24 + 3
-    labels = np.zeros(size, np.int32)
+    labels = np.zeros(size, np.uint8)
     labels[0] = 1
-    matrix = count(labels, np.zeros(size, np.int32), 2)
+    function = jax.jit(confusion_matrix, static_argnums=2)
+    matrix = np.asarray(function(labels, np.zeros(size, np.uint8), 2), np.int64)
     assert matrix.tolist() == [[size - 1, 0], [1, 0]]
     set_of_batches = sum([matrix] * 200)
     assert set_of_batches[0, 0] == 200 * (size - 1) > 2**31
@@ -122,8 +123,8 @@ def band_by_loop(region, width):
 
 
 def test_boundary_of_a_square_by_hand():
-    # Bands one pixel wide: the 4 x 4 square's is 12 pixels, shifted by one column they
-    # share 3 + 3 pixels of the two long rows and one full column each way: none.
+    # The band of a 4 x 4 square is 12 pixels. Two of them, one column apart, share
+    # three pixels of the top row, three of the bottom row and none between these.
     label = np.zeros((10, 10), np.uint8)
     label[3:7, 3:7] = 1
     prediction = np.zeros((10, 10), np.uint8)

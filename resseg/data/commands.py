@@ -162,12 +162,11 @@ def _data_config(args: argparse.Namespace):
 
 
 def _base_data(name: str, data_dir: Path):
-    from configs import base
+    from resseg.fields import base_config
 
-    data = base.get_config().data
-    data.name = name
-    data.dir = str(data_dir)
-    return data
+    config = base_config()
+    config.update({"data": {"name": name, "dir": str(data_dir)}})
+    return config.data
 
 
 def _train_line(args: argparse.Namespace, splits) -> str:

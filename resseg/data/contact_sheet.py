@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from resseg.data import sources
+from resseg.data import pipeline, sources
 from resseg.data.spec import VOID, DatasetSpec, overlay, palette
 from resseg.data.transforms import make_train_transform
 from resseg.errors import UserError
 
 _GAP = 8  # pixels between tiles
 _LINE = 18  # height of a line of text, pixels
-_WIDTH = 1600  # of the sheet, pixels, about
+_WIDTH = 2100  # of the sheet, pixels, about
 _TILE = 192  # crops smaller than this are enlarged
 _INK = (20, 20, 20)
 _PAPER = (255, 255, 255)
@@ -45,7 +45,7 @@ def write_contact_sheet(
     height, width = data_config.crop
     title = (
         f"{spec.name}, split {data_config.split}: {len(examples)} training crops of "
-        f"{height}x{width} (height x width), void is black"
+        f"{height}x{width} (height x width), void is darkened"
     )
     sheet = _sheet(title, spec, examples)
     path = Path(path)
@@ -59,7 +59,7 @@ def _draw(
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """Name, uint8 image and int label of each example, after augmentation."""
     source = sources.open_split(data_config, data_config.split)
-    transform = make_train_transform(data_config, _rare_classes(data_config))
+    transform = make_train_transform(data_config, pipeline.rare_classes(data_config))
     rng = np.random.default_rng(seed)
     epochs = math.ceil(count / len(source))
     order = np.concatenate([rng.permutation(len(source)) for _ in range(epochs)])
@@ -71,13 +71,6 @@ def _draw(
         image = np.rint(255 * (example["image"] * std + mean)).clip(0, 255)
         drawn.append((record["name"], image.astype(np.uint8), example["label"]))
     return drawn
-
-
-def _rare_classes(data_config) -> tuple[int, ...]:
-    if data_config.rare_classes or not data_config.rare_crop:
-        return tuple(data_config.rare_classes)
-    pixels = sources.count_split(data_config, data_config.split).pixels.sum(axis=0)
-    return (int(np.argmin(np.where(pixels > 0, pixels, pixels.sum()))),)
 
 
 def _sheet(

@@ -4,12 +4,12 @@ import dataclasses
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
+from resseg.data.records import Examples
 from resseg.data.spec import VOID, DatasetSpec
 from resseg.errors import UserError
 
@@ -29,7 +29,7 @@ class Counts:
     void: np.ndarray
 
 
-def count(source: Sequence[dict], spec: DatasetSpec, threads: int = 2) -> Counts:
+def count(source: Examples, spec: DatasetSpec, threads: int = 2) -> Counts:
     """Reads every image of a source and counts.
 
     Args:

@@ -20,6 +20,8 @@ MASK_SUFFIXES = (".png", ".bmp", ".tif", ".tiff")
 
 _ORIENTATION = 0x0112  # an EXIF tag
 _BITS_PER_SAMPLE = 258  # a TIFF tag
+# What Pillow raises for a damaged file, or for one of more than 179 megapixels.
+_BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
@@ -118,14 +120,21 @@ def decode(path: Path) -> np.ndarray:
     with _open(path) as file:
         try:
             return np.array(ImageOps.exif_transpose(file).convert("RGB"))
-        except (OSError, SyntaxError, ValueError) as error:
+        except _BROKEN as error:
             raise UserError(f"{path}: cannot be read ({error})") from None
 
 
 def is_turned(path: Path) -> bool:
-    """True where the EXIF orientation differs from the order of the stored pixels."""
+    """True where the EXIF orientation differs from the order of the stored pixels.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
     with _open(path) as file:
-        return file.getexif().get(_ORIENTATION, 1) != 1
+        try:
+            return file.getexif().get(_ORIENTATION, 1) != 1
+        except _BROKEN as error:
+            raise UserError(f"{path}: cannot be read ({error})") from None
 
 
 def stored_as_is(path: Path) -> bool:
@@ -133,12 +142,15 @@ def stored_as_is(path: Path) -> bool:
 
     So for upright 8-bit grey or RGB in PNG or JPEG; everything else is decoded by
     `read_image` and stored as PNG.
+
+    Raises:
+        UserError: the file cannot be read.
     """
     with _open(path) as file:
         plain = file.format in ("PNG", "JPEG") and file.mode in ("L", "RGB")
-        upright = file.getexif().get(_ORIENTATION, 1) == 1
         clear = "transparency" not in file.info
-    return plain and upright and clear and _png_depth(path) in (None, 8)
+    known_depth = _png_depth(path) in (None, 8)
+    return plain and clear and known_depth and not is_turned(path)
 
 
 def read_mask(path: Path) -> np.ndarray:
@@ -153,7 +165,7 @@ def read_mask(path: Path) -> np.ndarray:
     with _open(path) as file:
         try:
             mask = np.array(file)
-        except (OSError, SyntaxError, ValueError) as error:
+        except _BROKEN as error:
             raise UserError(f"{path}: cannot be read ({error})") from None
         mode = file.mode
     if mode in ("RGB", "RGBA", "LA"):
@@ -201,7 +213,7 @@ def _is_deep(path: Path) -> bool:
         if path.suffix.lower() in (".tif", ".tiff"):
             return True
         raise UserError(f"{path}: cannot be read as an image") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except _BROKEN as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
 
 
@@ -217,5 +229,5 @@ def _open(path: Path) -> Image.Image:
         return Image.open(path)
     except Image.UnidentifiedImageError:
         raise UserError(f"{path}: cannot be read as an image") from None
-    except (OSError, SyntaxError, ValueError) as error:
+    except _BROKEN as error:
         raise UserError(f"{path}: cannot be read ({error})") from None

@@ -1,6 +1,7 @@
 """One split of a prepared data set, read in any order."""
 
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -8,6 +9,18 @@ import tensorflow_datasets as tfds
 
 from resseg.data.spec import DatasetSpec
 from resseg.errors import UserError
+
+
+class Examples(Protocol):
+    """What every opened split offers, to threads and to other processes.
+
+    An item holds `image` uint8 RGB `[height, width, 3]`, `mask` uint8
+    `[height, width]` of class indices and void, and `name`.
+    """
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> dict: ...
 
 
 class Source:
@@ -31,7 +44,8 @@ class Source:
         """
         self.spec = spec
         self.split = split
-        builder = tfds.builder_from_directory(str(directory))
+        # TFDS decorates its methods, which hides what they take.
+        builder: Any = tfds.builder_from_directory(str(directory))
         # TFDS would decode with what it finds, Pillow or OpenCV; here it is said.
         skip = tfds.decode.SkipDecoding()
         self._records = builder.as_data_source(

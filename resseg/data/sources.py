@@ -7,8 +7,9 @@ the class names. Neither writing nor reading it needs TensorFlow.
 
 from pathlib import Path
 
-from resseg.data import counts
-from resseg.data.records import Source
+from resseg.data import catalogue, counts, shapes
+from resseg.data.catalogue_entries import Entry
+from resseg.data.records import Examples, Source
 from resseg.data.spec import DatasetSpec
 from resseg.data.writing import (
     counts_file,
@@ -20,6 +21,7 @@ from resseg.data.writing import (
 from resseg.errors import UserError, choose, nearest
 
 __all__ = [
+    "Examples",
     "Source",
     "count_split",
     "dataset_spec",
@@ -39,31 +41,24 @@ def dataset_spec(data_config) -> DatasetSpec:
     Raises:
         UserError: the data set is not prepared; the message says how it is.
     """
-    folder = _folder(data_config)
-    if folder is not None:
-        return read_spec(folder)
-    from resseg.data import catalogue
-
-    return catalogue.spec(catalogue.find(data_config.name), data_config.dir)
+    place = _place(data_config)
+    if isinstance(place, Path):
+        return read_spec(place)
+    return catalogue.spec(place, data_config.dir)
 
 
-def open_split(data_config, split: str) -> Source:
+def open_split(data_config, split: str) -> Examples:
     """Opens one split of the data set that `config.data` names.
-
-    A catalogue data set comes as a source of its own class, with the same `len()`
-    and the same records.
 
     Raises:
         UserError: the data set is not prepared, or has no such split.
     """
     spec = dataset_spec(data_config)
     choose(f"split of data set {spec.name}", split, spec.splits)
-    folder = _folder(data_config)
-    if folder is not None:
-        return Source(folder, spec, split)
-    from resseg.data import catalogue
-
-    return catalogue.open(catalogue.find(data_config.name), data_config.dir, split)
+    place = _place(data_config)
+    if isinstance(place, Path):
+        return Source(place, spec, split)
+    return catalogue.open(place, data_config.dir, split)
 
 
 def count_split(data_config, split: str) -> counts.Counts:
@@ -74,8 +69,10 @@ def count_split(data_config, split: str) -> counts.Counts:
     """
     source = open_split(data_config, split)
     spec = dataset_spec(data_config)
-    folder = _folder(data_config) or Path(data_config.dir, data_config.name)
-    file = counts_file(folder, split)
+    place = _place(data_config)
+    if isinstance(place, Entry):
+        place = Path(data_config.dir, place.name)
+    file = counts_file(place, split)
     known = counts.load(file)
     if known is None or known.pixels.shape != (len(source), spec.num_classes):
         known = counts.count(source, spec, data_config.threads)
@@ -89,22 +86,19 @@ def prepared(data_dir: str | Path) -> list[str]:
     return sorted(name for name in names if is_complete(dataset_folder(data_dir, name)))
 
 
-def _folder(data_config) -> Path | None:
-    """Folder of a prepared data set, or None for one of the TFDS catalogue."""
-    if data_config.name == "shapes":
-        from resseg.data import shapes
-
+def _place(data_config) -> Path | Entry:
+    """Folder of a prepared data set, or the entry of the TFDS catalogue."""
+    name, data_dir = data_config.name, data_config.dir
+    if name == "shapes":
         return shapes.prepare(data_config)
-    folder = dataset_folder(data_config.dir, data_config.name)
+    folder = dataset_folder(data_dir, name)
     if is_complete(folder):
         return folder
-    from resseg.data import catalogue
-
-    if catalogue.find(data_config.name) is not None:
-        return None
-    hint = nearest(data_config.name, ["shapes", *prepared(data_config.dir)])
-    raise UserError(
-        f"config.data.name={data_config.name!r}: not prepared in {data_config.dir}; "
-        f"run: resseg data prepare {data_config.name} --images DIR --masks DIR "
-        f"--classes NAMES{hint}"
-    )
+    entry = catalogue.find(name)
+    if entry is None:
+        hint = nearest(name, ["shapes", *prepared(data_dir)])
+        raise UserError(
+            f"config.data.name={name!r}: not prepared in {data_dir}; run: resseg data "
+            f"prepare {name} --images DIR --masks DIR --classes NAMES{hint}"
+        )
+    return entry

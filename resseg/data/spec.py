@@ -51,8 +51,8 @@ def palette(num_classes: int) -> np.ndarray:
     while len(colors) < num_classes:
         hue = (0.61803398875 * index) % 1.0
         lightness = (0.38, 0.58, 0.76)[index % 3]
-        rgb = colorsys.hls_to_rgb(hue, lightness, 0.75)
-        color = tuple(round(255 * channel) for channel in rgb)
+        red, green, blue = colorsys.hls_to_rgb(hue, lightness, 0.75)
+        color = (round(255 * red), round(255 * green), round(255 * blue))
         if color not in colors:
             colors.append(color)
         index += 1

@@ -30,7 +30,7 @@ Records = Callable[[], Iterable[dict]]
 class _Builder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
     def _split_generators(self, dl_manager):
         # The inherited method asks for tf.data, and so for TensorFlow.
-        return {split: make() for split, make in self._split_datasets.items()}
+        return dict(self._split_datasets)
 
 
 def write_dataset(
@@ -133,7 +133,7 @@ def _write(
                 "name": tfds.features.Text(),
             }
         ),
-        split_datasets={split: lambda s=split: encoded(s) for split in splits},
+        split_datasets={split: encoded(split) for split in splits},
         data_dir=str(root),
         description="Images and class-index masks, written by resseg.",
         file_format="array_record",  # parquet loses records in TFDS 4.9.10

@@ -42,7 +42,7 @@ class BlockFactors(NamedTuple):
 
 
 class Branch(nn.Module):
-    """h(x; W): 3x3, 3x3 convolutions, or 1x1, 3x3, 1x1 with the stride on the 3x3 (v1.5).
+    """h(x; W): 3x3, 3x3 convolutions, or 1x1, 3x3, 1x1, the stride on the 3x3 (v1.5).
 
     In `post` order each convolution is followed by norm and ReLU, the last by norm
     alone; in `pre` order norm and ReLU come first (He 2016, full pre-activation).

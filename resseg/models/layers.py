@@ -128,7 +128,7 @@ class Classifier(nn.Module):
 
 
 def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Bilinear with half-pixel centres (`align_corners=False`) to `[batch, *size, c]`."""
+    """Bilinear, half-pixel centres (`align_corners=False`), to `[batch, *size, c]`."""
     if x.shape[1:3] == tuple(size):
         return x
     shape = (x.shape[0], *size, x.shape[-1])

@@ -30,13 +30,17 @@ def run_inspect(args: argparse.Namespace) -> int:
         UserError: RUN is missing, no run, or without gradient rows; `--path` is in no
             row; `--last` or `--out` cannot be used.
     """
+    import numpy as np
+
     from resseg.errors import UserError, choose
     from resseg.report.profile import (
         USED,
+        column,
         first_to_last,
         first_trouble,
         last_steps,
         summarise,
+        where,
     )
     from resseg.report.terminal import Printer
     from resseg.runs import layout
@@ -59,16 +63,17 @@ def run_inspect(args: argparse.Namespace) -> int:
             f"{run.path} holds no gradient rows: train with log.gradients.every > 0"
         )
     if args.path is not None:
-        choose("--path", args.path, list(dict.fromkeys(gradients["path"])))
-        gradients = gradients[gradients["path"] == args.path]
+        paths = column(gradients, "path")
+        choose("--path", args.path, dict.fromkeys(paths))
+        gradients = where(gradients, paths == args.path)
     picture = _picture(run.path / layout.HEATMAP if args.out is None else args.out)
 
     recent = last_steps(gradients, args.last)
     summary = summarise(recent)
-    steps = recent["step"].nunique()
+    steps = np.unique(column(recent, "step"))
     printer.say(
-        f"{run.path}: gradient at each fork, means over the last {steps} logged steps "
-        f"({recent['step'].min()} to {recent['step'].max()})"
+        f"{run.path}: gradient at each fork, means over the last {len(steps)} logged "
+        f"steps ({steps[0]} to {steps[-1]})"
     )
     printer.forks(summary)
     if args.path is None and not run.blocks.empty:

@@ -14,12 +14,17 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap, ListedColormap, Normalize
+from matplotlib.colors import (
+    Colormap,
+    LinearSegmentedColormap,
+    ListedColormap,
+    Normalize,
+)
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
-from resseg.report.profile import KINDS
+from resseg.report.profile import KINDS, by_paths, column, summarise, where
 
 _BINS = 300  # columns of a panel at most
 _NOT_FINITE = "#000000"
@@ -58,14 +63,14 @@ def save_heatmap(
     in which any step is not finite is black; one in which every step is exactly 0
     (dead) is yellow.
     """
-    bins = _bins(gradients["step"].to_numpy())
+    bins = _bins(column(gradients, "step"))
+    kinds = column(gradients, "kind")
     sections = [
         section
-        for kind, group in gradients.groupby("kind", sort=False, observed=True)
-        for section in _sections(str(kind), group, bins)
+        for kind in KINDS
+        if (kinds == kind).any()
+        for section in _sections(kind, where(gradients, kinds == kind), bins)
     ]
-    order = list(KINDS)
-    sections.sort(key=lambda section: order.index(section.kind))
     _draw(sections, bins, title).savefig(path, dpi=150)
 
 
@@ -77,27 +82,26 @@ def _bins(steps: np.ndarray) -> _Bins:
 
 def _sections(kind: str, rows: pd.DataFrame, bins: _Bins) -> list[_Section]:
     """Forks whose paths have the same names share a section."""
-    one = rows[rows["step"] == rows["step"].iloc[0]]
-    paths = one.groupby("depth")["path"].agg(tuple)
-    names = one.drop_duplicates("depth").set_index("depth")["fork"]
+    steps = column(rows, "step")
+    one = where(rows, steps == steps[0])
     sections = []
-    for group in dict.fromkeys(paths):
-        depths = list(paths.index[[found == group for found in paths]])
+    for group, forks in by_paths(summarise(one)).items():
         if len(group) > 2:
-            keys = [(depth, path) for depth in depths for path in group]
-            labels = [f"{names[depth]} · {path}" for depth, path in keys]
+            keys = [(fork.depth, path) for fork in forks for path in group]
+            labels = [f"{fork.name} · {path}" for fork in forks for path in group]
             panels = [
                 _Panel("gradient", _log_site(rows, keys, bins), False),
                 _Panel("share", _share(rows, keys, bins), True),
             ]
         else:
-            labels = [names[depth] for depth in depths]
-            keys = {path: [(depth, path) for depth in depths] for path in group}
+            labels = [fork.name for fork in forks]
+            by_path = [[(fork.depth, path) for fork in forks] for path in group]
             panels = [
-                _Panel(path, _log_site(rows, keys[path], bins), False) for path in group
+                _Panel(path, _log_site(rows, keys, bins), False)
+                for path, keys in zip(group, by_path, strict=True)
             ]
-            share = _share(rows, keys[group[0]], bins)
-            panels.append(_Panel(f"share of {group[0]}", share, True))
+            share = _share(rows, by_path[0], bins)
+            panels.append(_Panel(f"share of {panels[0].title}", share, True))
         sections.append(_Section(kind, labels, panels))
     return sections
 
@@ -106,15 +110,16 @@ def _cells(
     rows: pd.DataFrame, keys: list[tuple[int, str]], bins: _Bins
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows of `keys`, and for each the flat index of its cell in [keys, bins]."""
-    path, names = pd.factorize(rows["path"])
-    code = rows["depth"].to_numpy() * len(names) + path
+    path, found = pd.factorize(column(rows, "path"))
+    names = {name: code for code, name in enumerate(found)}
+    code = column(rows, "depth") * len(names) + path
     lines = np.full(code.max() + 1, -1)
     for line, (depth, name) in enumerate(keys):
-        lines[depth * len(names) + names.get_loc(name)] = line
+        lines[depth * len(names) + names[name]] = line
     line = lines[code]
-    kept = rows[line >= 0]
-    column = bins.index[np.searchsorted(bins.steps, kept["step"].to_numpy())]
-    return kept, line[line >= 0] * bins.count + column
+    kept = where(rows, line >= 0)
+    bin_ = bins.index[np.searchsorted(bins.steps, column(kept, "step"))]
+    return kept, line[line >= 0] * bins.count + bin_
 
 
 def _log_site(
@@ -122,7 +127,7 @@ def _log_site(
 ) -> np.ndarray:
     """Mean log10 site norm per cell; NaN = a step is not finite, -inf = all are 0."""
     kept, cell = _cells(rows, keys, bins)
-    site = kept["site"].to_numpy()
+    site = column(kept, "site")
     size = len(keys) * bins.count
     positive = np.isfinite(site) & (site > 0)
     logs = np.log10(site[positive])
@@ -137,7 +142,7 @@ def _log_site(
 def _share(rows: pd.DataFrame, keys: list[tuple[int, str]], bins: _Bins) -> np.ndarray:
     """Mean share per cell; -inf = no step has one, NaN = a step is not finite."""
     kept, cell = _cells(rows, keys, bins)
-    share, site = kept["share"].to_numpy(), kept["site"].to_numpy()
+    share, site = column(kept, "share"), column(kept, "site")
     size = len(keys) * bins.count
     defined = np.isfinite(share)
     number = np.bincount(cell[defined], minlength=size)
@@ -222,14 +227,12 @@ def _map(is_share: bool) -> LinearSegmentedColormap:
 
 def _panel(axes: Axes, panel: _Panel, scale: Normalize, bins: _Bins) -> None:
     norm = Normalize(0, 1) if panel.is_share else scale
-    options = {"aspect": "auto", "interpolation": "nearest"}
-    shown = np.ma.masked_invalid(panel.values)
-    axes.imshow(shown, cmap=_map(panel.is_share), norm=norm, **options)
+    _paint(axes, np.ma.masked_invalid(panel.values), _map(panel.is_share), norm)
     broken = np.isnan(panel.values)
     for mask, color in ((broken, _NOT_FINITE), (np.isneginf(panel.values), _DEAD)):
         if mask.any():
-            paint = np.ma.masked_where(~mask, np.ones(mask.shape))
-            axes.imshow(paint, cmap=ListedColormap([color]), **options)
+            marked = np.ma.masked_where(~mask, np.ones(mask.shape))
+            _paint(axes, marked, ListedColormap([color]), Normalize())
     columns = np.flatnonzero(broken.any(axis=0))
     if columns.size:  # one bad step of many is a thin line: point at it
         axes.plot(
@@ -243,13 +246,17 @@ def _panel(axes: Axes, panel: _Panel, scale: Normalize, bins: _Bins) -> None:
     axes.set_title(panel.title, fontsize=8.5, pad=5)
     first, last = int(bins.steps[0]), int(bins.steps[-1])
     steps = MaxNLocator(5, integer=True).tick_values(first, last)
-    steps = steps[(steps >= first) & (steps <= last)].astype(int)
+    steps = [int(step) for step in steps if first <= step <= last]
     ticks = bins.index[np.searchsorted(bins.steps, steps)]
     axes.set_xticks(ticks, [f"{step:,}" for step in steps], fontsize=7)
     axes.set_yticks([])
     axes.tick_params(length=2, pad=2)
     for spine in axes.spines.values():
         spine.set_linewidth(0.5)
+
+
+def _paint(axes: Axes, values: np.ndarray, colors: Colormap, norm: Normalize) -> None:
+    axes.imshow(values, colors, norm, aspect="auto", interpolation="nearest")
 
 
 def _name_rows(axes: Axes, labels: list[str], row: float) -> None:

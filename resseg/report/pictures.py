@@ -53,14 +53,14 @@ def save_prediction(
         }
         seen |= set(np.unique(label).tolist())
     handles = [
-        Patch(color=color / 255, label=name)
+        Patch(color=_hex(color), label=name)
         for index, (name, color) in enumerate(zip(classes, palette(count), strict=True))
         if index in seen
     ]
     if VOID in seen:
         handles.append(Patch(color="black", label="void"))
     if label is not None:
-        handles.append(Patch(color=_WRONG / 255, label="wrong"))
+        handles.append(Patch(color=_hex(_WRONG), label="wrong"))
     sized = {name: _to_size(panel) for name, panel in panels.items()}
     write_image(path, _compose(sized, handles))
 
@@ -71,11 +71,12 @@ def errors(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nd
     return (label != prediction) & valid, valid
 
 
-def montage(pictures: Sequence[str | os.PathLike | np.ndarray], out: str | os.PathLike):
+def montage(
+    pictures: Sequence[str | os.PathLike | np.ndarray], out: str | os.PathLike
+) -> None:
     """Writes pictures (files, or uint8 RGB arrays of any size) as one sheet.
 
-    Cells are as large as the largest picture; the sheet is about 4 : 3, and shrunk to
-    2400 pixels of width where it is wider.
+    The sheet is about 4 : 3, and shrunk to 2400 pixels of width where it is wider.
 
     Raises:
         UserError: There are no pictures, or one cannot be read.
@@ -86,15 +87,20 @@ def montage(pictures: Sequence[str | os.PathLike | np.ndarray], out: str | os.Pa
         picture if isinstance(picture, np.ndarray) else read_image(picture)
         for picture in pictures
     ]
-    height = max(image.shape[0] for image in images) + _GAP
-    width = max(image.shape[1] for image in images) + _GAP
+    height, width = np.mean([image.shape[:2] for image in images], axis=0)
     columns = math.sqrt(len(images) * height / width * 4 / 3)
     columns = min(len(images), max(1, round(columns)))
-    lines = math.ceil(len(images) / columns)
-    sheet = np.full((lines * height - _GAP, columns * width - _GAP, 3), 255, np.uint8)
-    for position, image in enumerate(images):
-        top, left = position // columns * height, position % columns * width
-        sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
+    lines = [images[i : i + columns] for i in range(0, len(images), columns)]
+    heights = [max(image.shape[0] for image in line) + _GAP for line in lines]
+    widths = [
+        max(image.shape[1] for image in images[column::columns]) + _GAP
+        for column in range(columns)
+    ]
+    sheet = np.full((sum(heights) - _GAP, sum(widths) - _GAP, 3), 255, np.uint8)
+    for i, line in enumerate(lines):
+        for j, image in enumerate(line):
+            top, left = sum(heights[:i]), sum(widths[:j])
+            sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
     if sheet.shape[1] > _MONTAGE_WIDTH:
         size = (_MONTAGE_WIDTH, sheet.shape[0] * _MONTAGE_WIDTH // sheet.shape[1])
         sheet = cv2.resize(sheet, size, interpolation=cv2.INTER_AREA)
@@ -140,6 +146,10 @@ def _to_size(panel: np.ndarray) -> np.ndarray:
         )
     times = math.ceil(_SMALLEST / shorter)
     return panel.repeat(times, axis=0).repeat(times, axis=1)
+
+
+def _hex(color: np.ndarray) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)
 
 
 def _percent(part: int, whole: int) -> str:

@@ -1,4 +1,7 @@
-"""What the end of a gradient log says about each path, for tables and sentences."""
+"""What a gradient log says about each fork, for tables, pictures and sentences."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,40 +18,149 @@ USED = (  # the columns of the log that the report reads
 )
 
 
-def last_steps(gradients: pd.DataFrame, count: int) -> pd.DataFrame:
-    """The rows of the last `count` logged steps."""
-    steps = np.unique(gradients["step"].to_numpy())[-count:]
-    return gradients[gradients["step"] >= steps[0]]
+class PathSummary(NamedTuple):
+    """One path of a fork over some steps.
 
-
-def summarise(gradients: pd.DataFrame) -> pd.DataFrame:
-    """One row per fork and path, in depth order.
-
-    Columns: depth, fork, kind, path; `site`, `total_site` (of the sum of the paths):
-    geometric mean over the steps where it is finite and not 0, else 0 or NaN; `share`,
-    `cosine`: mean where defined; `nonfinite`: entries in all steps; `dead_steps`,
-    `nonfinite_steps`, `steps`: how many steps had a gradient of exactly 0, one that is
-    not finite, and how many there are.
+    Attributes:
+        path: its name.
+        site: geometric mean of the site norm, see `geometric_mean`.
+        share: mean, where it is defined.
+        nonfinite: non-finite entries in all steps.
+        steps: how many there are.
+        dead_steps: in how many the gradient was exactly 0.
+        nonfinite_steps: in how many its norm was not finite.
     """
-    rows = []
-    keys = ["depth", "fork", "kind", "path"]
-    for key, group in gradients.groupby(keys, sort=False, observed=True):
-        site = group["site"].to_numpy()
-        total = group["total_l2"] / np.sqrt(group["numel"]) * group["loss_pixels"]
-        rows.append(
-            {
-                **dict(zip(keys, key, strict=True)),
-                "site": geometric_mean(site),
-                "total_site": geometric_mean(total.to_numpy()),
-                "share": _mean(group["share"]),
-                "cosine": _mean(group["cosine"]),
-                "nonfinite": int(group["nonfinite"].sum()),
-                "dead_steps": int((site == 0).sum()),
-                "nonfinite_steps": int((~np.isfinite(site)).sum()),
-                "steps": len(site),
-            }
+
+    path: str
+    site: float
+    share: float
+    nonfinite: int
+    steps: int
+    dead_steps: int
+    nonfinite_steps: int
+
+    @property
+    def dead(self) -> bool:
+        return self.dead_steps == self.steps
+
+    @property
+    def trouble(self) -> str:
+        """What is wrong with the path, in words; "" if nothing is."""
+        if self.nonfinite_steps == self.steps:
+            return f"{self.path} not finite"
+        if self.nonfinite_steps:
+            count = f"{self.nonfinite_steps} of {self.steps}"
+            return f"{self.path} not finite in {count} steps"
+        if self.dead:
+            return f"{self.path} dead"
+        if self.dead_steps:
+            return f"{self.path} 0 in {self.dead_steps} of {self.steps} steps"
+        return ""
+
+
+class ForkSummary(NamedTuple):
+    """A fork over some steps; `total_site` is that of the sum of its paths."""
+
+    depth: int
+    name: str
+    kind: str
+    cosine: float
+    total_site: float
+    paths: tuple[PathSummary, ...]
+
+
+def summarise(gradients: pd.DataFrame) -> list[ForkSummary]:
+    """The forks in depth order."""
+    forks = []
+    depths = column(gradients, "depth")
+    for depth in np.unique(depths):
+        rows = where(gradients, depths == depth)
+        names = column(rows, "path")
+        paths = [where(rows, names == name) for name in dict.fromkeys(names)]
+        one = paths[0]
+        rms = column(one, "total_l2") / np.sqrt(column(one, "numel"))
+        forks.append(
+            ForkSummary(
+                depth=int(depth),
+                name=column(one, "fork")[0],
+                kind=column(one, "kind")[0],
+                cosine=_mean(column(one, "cosine")),
+                total_site=geometric_mean(rms * column(one, "loss_pixels")),
+                paths=tuple(_summarise_path(path) for path in paths),
+            )
         )
-    return pd.DataFrame(rows).sort_values("depth", kind="stable", ignore_index=True)
+    return forks
+
+
+def by_paths(
+    forks: Sequence[ForkSummary],
+) -> dict[tuple[str, ...], list[ForkSummary]]:
+    """The forks by the names of their paths: those together can share columns."""
+    groups: dict[tuple[str, ...], list[ForkSummary]] = {}
+    for fork in forks:
+        groups.setdefault(tuple(path.path for path in fork.paths), []).append(fork)
+    return groups
+
+
+def _summarise_path(rows: pd.DataFrame) -> PathSummary:
+    site = column(rows, "site")
+    return PathSummary(
+        path=column(rows, "path")[0],
+        site=geometric_mean(site),
+        share=_mean(column(rows, "share")),
+        nonfinite=int(column(rows, "nonfinite").sum()),
+        steps=len(site),
+        dead_steps=int((site == 0).sum()),
+        nonfinite_steps=int((~np.isfinite(site)).sum()),
+    )
+
+
+def first_to_last(forks: Sequence[ForkSummary]) -> str | None:
+    """How much gradient (site norm) the first residual block receives, in words."""
+    blocks = [fork for fork in forks if fork.kind == "block"]
+    if len(blocks) < 2:
+        return None
+    first, last = blocks[0], blocks[-1]
+    if not last.total_site > 0:
+        return (
+            f"The last block, {last.name}, receives no finite gradient to compare with."
+        )
+    ratio = first.total_site / last.total_site
+    amount = f"{ratio:.3g}x the gradient" if ratio >= 0 else "no finite gradient"
+    return f"The first block, {first.name}, receives {amount} of the last, {last.name}."
+
+
+def first_trouble(gradients: pd.DataFrame) -> str | None:
+    """Where a non-finite gradient appeared first, in a sentence."""
+    site, counts = column(gradients, "site"), column(gradients, "nonfinite")
+    bad = where(gradients, (counts > 0) | ~np.isfinite(site))
+    if bad.empty:
+        return None
+    steps = column(bad, "step")
+    # Backward, the deepest fork comes first.
+    origin = np.flatnonzero(steps == steps[0])[-1]
+    fork, path = column(bad, "fork")[origin], column(bad, "path")[origin]
+    count = len(np.unique(steps))
+    return (
+        f"Not finite in {count} logged step{'s' if count > 1 else ''}; first at step "
+        f"{steps[0]}, deepest in {fork} ({path})."
+    )
+
+
+def last_steps(table: pd.DataFrame, count: int) -> pd.DataFrame:
+    """The rows of the last `count` logged steps."""
+    steps = column(table, "step")
+    return where(table, steps >= np.unique(steps)[-count:][0])
+
+
+def column(table: pd.DataFrame, name: str) -> np.ndarray:
+    """One column as an array."""
+    return np.asarray(table[name])
+
+
+def where(table: pd.DataFrame, mask: np.ndarray) -> pd.DataFrame:
+    """The rows where `mask` is true, in their order."""
+    return table.take(np.flatnonzero(mask))
 
 
 def geometric_mean(values: np.ndarray) -> float:
@@ -60,48 +172,6 @@ def geometric_mean(values: np.ndarray) -> float:
     return 0.0 if finite.size else float("nan")
 
 
-def note(row: pd.Series) -> str:
-    """What is wrong with a path, in words; "" if nothing is."""
-    path, steps = row["path"], row["steps"]
-    if row["nonfinite_steps"] == steps:
-        return f"{path} not finite"
-    if row["nonfinite_steps"]:
-        return f"{path} not finite in {row['nonfinite_steps']} of {steps} steps"
-    if row["dead_steps"] == steps:
-        return f"{path} dead"
-    if row["dead_steps"]:
-        return f"{path} 0 in {row['dead_steps']} of {steps} steps"
-    return ""
-
-
-def first_to_last(summary: pd.DataFrame) -> str | None:
-    """How much gradient (site norm) the first residual block receives, in words."""
-    blocks = summary[summary["kind"] == "block"].groupby("depth")["total_site"].max()
-    names = summary.drop_duplicates("depth").set_index("depth")["fork"]
-    if len(blocks) < 2:
-        return None
-    first, last = blocks.iloc[0], blocks.iloc[-1]
-    shallow, deep = names[blocks.index[0]], names[blocks.index[-1]]
-    if not last > 0:
-        return f"The last block, {deep}, receives no finite gradient to compare with."
-    ratio = f"{first / last:.3g}x the gradient" if first >= 0 else "no finite gradient"
-    return f"The first block, {shallow}, receives {ratio} of the last, {deep}."
-
-
-def first_trouble(gradients: pd.DataFrame) -> str | None:
-    """Where a non-finite gradient appeared first, in a sentence."""
-    bad = gradients[(gradients["nonfinite"] > 0) | ~np.isfinite(gradients["site"])]
-    if bad.empty:
-        return None
-    # Backward, the deepest fork comes first.
-    row = bad[bad["step"] == bad["step"].iloc[0]].iloc[-1]
-    count = bad["step"].nunique()
-    return (
-        f"Not finite in {count} logged step{'s' if count > 1 else ''}; first at step "
-        f"{row['step']}, deepest in {row['fork']} ({row['path']})."
-    )
-
-
-def _mean(values: pd.Series) -> float:
+def _mean(values: np.ndarray) -> float:
     finite = values[np.isfinite(values)]
-    return float(finite.mean()) if len(finite) else float("nan")
+    return float(finite.mean()) if finite.size else float("nan")

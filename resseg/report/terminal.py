@@ -1,6 +1,8 @@
 """The gradient log as tables for a terminal; plain text where there is none."""
 
+import math
 import sys
+from collections.abc import Sequence
 from typing import TextIO
 
 import pandas as pd
@@ -8,7 +10,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from resseg.report.profile import KINDS, geometric_mean, note
+from resseg.report.profile import (
+    KINDS,
+    ForkSummary,
+    PathSummary,
+    by_paths,
+    column,
+    geometric_mean,
+    where,
+)
 from resseg.runs.gradients_table import Column
 
 _EIGHTHS = " ▏▎▍▌▋▊▉"
@@ -39,69 +49,69 @@ class Printer:
     def columns(self, columns: tuple[Column, ...], title: str) -> None:
         """The documentation of a table's columns."""
         table = self._table(title, ["column", "unit", "meaning"], text=3)
-        for column in columns:
-            table.add_row(column.name, column.unit, column.meaning)
+        for name, _, unit, meaning in columns:
+            table.add_row(name, unit, meaning)
         self._print(table)
 
-    def forks(self, summary: pd.DataFrame) -> None:
-        """One table per kind of fork, from `profile.summarise`."""
+    def forks(self, forks: Sequence[ForkSummary]) -> None:
+        """One table per kind of fork, in depth order."""
         for kind, title in KINDS.items():
-            rows = summary[summary["kind"] == kind]
-            # Forks whose paths have the same names can share columns.
-            paths = rows.groupby("depth", sort=False)["path"].agg(tuple)
-            for names in paths.unique():
-                chosen = rows[rows["depth"].isin(paths.index[paths == names])]
-                if len(names) <= 2:
-                    self._wide(chosen, names, title)
+            chosen = [fork for fork in forks if fork.kind == kind]
+            for paths, group in by_paths(chosen).items():
+                if len(paths) <= 2:
+                    self._wide(group, paths, title)
                 else:
-                    self._long(chosen, title)
+                    self._long(group, title)
 
     def blocks(self, blocks: pd.DataFrame) -> None:
         """Parameters against their updates, per block."""
         headers = ["block", "weights", "gradient", "update", "update / weights"]
         table = self._table("Parameters, l2 norms", headers, text=1)
-        for block, group in blocks.groupby("block", sort=False, observed=True):
-            names = ["params_l2", "grad_l2", "update_l2", "update_ratio"]
-            means = [geometric_mean(group[name].to_numpy()) for name in names]
-            table.add_row(str(block), *map(_number, means))
+        names = column(blocks, "block")
+        for name in dict.fromkeys(names):
+            rows = where(blocks, names == name)
+            norms = ("params_l2", "grad_l2", "update_l2", "update_ratio")
+            means = (geometric_mean(column(rows, norm)) for norm in norms)
+            table.add_row(name, *map(_number, means))
         self._print(table)
 
-    def _wide(self, rows: pd.DataFrame, paths: tuple[str, ...], title: str) -> None:
+    def _wide(
+        self, forks: Sequence[ForkSummary], paths: tuple[str, ...], title: str
+    ) -> None:
         headers = ["fork", *paths, f"share of\n{paths[0]}", "cosine", "non-\nfinite"]
         table = self._table(f"{title}, site norm", headers, text=1)
-        for _, fork in rows.groupby("depth", sort=False):
-            head = fork.iloc[0]
+        for fork in forks:
             table.add_row(
-                head["fork"],
-                *(_site(row) for _, row in fork.iterrows()),
-                self._bar(head["share"]),
-                "-" if head["cosine"] != head["cosine"] else f"{head['cosine']:+.2f}",
-                _count(fork["nonfinite"].sum()),
+                fork.name,
+                *map(_site, fork.paths),
+                self._bar(fork.paths[0].share),
+                "-" if math.isnan(fork.cosine) else f"{fork.cosine:+.2f}",
+                _count(sum(path.nonfinite for path in fork.paths)),
             )
         self._print(table)
-        self._notes(rows)
+        self._notes(forks)
 
-    def _long(self, rows: pd.DataFrame, title: str) -> None:
+    def _long(self, forks: Sequence[ForkSummary], title: str) -> None:
         headers = ["fork", "path", "site", "share", "non-\nfinite"]
         table = self._table(f"{title}, site norm", headers, text=2)
-        for _, fork in rows.groupby("depth", sort=False):
-            for position, (_, row) in enumerate(fork.iterrows()):
+        for fork in forks:
+            for position, path in enumerate(fork.paths):
                 table.add_row(
-                    row["fork"] if position == 0 else "",
-                    row["path"],
-                    _site(row),
-                    self._bar(row["share"]),
-                    _count(row["nonfinite"]),
+                    fork.name if position == 0 else "",
+                    path.path,
+                    _site(path),
+                    self._bar(path.share),
+                    _count(path.nonfinite),
                 )
         self._print(table)
-        self._notes(rows)
+        self._notes(forks)
 
-    def _notes(self, rows: pd.DataFrame) -> None:
+    def _notes(self, forks: Sequence[ForkSummary]) -> None:
         notes = []
-        for name, fork in rows.groupby("fork", sort=False):
-            words = filter(None, (note(row) for _, row in fork.iterrows()))
-            if joined := ", ".join(words):
-                notes.append(f"{name}: {joined}")
+        for fork in forks:
+            words = ", ".join(filter(None, (path.trouble for path in fork.paths)))
+            if words:
+                notes.append(f"{fork.name}: {words}")
         if len(notes) > _NOTES:
             notes[_NOTES:] = [f"and {len(notes) - _NOTES} more forks"]
         for line in notes:
@@ -113,7 +123,7 @@ class Printer:
 
     def _bar(self, share: float) -> str:
         """A bar and a percentage; a share that is not defined has neither."""
-        if share != share:
+        if math.isnan(share):
             return "-"
         filled = min(max(share, 0.0), 1.0) * _BAR
         if self._unicode:
@@ -134,14 +144,14 @@ class Printer:
 
 
 def _number(value: float) -> str:
-    return "nan" if value != value else f"{value:.3g}"
+    return "nan" if math.isnan(value) else f"{value:.3g}"
 
 
-def _site(row: pd.Series) -> str:
-    if row["dead_steps"] == row["steps"]:
+def _site(path: PathSummary) -> str:
+    if path.dead:
         return "[red]dead[/]"
-    mark = "[red]" if row["nonfinite_steps"] else ""
-    return mark + _number(row["site"])
+    number = _number(path.site)
+    return f"[red]{number}[/]" if path.nonfinite_steps else number
 
 
 def _count(value: int) -> str:

@@ -5,9 +5,10 @@ from resseg.runs.config_file import (
     prepare,
     read_config,
     write_config,
+    write_dataset,
 )
 from resseg.runs.environment import write_environment
-from resseg.runs.reader import Run, open_run
+from resseg.runs.reader import Run, open_run, read_metrics
 from resseg.runs.writer import RunWriter
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "open_run",
     "prepare",
     "read_config",
+    "read_metrics",
     "write_config",
+    "write_dataset",
     "write_environment",
 ]

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,17 @@ def prepare(workdir: str | os.PathLike) -> Path:
 def write_config(workdir: str | os.PathLike, config: ConfigDict) -> None:
     """Stores the resolved config as plain JSON: tuples as lists, unset keys as null."""
     write_json(Path(workdir) / layout.CONFIG, _plain(config))
+
+
+def write_dataset(
+    workdir: str | os.PathLike,
+    name: str,
+    classes: Sequence[str],
+    splits: Mapping[str, int],
+) -> None:
+    """Stores what the run is trained on: a prediction needs the names, not the data."""
+    values = {"name": name, "classes": list(classes), "splits": dict(splits)}
+    write_json(Path(workdir) / layout.DATASET, values)
 
 
 def read_config(workdir: str | os.PathLike) -> FrozenConfigDict:

@@ -1,11 +1,15 @@
 """TensorBoard event files, written without TensorFlow; all that knows tensorboardX."""
 
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from tensorboardX import SummaryWriter
+
+# It warns of each NaN; the score of a class that is absent is one at every evaluation.
+logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
 
 
 class EventWriter:

@@ -74,7 +74,7 @@ class PartedTable:
                 kept.append(part)
         if kept:  # parts do not overlap: only the last can reach past the step
             table = pq.read_table(kept[-1])
-            short = table.filter(pc.less_equal(table["step"], step))
+            short = table.filter(pc.field("step") <= step)
             if short.num_rows < table.num_rows:
                 _write(short, kept[-1])
         self._last_step = step

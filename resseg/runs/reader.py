@@ -35,6 +35,12 @@ def open_run(path: str | os.PathLike) -> "Run":
     return Run(folder)
 
 
+def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """The lines of `metrics.jsonl` so far, as they were written."""
+    file = Path(path) / layout.METRICS
+    return read_lines(file) if file.exists() else []
+
+
 class Run:
     """A run folder. Each table is read once, when it is first asked for."""
 
@@ -53,6 +59,11 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Versions, devices and commit of the last start, and the earlier starts."""
         return read_json(self.path / layout.ENVIRONMENT)
+
+    @cached_property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes it was trained on, by class index."""
+        return tuple(read_json(self.path / layout.DATASET)["classes"])
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -84,9 +95,10 @@ class Run:
 
     @property
     def steps(self) -> list[int]:
-        """The steps whose checkpoint is there now."""
-        folders = (self.path / layout.CHECKPOINTS).glob("*")
-        return sorted(int(folder.name) for folder in folders if folder.name.isdigit())
+        """The steps whose weights are there now: the latest, the kept and the best."""
+        folders = (layout.CHECKPOINTS, layout.BEST)
+        saved = [step for name in folders for step in (self.path / name).glob("*")]
+        return sorted({int(step.name) for step in saved if step.name.isdigit()})
 
     def variables(self, step: int | None = None) -> dict[str, Any]:
         """The variable collections as nested dicts of numpy arrays.

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resseg.data import commands
+from resseg.data import commands, palette
 from resseg.errors import UserError
 
 CLASSES = "background,cell"
@@ -124,7 +124,7 @@ def test_catalogue_name_without_tensorflow_says_what_to_do(tmp_path):
         _run("prepare", "oxford_iiit_pet", "--dir", tmp_path)
 
 
-def test_show_draws_every_crop_of_the_batches(files, capsys):
+def test_show_draws_every_crop_of_the_batches(files):
     data = files / "data"
     _run("prepare", "cells", *_flat(files), "--dir", data)
     config = files / "small.py"
@@ -137,6 +137,10 @@ def test_show_draws_every_crop_of_the_batches(files, capsys):
     words = ("show", "cells", "--dir", data, "--config", config, "--out", out)
     assert _run(*words) == 0
     one = np.array(Image.open(out))
+    for color in palette(2):  # the legend names both classes
+        assert (one == color).all(axis=-1).any()
+    assert _run(*words) == 0
+    assert (np.array(Image.open(out)) == one).all()
     assert _run(*words, "--batches", 3) == 0
     three = np.array(Image.open(out))
     assert three.shape[0] > one.shape[0] and three.shape[1] >= one.shape[1]

@@ -17,6 +17,11 @@ def log(site, path="shortcut", fork="b", depth=0, kind="block"):
             "path": path,
             "site": site,
             "share": 0.25,
+            "cosine": 0.0,
+            "total_l2": 1.0,
+            "nonfinite": 0,
+            "numel": 4,
+            "loss_pixels": 2.0,
         }
     )
 

@@ -104,7 +104,7 @@ def test_the_mean_is_geometric_over_the_last_steps(gradients):
     rows["site"] = [1.0, 1.0] * 4 + [4.0, 1.0] + [9.0, 1.0]
     recent = last_steps(rows, 2)
     assert sorted(set(recent["step"])) == [5, 6]
-    assert summarise(recent)["site"].tolist() == pytest.approx([6.0, 1.0])
+    assert [path.site for path in summarise(recent)[0].paths] == pytest.approx([6, 1])
 
 
 def test_no_ratio_is_made_up_where_the_last_block_has_no_gradient(gradients):

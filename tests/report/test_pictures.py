@@ -78,7 +78,7 @@ def test_a_sheet_holds_every_picture_unchanged(tmp_path):
     write_image(tmp_path / "red.png", red)
     montage([tmp_path / "red.png", blue, blue, red], tmp_path / "sheet.png")
     sheet = read_image(tmp_path / "sheet.png")
-    assert sheet.shape == (2 * 38 - 8, 2 * 38 - 8, 3)
+    assert sheet.shape == (30 + 8 + 30, 30 + 8 + 30, 3)  # two by two
     for color in ((250, 10, 10), (10, 10, 250)):
         assert (sheet == color).all(axis=2).sum() == 2 * 600
     assert tuple(sheet[0, 38]) == (10, 10, 250)

@@ -73,6 +73,8 @@ def test_a_dead_path_has_norm_zero_and_no_cosine():
     got = rows(0, [fork("s", "b", shape=(4,))], {"f": measured(a, b)}, 4.0)
     assert got["l2"] == [0.0, 2.0] and got["share"] == [0.0, 1.0]
     assert np.isnan(got["cosine"]).all()
+    rounded = {"f": np.array([[0, 0], [9, 0], [9.000001, 0]])}
+    assert np.isnan(rows(0, [fork("s", "b")], rounded, 4.0)["cosine"]).all()
 
 
 def test_cosine_belongs_to_two_paths_alone():

@@ -1,0 +1,261 @@
+"""Data sets on disk: complete or absent, found or explained."""
+
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from ml_collections import ConfigDict
+
+from configs import base
+from resseg.data import VOID, DatasetSpec, colorize, overlay, palette, sources
+from resseg.data.counts import median_frequency_weights
+from resseg.data.writing import dataset_folder
+from resseg.errors import UserError
+
+CLASSES = ("ground", "cell", "edge")
+
+
+@pytest.fixture
+def data(tmp_path) -> ConfigDict:
+    data = base.get_config().data
+    data.name, data.dir = "cells", str(tmp_path / "data")
+    return data
+
+
+def record(index: int, height: int = 24, width: int = 30) -> dict:
+    rng = np.random.default_rng(index)
+    mask = rng.integers(0, 3, (height, width), dtype=np.uint8)
+    mask[0] = VOID
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return {"image": image, "mask": mask, "name": f"cell_{index}"}
+
+
+def write(data, count: int = 5, **options) -> DatasetSpec:
+    splits = {
+        "train": lambda: (record(index) for index in range(count)),
+        "val": lambda: (record(index + 100, 16 + index) for index in range(2)),
+    }
+    return sources.write_dataset(data.dir, data.name, CLASSES, splits, **options)
+
+
+def test_what_is_written_is_read_in_the_same_order(data):
+    spec = write(data, 12)
+    assert spec == DatasetSpec("cells", CLASSES, {"train": 12, "val": 2})
+    assert sources.dataset_spec(data) == spec
+    assert spec.num_classes == 3
+    source = sources.open_split(data, "train")
+    assert len(source) == 12
+    for index in (11, *range(12)):
+        expected, found = record(index), source[index]
+        assert found["name"] == expected["name"]
+        assert np.array_equal(found["image"], expected["image"])
+        assert np.array_equal(found["mask"], expected["mask"])
+    with pytest.raises(IndexError):
+        source[12]
+
+
+def test_files_are_stored_byte_for_byte(data, tmp_path):
+    example = record(0)
+    jpeg, png = tmp_path / "a.jpg", tmp_path / "a.png"
+    cv2.imwrite(str(jpeg), example["image"])
+    cv2.imwrite(str(png), example["mask"])
+    stored = {"image": jpeg, "mask": png.read_bytes(), "name": "a"}
+    sources.write_dataset(data.dir, "cells", CLASSES, {"train": lambda: [stored]})
+    builder = tfds.builder_from_directory(str(dataset_folder(data.dir, "cells")))
+    skip = tfds.decode.SkipDecoding()
+    raw = builder.as_data_source("train", decoders={"image": skip, "mask": skip})[0]
+    assert raw["image"] == jpeg.read_bytes()
+    assert raw["mask"] == png.read_bytes()
+    decoded = cv2.cvtColor(cv2.imread(str(jpeg)), cv2.COLOR_BGR2RGB)
+    assert np.array_equal(sources.open_split(data, "train")[0]["image"], decoded)
+
+
+def test_tfds_alone_reads_the_data_set(data):
+    write(data)
+    builder = tfds.builder_from_directory(str(dataset_folder(data.dir, "cells")))
+    found = builder.as_data_source("train")[2]
+    assert np.array_equal(found["image"], record(2)["image"])
+    assert np.array_equal(found["mask"][..., 0], record(2)["mask"])
+    assert found["name"] == b"cell_2"
+
+
+def test_a_source_is_for_threads_and_for_other_processes(data):
+    write(data, 20)
+    source = sources.open_split(data, "train")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda index: source[index]["mask"], [*range(20)] * 3))
+    for index, mask in enumerate(found):
+        assert np.array_equal(mask, record(index % 20)["mask"])
+    copy = pickle.loads(pickle.dumps(source))
+    assert np.array_equal(copy[7]["image"], record(7)["image"])
+
+
+def _interrupted():
+    yield record(0)
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("records", "error", "message"),
+    [
+        (_interrupted, KeyboardInterrupt, None),
+        (lambda: [], UserError, "split 'val' is empty"),
+        (
+            lambda: [record(0) | {"mask": np.full((24, 30), 7, np.uint8)}],
+            UserError,
+            "mask of 'cell_0' holds index 7; expected 0 to 2, or 255 for void",
+        ),
+        (
+            lambda: [record(0) | {"mask": np.zeros((24, 31), np.uint8)}],
+            UserError,
+            "'cell_0': image is 30 x 24 and mask 31 x 24 pixels",
+        ),
+        (
+            lambda: [record(0) | {"image": b"\x89PNG\r\n\x1a\n and no more"}],
+            UserError,
+            "image of 'cell_0' cannot be decoded",
+        ),
+        (
+            lambda: [record(0) | {"image": b"GIF89a"}],
+            UserError,
+            "image of 'cell_0': neither PNG nor JPEG",
+        ),
+        (
+            lambda: [record(0) | {"mask": _palette_png()}],
+            UserError,
+            "mask of 'cell_0': not an 8-bit grey PNG",
+        ),
+        (
+            lambda: [record(0) | {"mask": np.zeros((24, 30), np.int64)}],
+            UserError,
+            "mask of 'cell_0': array is int64",
+        ),
+    ],
+)
+def test_a_preparation_that_fails_leaves_nothing(data, records, error, message):
+    splits = {"train": lambda: [record(1)], "val": records}
+    with pytest.raises(error, match=message):
+        sources.write_dataset(data.dir, "cells", CLASSES, splits)
+    assert [path for path in Path(data.dir).rglob("*") if path.is_file()] == []
+    with pytest.raises(UserError, match="not prepared"):
+        sources.dataset_spec(data)
+
+
+def _palette_png() -> bytes:
+    from io import BytesIO
+
+    from PIL import Image
+
+    stream = BytesIO()
+    Image.new("P", (30, 24)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def test_an_existing_data_set_is_replaced_only_when_asked(data):
+    write(data)
+    with pytest.raises(UserError, match=r"cells/1\.0\.0: exists already"):
+        write(data, 7)
+    assert sources.dataset_spec(data).splits["train"] == 5
+    write(data, 7, overwrite=True)
+    assert sources.dataset_spec(data).splits["train"] == 7
+    assert len(sources.open_split(data, "train")) == 7
+    assert sorted(path.name for path in Path(data.dir).iterdir()) == ["cells"]
+
+
+def test_a_name_must_be_usable(data):
+    data.name = "My Cells"
+    with pytest.raises(UserError, match="'My Cells': expected lower-case letters"):
+        write(data)
+
+
+def test_a_data_set_that_is_not_prepared_says_the_command(data):
+    write(data)
+    data.name = "cell"
+    with pytest.raises(UserError) as caught:
+        sources.dataset_spec(data)
+    assert str(caught.value) == (
+        f"config.data.name='cell': not prepared in {data.dir}; run: resseg data "
+        "prepare cell --images DIR --masks DIR --classes NAMES (did you mean 'cells'?)"
+    )
+    assert sources.prepared(data.dir) == ["cells"]
+
+
+def test_an_unknown_split_names_the_splits(data):
+    write(data)
+    with pytest.raises(UserError, match=r"choose from train, val \(did you mean 'val"):
+        sources.open_split(data, "vla")
+
+
+def test_lost_records_are_noticed_on_opening(data):
+    write(data)
+    info = dataset_folder(data.dir, "cells") / "dataset_info.json"
+    text = info.read_text()
+    assert '"5"' in text
+    info.write_text(text.replace('"5"', '"4"'))
+    with pytest.raises(UserError, match="split 'train' holds 4 images"):
+        sources.open_split(data, "train")
+
+
+def test_counts_are_those_of_the_masks(data):
+    write(data)
+    found = sources.count_split(data, "val")
+    assert found.sizes.tolist() == [[16, 30], [17, 30]]
+    for index in range(2):
+        mask = record(index + 100, 16 + index)["mask"]
+        assert found.pixels[index].tolist() == [(mask == c).sum() for c in range(3)]
+        assert found.void[index] == 30
+    stored = dataset_folder(data.dir, "cells") / "counts-val.npz"
+    stored.write_bytes(b"broken")
+    again = sources.count_split(data, "val")
+    assert np.array_equal(again.pixels, found.pixels)
+    assert stored.read_bytes() != b"broken"
+
+
+def test_median_frequency_weights_are_those_of_the_paper():
+    # Class 0 in both images, class 1 in the second alone, class 2 nowhere.
+    pixels = np.array([[100, 0, 0], [60, 40, 0]])
+    frequency = np.array([160 / 200, 40 / 100])
+    expected = np.median(frequency) / frequency
+    found = median_frequency_weights(pixels)
+    assert found.dtype == np.float32
+    assert np.allclose(found, [*expected, 1.0])
+    assert np.allclose(median_frequency_weights(np.array([30, 10])), [2 / 3, 2.0])
+
+
+def test_colours_are_distinct_and_void_is_black():
+    colors = palette(150)
+    assert len({tuple(color) for color in colors.tolist()}) == 150
+    assert (colors.sum(axis=1) > 60).all()
+    assert np.array_equal(palette(150)[:5], palette(5))
+    painted = colorize(np.array([[0, 2, VOID, 9]], np.uint8), 3)
+    assert painted.tolist() == [[*palette(3)[[0, 2]].tolist(), [0] * 3, [255, 0, 255]]]
+    image = np.full((1, 1, 3), 100, np.uint8)
+    blended = overlay(image, np.array([[1]], np.uint8), 3, alpha=0.25)
+    assert np.array_equal(blended[0, 0], np.rint(75 + 0.25 * palette(3)[1]))
+
+
+def test_neither_tensorflow_nor_a_device_is_touched(data):
+    write(data)
+    code = f"""
+import sys
+from configs import base
+from resseg.data import pipeline, sources
+
+data = base.get_config().data
+data.dir, data.name, data.batch_size = {data.dir!r}, "cells", 2
+next(pipeline.TrainLoader(data, 0))
+list(pipeline.eval_batches(data, "val", 8))
+data.name, data.shapes.train_images, data.shapes.val_images = "shapes", 1, 1
+sources.open_split(data, "val")[0]
+assert "tensorflow" not in sys.modules
+# grain imports jax for its trees; only a backend would mean a device.
+bridge = sys.modules.get("jax._src.xla_bridge")
+assert bridge is None or not bridge._backends
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

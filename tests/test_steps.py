@@ -1,0 +1,196 @@
+"""The train step: what taps, devices and repetition may not change."""
+
+import functools
+
+import jax
+import numpy as np
+import pytest
+
+from configs import base
+from resseg import losses, optim, sharding
+from resseg.gradients.fork import list_forks
+from resseg.network import build_segmenter
+from resseg.steps import init_state, make_eval_step, make_train_step
+from resseg.train import zero_taps
+
+CLASSES, SHAPE = 3, (8, 32, 32, 3)
+
+
+@pytest.fixture
+def batch():
+    """Images, and labels of which half of the first image is void."""
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, CLASSES, SHAPE[:3]).astype(np.int32)
+    label[0, :16] = 255
+    return {"image": rng.normal(size=SHAPE).astype(np.float32), "label": label}
+
+
+def small_model(head="unet", **settings):
+    """Two stages: what is tested here does not need four, and compiling takes long."""
+    model = base.get_config().model
+    model.backbone.stage_sizes, model.backbone.stage_strides = (1, 1), (2, 2)
+    model.backbone.width, model.backbone.stem = 8, "3x3"
+    model.backbone.output_stride, model.head.name = 4, head
+    model.head.rates = (1, 2, 3) if head.startswith("deeplab") else ()
+    model.update_from_flattened_dict(settings)
+    return build_segmenter(model, CLASSES)
+
+
+@functools.cache
+def prepare(model, *, taps=True, devices=1, ema=0.0):
+    """Jitted init and step, and what puts a batch on the mesh; compiled once."""
+    schedule = optim.make_schedule("constant", 0.05, 10, 0, 0.9, 0.0)
+    optimizer = optim.make_optimizer(
+        "sgd",
+        schedule,
+        momentum=0.9,
+        b1=0.9,
+        b2=0.999,
+        weight_decay=1e-4,
+        backbone_factor=1.0,
+        clip_norm=None,
+    )
+    loss = losses.make_loss({"cross_entropy": 1.0}, num_classes=CLASSES)
+    step = make_train_step(
+        model,
+        optimizer,
+        loss,
+        schedule,
+        zero_taps(model, SHAPE) if taps else {},
+        num_classes=CLASSES,
+        aux_weight=0.4,
+        ema_decay=ema,
+    )
+    mesh = sharding.make_mesh(devices)
+    whole, split = sharding.replicated(mesh), sharding.by_batch(mesh)
+    init = functools.partial(
+        init_state, model, optimizer, image_shape=SHAPE, ema=ema > 0
+    )
+    jitted = jax.jit(
+        step,
+        in_shardings=(whole, split, whole),
+        out_shardings=whole,
+        donate_argnums=0,
+    )
+    put = functools.partial(sharding.put_batch, sharding=split)
+    return jax.jit(init, out_shardings=whole), jitted, put
+
+
+def run(model, batch, steps=3, **arguments):
+    """State after `steps`, the log of each, and the jitted step."""
+    init, step, put = prepare(model, **arguments)
+    state, logs = init(jax.random.key(0)), []
+    for _ in range(steps):
+        state, log = step(state, put(batch), jax.random.key(7))
+        logs.append(jax.device_get(log))
+    return jax.device_get(state), logs, step
+
+
+def assert_same_bits(one, two):
+    jax.tree.map(np.testing.assert_array_equal, one, two)
+
+
+@pytest.mark.parametrize("head", ["unet", "deeplabv3plus"])
+def test_measuring_changes_no_bit_of_the_parameters(batch, head):
+    model = small_model(head, **{"aux.weight": 0.4})
+    measured, logs, _ = run(model, batch)
+    plain, plain_logs, _ = run(model, batch, taps=False)
+    assert_same_bits(measured.params, plain.params)
+    assert_same_bits(measured.batch_stats, plain.batch_stats)
+    assert plain_logs[0]["forks"] == {}
+    names = {fork.name for fork in list_forks(model, SHAPE)}
+    assert set(logs[0]["forks"]) == names
+    for statistics in logs[0]["forks"].values():
+        assert (statistics[:, 0] > 0).all()
+        assert (statistics[:, 1] == 0).all()
+
+
+def test_four_devices_compute_what_one_does(batch):
+    """Batch norm over the global batch, one global quotient as loss, global norms."""
+    model = small_model()
+    # One step: batch norm amplifies rounding from step to step.
+    one, one_logs, _ = run(model, batch, steps=1)
+    four, four_logs, _ = run(model, batch, steps=1, devices=4)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-6)
+    jax.tree.map(close, one.params, four.params)
+    jax.tree.map(close, one.batch_stats, four.batch_stats)
+    for name in ("loss", "loss_pixels"):
+        np.testing.assert_allclose(
+            one_logs[0]["scalars"][name], four_logs[0]["scalars"][name], rtol=1e-5
+        )
+    jax.tree.map(
+        functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-12),
+        one_logs[0]["forks"],
+        four_logs[0]["forks"],
+    )
+    np.testing.assert_array_equal(one_logs[0]["confusion"], four_logs[0]["confusion"])
+
+
+def test_the_step_compiles_once_and_learns(batch):
+    _, logs, step = run(small_model(), batch, steps=8)
+    assert step._cache_size() == 1
+    values = [log["scalars"]["loss"] for log in logs]
+    assert values[-1] < 0.8 * values[0]
+
+
+def test_the_log_counts_valid_pixels_and_whole_batches(batch):
+    _, logs, _ = run(small_model(), batch, steps=1)
+    valid = int((batch["label"] != 255).sum())
+    assert logs[0]["scalars"]["loss_pixels"] == valid
+    assert logs[0]["confusion"].sum() == valid
+
+
+def test_what_stands_under_void_changes_nothing(batch):
+    """Neither weights nor logs see the pixels that are not labelled."""
+    model = small_model(**{"backbone.stage_sizes": (1, 1)})
+    blank = {"image": batch["image"].copy(), "label": np.full(SHAPE[:3], 255, np.int32)}
+    state, logs, _ = run(model, blank, steps=1)
+    init, _, _ = prepare(model)
+    before = jax.device_get(init(jax.random.key(0)).params)
+    # Only weight decay moved the kernels: lr 0.05 x decay 1e-4 of their size.
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.params, before
+    )
+    assert logs[0]["scalars"]["loss"] == 0
+    assert logs[0]["scalars"]["grad_norm"] == 0
+    assert logs[0]["confusion"].sum() == 0
+
+
+def test_block_sums_are_norms_of_the_update_that_was_applied(batch):
+    model = small_model()
+    init, _, _ = prepare(model)
+    before = jax.device_get(init(jax.random.key(0)).params)
+    state, logs, _ = run(model, batch, steps=1)
+    after, block = state.params, "stage2"
+    difference = jax.tree.map(
+        lambda a, b: ((a - b) ** 2).sum(),
+        after["backbone"][block]["block1"],
+        before["backbone"][block]["block1"],
+    )
+    logged = logs[0]["blocks"]["updates"][f"backbone/{block}/block1"]
+    np.testing.assert_allclose(logged, sum(jax.tree.leaves(difference)), rtol=1e-3)
+
+
+def test_averaged_weights_are_evaluated_and_trail(batch):
+    state, _, _ = run(small_model(), batch, ema=0.9)
+    assert_same_bits(state.variables()["params"], state.ema)
+    gap = jax.tree.map(lambda a, b: np.abs(a - b).max(), state.ema, state.params)
+    assert max(jax.tree.leaves(gap)) > 0
+
+
+def test_evaluation_leaves_the_state_alone_and_counts_exactly(batch):
+    model = small_model()
+    init, _, put = prepare(model)
+    state = init(jax.random.key(0))
+    predictions, confusion = jax.jit(make_eval_step(model, CLASSES))(
+        state.variables(), put(batch)
+    )
+    expected = np.zeros((CLASSES, CLASSES), np.int64)
+    valid = batch["label"] != 255
+    np.add.at(expected, (batch["label"][valid], np.asarray(predictions)[valid]), 1)
+    np.testing.assert_array_equal(confusion, expected)
+
+
+def test_more_devices_than_there_are_is_refused():
+    with pytest.raises(ValueError, match=r"config\.mesh\.data=64.*there are 4"):
+        sharding.make_mesh(64)

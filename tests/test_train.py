@@ -1,0 +1,228 @@
+"""`resseg train` as a user runs it: what it leaves behind, and that it can be killed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import resseg
+from resseg import train
+from resseg.cli import main
+from resseg.gradients.fork import list_forks
+from resseg.runs import layout
+
+from .conftest import QUICKSTART
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def overrides(tmp_path_factory):
+    """A network of two stages on eight images: seconds, most of them compilation."""
+    return {
+        "data.dir": str(tmp_path_factory.mktemp("data")),
+        "data.batch_size": 4,
+        "data.eval_batch_size": 4,
+        "data.crop": (32, 32),
+        "data.shapes.train_images": 8,
+        "data.shapes.val_images": 6,
+        "data.shapes.size": (32, 48),
+        "data.shapes.objects": 3,
+        "model.backbone.width": 8,
+        "model.backbone.stage_sizes": (1, 1),
+        "model.backbone.stage_strides": (2, 2),
+        "model.backbone.output_stride": 4,
+        "train.steps": STEPS,
+        "checkpoint.every": 2,
+        "eval.every": 4,
+        "eval.predictions": 2,
+        "log.every": 1,
+        "mesh.data": 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(overrides, tmp_path_factory):
+    """A run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    train.train_and_evaluate(resseg.load_config(QUICKSTART, overrides), folder)
+    return folder
+
+
+def assert_equal_runs(one, two):
+    """Bit for bit: final parameters, metrics file, gradient and block rows."""
+    assert (one / layout.METRICS).read_bytes() == (two / layout.METRICS).read_bytes()
+    one, two = resseg.open_run(one), resseg.open_run(two)
+    pd.testing.assert_frame_equal(one.gradients, two.gradients, check_exact=True)
+    pd.testing.assert_frame_equal(one.blocks, two.blocks, check_exact=True)
+    assert one.steps == two.steps
+    for step in one.steps:
+        jax.tree.map(
+            np.testing.assert_array_equal, one.variables(step), two.variables(step)
+        )
+
+
+def test_the_run_folder_holds_what_it_promises(finished, overrides):
+    run = resseg.open_run(finished)
+    assert run.config.train.steps == STEPS
+    again = resseg.load_config(finished)
+    assert again == resseg.load_config(QUICKSTART, overrides)
+
+    trained = run.metrics[run.metrics["split"] == "train"]
+    assert trained["step"].tolist() == list(range(1, STEPS + 1))
+    evaluated = run.metrics[run.metrics["split"] == "val"]
+    assert evaluated["step"].tolist() == [4, STEPS]
+    assert evaluated["mean_iou"].between(0, 1).all()
+    assert len(evaluated["iou"].iloc[0]) == len(run.classes) == 7
+
+    model = resseg.build_model(run.config)
+    forks = list_forks(model, (4, 32, 32, 3))
+    paths = sum(len(fork.paths) for fork in forks)
+    assert len(run.gradients) == STEPS * paths
+    assert run.gradients["fork"].drop_duplicates().tolist() == [f.name for f in forks]
+    assert (run.gradients["nonfinite"] == 0).all()
+    assert (run.gradients["site"] > 0).all()
+    shares = run.gradients.groupby(["step", "fork"])["share"].sum()
+    np.testing.assert_allclose(shares, 1.0)
+    assert (run.blocks["update_ratio"] > 0).all()
+
+    assert run.environment["devices"]["platform"] == "cpu"
+    assert len(list((finished / layout.PREDICTIONS).glob("*.png"))) == 2
+    assert list((finished / layout.EVENTS).iterdir())
+
+
+def test_a_checkpoint_at_step_n_holds_n_consumed_batches(finished):
+    saved = finished / layout.CHECKPOINTS / str(STEPS) / "position" / "metadata"
+    assert json.loads(saved.read_text()) == {"next_batch": STEPS}
+
+
+def test_best_weights_are_kept_apart(finished):
+    run = resseg.open_run(finished)
+    evaluated = run.metrics[run.metrics["split"] == "val"].set_index("step")
+    best = int(evaluated["mean_iou"].idxmax())
+    assert [int(p.name) for p in (finished / layout.BEST).iterdir()] == [best]
+    assert set(run.variables()) == {"params", "batch_stats", "paths"}
+
+
+def test_a_finished_run_is_not_trained_again(finished, overrides, capsys):
+    before = (finished / layout.METRICS).read_bytes()
+    config = resseg.load_config(QUICKSTART, overrides)
+    scores = train.train_and_evaluate(config, finished)
+    assert (finished / layout.METRICS).read_bytes() == before
+    assert f"resumed at step {STEPS} of {STEPS}" in capsys.readouterr().out
+    assert scores["step"] == STEPS
+
+
+class Interrupted(Exception):
+    """Stands for a crash in the middle of the loop."""
+
+
+@pytest.mark.parametrize("after", [1, 3, 5])
+def test_a_crashed_run_goes_on_to_the_same_bits(
+    finished, overrides, tmp_path, monkeypatch, after
+):
+    config = resseg.load_config(QUICKSTART, overrides)
+    draw = train.pipeline.TrainLoader.__next__
+
+    def crash(loader):
+        if loader.state()["next_batch"] == after:
+            raise Interrupted
+        return draw(loader)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(train.pipeline.TrainLoader, "__next__", crash)
+        with pytest.raises(Interrupted):
+            train.train_and_evaluate(config, tmp_path / "run")
+    train.train_and_evaluate(config, tmp_path / "run")
+    assert_equal_runs(finished, tmp_path / "run")
+
+
+def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
+    """SIGKILL to the process of the command line, at a moment nobody chose."""
+    options = [
+        f"--config.{key}={json.dumps(value) if isinstance(value, tuple) else value}"
+        for key, value in (overrides | {"train.steps": 40}).items()
+    ]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+
+    def command(folder):
+        call = [sys.executable, "-m", "resseg", "train", "--config", str(QUICKSTART)]
+        return [*call, "--workdir", str(folder), *options]
+
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    with open(tmp_path / "log", "w") as log:
+        process = subprocess.Popen(
+            command(killed), stdout=log, stderr=log, env=environment
+        )
+        deadline = time.monotonic() + 240
+        while not (killed / layout.CHECKPOINTS / "6").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert max(resseg.open_run(killed).steps) < 40
+    for folder in (killed, whole):
+        subprocess.run(command(folder), check=True, env=environment, timeout=240)
+    assert_equal_runs(whole, killed)
+
+
+def test_another_seed_is_another_run(finished, overrides, tmp_path):
+    config = resseg.load_config(QUICKSTART, overrides | {"seed": 1, "train.steps": 1})
+    train.train_and_evaluate(config, tmp_path / "run")
+    first = [resseg.open_run(run).metrics["loss"][0] for run in (finished, tmp_path / "run")]
+    assert first[0] != first[1]
+
+
+def test_the_folder_of_another_config_is_left_alone(finished, overrides):
+    before = (finished / layout.CONFIG).read_bytes()
+    config = resseg.load_config(QUICKSTART, overrides | {"seed": 5})
+    with pytest.raises(ValueError, match=r"seed is 0 there and 5 here"):
+        train.train_and_evaluate(config, finished)
+    assert (finished / layout.CONFIG).read_bytes() == before
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_a_fork(overrides, tmp_path):
+    settings = {"optim.learning_rate": 1e30, "optim.name": "sgd", "train.steps": 5}
+    config = resseg.load_config(QUICKSTART, overrides | settings)
+    with pytest.raises(train.Diverged, match="first non-finite gradient at"):
+        train.train_and_evaluate(config, tmp_path / "run")
+    assert resseg.open_run(tmp_path / "run").gradients["nonfinite"].max() > 0
+
+
+def test_evaluate_repeats_the_last_evaluation(finished, capsys):
+    assert main(["evaluate", str(finished), "--step", str(STEPS)]) == 0
+    out = capsys.readouterr().out
+    last = resseg.open_run(finished).metrics.iloc[-1]
+    assert f"mIoU {last['mean_iou']:.4f}" in out
+    assert "shapes/val, 6 images" in out
+
+
+def test_predict_writes_masks_of_the_size_of_the_image(finished, tmp_path, capsys):
+    cv2 = pytest.importorskip("cv2")
+    image = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
+    cv2.imwrite(str(tmp_path / "photo.jpg"), image)
+    out = tmp_path / "out"
+    call = ["predict", str(finished), str(tmp_path / "photo.jpg"), "--out", str(out)]
+    assert main([*call, "--probabilities"]) == 0
+    mask = cv2.imread(str(out / "photo.png"), cv2.IMREAD_UNCHANGED)
+    assert mask.shape == (37, 53) and mask.max() < 7
+    assert cv2.imread(str(out / "photo_overlay.png")).shape == (37, 53, 3)
+    probabilities = np.load(out / "photo_probabilities.npy").astype(np.float32)
+    np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=2e-3)
+    np.testing.assert_array_equal(probabilities.argmax(-1)[mask == 0], 0)
+    assert main(["predict", str(finished), str(tmp_path), "--out", str(tmp_path)]) == 2
+
+
+def test_inspect_shows_every_fork_and_draws_the_heat_map(finished, capsys):
+    assert main(["inspect", str(finished)]) == 0
+    out = capsys.readouterr().out
+    for fork in resseg.open_run(finished).gradients["fork"].unique():
+        assert fork in out or fork.split("/", 1)[1] in out
+    assert (finished / layout.HEATMAP).stat().st_size > 10_000
