@@ -6,7 +6,8 @@ import numpy as np
 import optax
 
 from resseg import losses, optim
-from resseg.data import pipeline, sources
+from resseg.data import sources
+from resseg.data.counts import median_frequency_weights
 from resseg.models.resnet import native_stride
 from resseg.models.segmenter import Segmenter
 from resseg.network import build_segmenter
@@ -32,8 +33,8 @@ def build_loss(config: Any, num_classes: int) -> Any:
     """The weighted sum of losses of `config.loss`; its weights may need the data."""
     weights = config.loss.class_weights
     if weights == "median_frequency":
-        pixels = pipeline.class_pixels(config.data, config.data.split)
-        weights = pipeline.median_frequency_weights(pixels)
+        counted = sources.count_split(config.data, config.data.split)
+        weights = median_frequency_weights(counted.pixels)
     terms = {name: value for name, value in config.loss.terms.items() if value}
     return losses.make_loss(
         terms,

@@ -1,4 +1,4 @@
-"""Checkpoints: the latest, the best, and every N. The only module that imports orbax."""
+"""Checkpoints: latest, best and every N. The only module that imports orbax."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ class Checkpoints:
 
     Args:
         workdir: the run folder.
-        keep_every: steps between checkpoints that are kept for good; 0 = only the latest.
+        keep_every: steps between checkpoints kept for good; 0 = only the latest.
     """
 
     def __init__(self, workdir: Path, keep_every: int = 0):
@@ -57,7 +57,7 @@ class Checkpoints:
                 self._best.delete(later)
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict]:
-        """The latest state, with the shapes and shardings of `like`, and its position."""
+        """The latest state, with the shardings of `like`, and its position in the data."""
         step = self._latest.latest_step()
         restored = self._latest.restore(
             step,
@@ -107,7 +107,7 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
 
 
 def restore_variables(workdir: Path, step: int | None = None) -> dict[str, Any]:
-    """{"params", "batch_stats", "paths"} of a step as host arrays; see `choose_step`."""
+    """params, batch_stats and paths of a step as host arrays; see `choose_step`."""
     step = choose_step(workdir, step)
     folder = workdir / (LATEST if step in _steps(workdir / LATEST) else BEST)
     manager = _manager(folder, None, read_only=True)

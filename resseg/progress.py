@@ -37,14 +37,9 @@ class TrainingProgress:
         """Counts time in which the loop had no batch to work on."""
         self._waited += seconds
 
-    def pause(self) -> None:
-        """What happened since the last line was not training: start counting anew."""
-        self._last_time, self._waited = time.monotonic(), 0.0
-
-    def skip_to(self, step: int) -> None:
-        """Counts from here: the steps before held the compilation."""
-        self._last_step = step
-        self.pause()
+    def restart(self, step: int) -> None:
+        """Counts from here: what was before held compilation or evaluation."""
+        self._last_step, self._last_time, self._waited = step, time.monotonic(), 0.0
 
     def update(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
         """Shows one line; returns what the clock says of the steps since the last."""

@@ -1,6 +1,7 @@
 """The mesh, and where arrays live on it. The only module that makes a mesh."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import jax
 import numpy as np
@@ -21,8 +22,8 @@ def make_mesh(data: int = 0) -> Mesh:
     if data > available:
         kind = jax.devices()[0].device_kind
         raise UserError(
-            f"config.mesh.data={data}: there are {available} devices ({kind}); choose at "
-            "most that, or 0 for all"
+            f"config.mesh.data={data}: there are {available} devices ({kind}); "
+            "choose at most that, or 0 for all"
         )
     count = data or available
     return jax.make_mesh(
@@ -47,4 +48,15 @@ def put_batch(
     return {
         name: jax.make_array_from_process_local_data(sharding, value)
         for name, value in batch.items()
+    }
+
+
+def describe(mesh: Mesh) -> dict[str, Any]:
+    """What the run folder says of the devices."""
+    device = mesh.devices.flat[0]
+    return {
+        "platform": device.platform,
+        "kind": device.device_kind,
+        "count": mesh.size,
+        "processes": jax.process_count(),
     }

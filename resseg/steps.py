@@ -7,6 +7,7 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from resseg import optim
@@ -175,3 +176,9 @@ def make_eval_step(
 
     return eval_step
 
+
+def zero_taps(model: nn.Module, image_shape: tuple[int, ...]) -> Any:
+    """The model's `taps` collection, all zero."""
+    images = jax.ShapeDtypeStruct(image_shape, np.float32)
+    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["taps"]
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

@@ -14,11 +14,11 @@ from resseg.config import check_against_data
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError
 from resseg.evaluate import Evaluator, score_lines
+from resseg.gallery import Gallery
 from resseg.gradients.fork import list_forks
 from resseg.progress import TrainingProgress, duration, say
-from resseg.report.pictures import save_prediction
 from resseg.runs import gradients_table, layout
-from resseg.steps import TrainState, init_state, make_train_step
+from resseg.steps import TrainState, init_state, make_train_step, zero_taps
 
 
 class Diverged(RuntimeError):
@@ -56,7 +56,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
     if not resumes:
         runs.write_config(folder, config)
         runs.write_dataset(folder, spec.name, spec.classes, spec.splits)
-    runs.write_environment(folder, device_facts(mesh))
+    runs.write_environment(folder, sharding.describe(mesh))
     return run.train()
 
 
@@ -152,7 +152,7 @@ class Run:
                     self.record(writer, progress, pending)
                     pending = None
                     self.pause(step, writer)
-                    progress.pause()
+                    progress.restart(step)
                 if step == steps:
                     break
                 asked = time.monotonic()
@@ -165,7 +165,7 @@ class Run:
                 pending = Pending(step + 1, log)
                 if step == start:
                     jax.block_until_ready(log)
-                    progress.skip_to(step + 1)
+                    progress.restart(step + 1)
         scores = self.last_scores()
         if start < steps:
             say(f"trained in {duration(time.monotonic() - began)}")
@@ -284,38 +284,3 @@ class Run:
         pictures = sorted((self.folder / layout.PREDICTIONS).glob("*.png"))
         if pictures:
             say(f"predictions  {pictures[0]} and {len(pictures) - 1} more")
-
-
-class Gallery:
-    """Writes overlays of `count` images spread evenly over a split."""
-
-    def __init__(self, folder: Path, spec: DatasetSpec, split: str, count: int):
-        self._folder, self._spec = folder, spec
-        total = spec.splits[split]
-        picked = np.linspace(0, total - 1, min(count, total)).round()
-        self._wanted, self._seen = set(picked.astype(int).tolist()), 0
-
-    def __call__(self, image, label, prediction, name) -> None:
-        if self._seen in self._wanted:
-            self._folder.mkdir(exist_ok=True)
-            path = self._folder / f"{Path(name).stem}.png"
-            save_prediction(path, image, label, prediction, self._spec.classes)
-        self._seen += 1
-
-
-def zero_taps(model: nn.Module, image_shape: tuple[int, ...]) -> Any:
-    """The model's `taps` collection, all zero."""
-    images = jax.ShapeDtypeStruct(image_shape, np.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["taps"]
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-
-
-def device_facts(mesh: jax.sharding.Mesh) -> dict[str, Any]:
-    """What the run folder says of the devices."""
-    device = mesh.devices.flat[0]
-    return {
-        "platform": device.platform,
-        "kind": device.device_kind,
-        "count": mesh.size,
-        "processes": jax.process_count(),
-    }

@@ -443,10 +443,6 @@ REFUSALS = [
         "config.loss.terms.lovasz: no such key (did you mean 'loss.terms.focal'?)",
     ),
     (
-        {"optim.warmup_steps": 300},
-        "config.optim.warmup_steps=300: expected fewer than config.train.steps=300",
-    ),
-    (
         {"mesh.data": 3},
         "config.data.batch_size=16: expected a multiple of config.mesh.data=3",
     ),

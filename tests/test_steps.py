@@ -10,8 +10,7 @@ from configs import base
 from resseg import losses, optim, sharding
 from resseg.gradients.fork import list_forks
 from resseg.network import build_segmenter
-from resseg.steps import init_state, make_eval_step, make_train_step
-from resseg.train import zero_taps
+from resseg.steps import init_state, make_eval_step, make_train_step, zero_taps
 
 CLASSES, SHAPE = 3, (8, 32, 32, 3)
 

@@ -1,4 +1,4 @@
-"""`resseg train` as a user runs it: what it leaves behind, and that it can be killed."""
+"""`resseg train` as a user runs it: what it leaves behind, how it survives a kill."""
 
 import json
 import os
@@ -176,7 +176,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
 def test_another_seed_is_another_run(finished, overrides, tmp_path):
     config = resseg.load_config(QUICKSTART, overrides | {"seed": 1, "train.steps": 1})
     train.train_and_evaluate(config, tmp_path / "run")
-    first = [resseg.open_run(run).metrics["loss"][0] for run in (finished, tmp_path / "run")]
+    first = [
+        resseg.open_run(run).metrics["loss"][0] for run in (finished, tmp_path / "run")
+    ]
     assert first[0] != first[1]
 
 

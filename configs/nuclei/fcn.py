@@ -11,7 +11,7 @@ from configs import base
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.data.name = "nuclei"
-    config.data.batch_size = 16
+    config.data.batch_size = 8
     config.data.crop = (128, 128)
     config.data.vertical_flip = 0.5  # a slide has no upside
     config.data.rotate = 90.0
@@ -24,7 +24,9 @@ def get_config() -> ConfigDict:
     backbone.output_stride = 16
     config.model.head.name = "fcn8s"
 
-    config.loss.terms.dice = 0.5
+    config.loss.terms.dice = 1.0
     config.optim.learning_rate = 2e-3
-    config.train.steps = 600
+    config.optim.warmup_steps = 50
+    config.optim.weight_decay = 0.01
+    config.train.steps = 1000
     return config

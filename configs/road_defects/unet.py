@@ -25,6 +25,9 @@ def get_config() -> ConfigDict:
     config.model.head.name = "unet"
 
     config.loss.class_weights = (1.0, 1.0, 8.0, 8.0)
+    config.loss.terms.dice = 1.0  # counts a rare class as much as a common one
     config.optim.learning_rate = 2e-3
-    config.train.steps = 1000
+    config.optim.warmup_steps = 50
+    config.optim.weight_decay = 0.01
+    config.train.steps = 800
     return config

@@ -41,7 +41,7 @@ def rotation(theta):
 
 
 def measure(stack):
-    """Value, input gradient, per block [shortcut, branch, total] sums of squares."""
+    """Value; per block squares of shortcut, branch, total; that of the cotangent."""
     x = jax.random.normal(jax.random.key(0), (3, N))
     cotangent = jax.random.normal(jax.random.key(1), (3, N))
     variables = stack.init(jax.random.key(0), x)
@@ -53,12 +53,14 @@ def measure(stack):
     gradient, taps = pull(cotangent)
     squares = statistics_by_fork(taps)
     measured = np.array([squares[f"block{i}"][:, 0] for i in range(L)])
-    return y, gradient, measured, float(jnp.sum(cotangent**2)), cotangent
+    # The batch is summed over in the squares, never in the gradient itself.
+    np.testing.assert_allclose(measured[0, 2], jnp.sum(gradient**2), rtol=1e-6)
+    return y, measured, float(jnp.sum(cotangent**2))
 
 
 @pytest.mark.parametrize(("c", "w"), [(1.0, 1.0), (0.5, 1.0), (1.0, -0.25)])
 def test_identity_stack_grows_by_c_plus_w(c, w):
-    _, _, squares, top, _ = measure(LinearStack(np.eye(N, dtype=np.float32), c, w))
+    _, squares, top = measure(LinearStack(np.eye(N, dtype=np.float32), c, w))
     ratio = np.sqrt(squares[:, 2] / top)
     expected = np.abs(c + w) ** (L - np.arange(L))
     np.testing.assert_allclose(ratio, expected, rtol=1e-5)
@@ -67,7 +69,7 @@ def test_identity_stack_grows_by_c_plus_w(c, w):
 @pytest.mark.parametrize("theta", [0.3, 2.0])
 def test_rotation_gives_share_and_cosine(theta):
     c, w = 1.0, 0.5
-    _, _, squares, _, _ = measure(LinearStack(rotation(theta), c, w))
+    _, squares, _ = measure(LinearStack(rotation(theta), c, w))
     shortcut, branch, total = squares.T
     np.testing.assert_allclose(np.sqrt(shortcut / branch), abs(c / w), rtol=1e-5)
     cosine = (total - shortcut - branch) / (2 * np.sqrt(shortcut * branch))
@@ -77,7 +79,7 @@ def test_rotation_gives_share_and_cosine(theta):
 @pytest.mark.parametrize(("alpha", "gamma"), [(0.5, 1.0), (0.0, 1.0), (1.0, 0.0)])
 def test_backward_factors_leave_the_value_and_scale_the_gradient(alpha, gamma):
     eye, c, w = np.eye(N, dtype=np.float32), 0.75, 0.5
-    y, _, squares, top, _ = measure(LinearStack(eye, c, w, alpha, gamma))
+    y, squares, top = measure(LinearStack(eye, c, w, alpha, gamma))
     plain, *_ = measure(LinearStack(eye, c, w))
     np.testing.assert_array_equal(y, plain)
     expected = (alpha * c + gamma * w) ** (L - np.arange(L))

@@ -1,0 +1,47 @@
+"""Second derivatives, and why a gradient-scaled network has none."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+from flax import traverse_util
+
+from resseg.errors import UserError
+
+# Leaves of the `paths` collection that act forward; every other one acts backward.
+FORWARD = "factor"
+
+
+def require_true_gradient(paths: Mapping) -> None:
+    """Refuses backward factors other than 1.
+
+    With them the field that training follows is the gradient of no function: automatic
+    second derivatives come out symmetric and plausible, and are wrong.
+
+    Raises:
+        UserError: the first such factor, by its path.
+    """
+    for path, value in traverse_util.flatten_dict(paths).items():
+        if path[-1] != FORWARD and float(value) != 1.0:
+            raise UserError(
+                f"paths/{'/'.join(path)}={float(value):g}: a backward factor other "
+                "than 1 has no Hessian; set config.model.gradient.* to 1"
+            )
+
+
+def hessian_vector_product(
+    loss: Callable[[Any, Mapping], jax.Array],
+    params: Any,
+    paths: Mapping,
+    vector: Any,
+) -> Any:
+    """H v for the Hessian of `params -> loss(params, paths)`, a tree like `params`.
+
+    Forward over reverse (Pearlmutter 1994): two gradients' worth of time.
+
+    Raises:
+        UserError: `paths` scales a gradient.
+    """
+    require_true_gradient(paths)
+    gradient = jax.grad(lambda p: loss(p, paths))
+    return jax.jvp(gradient, (params,), (vector,))[1]
