@@ -57,7 +57,7 @@ class Checkpoints:
                 self._best.delete(later)
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict]:
-        """The latest state, with the shardings of `like`, and its position in the data."""
+        """The latest state, with the shardings of `like`, and its place in the data."""
         step = self._latest.latest_step()
         restored = self._latest.restore(
             step,

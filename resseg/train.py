@@ -12,7 +12,7 @@ import numpy as np
 from resseg import build, checkpoints, metrics, runs, sharding
 from resseg.config import check_against_data
 from resseg.data import DatasetSpec, pipeline, sources
-from resseg.errors import UserError
+from resseg.errors import UserError, choose
 from resseg.evaluate import Evaluator, score_lines
 from resseg.gallery import Gallery
 from resseg.gradients.fork import list_forks
@@ -39,7 +39,8 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
     resumes = runs.check_same_config(folder, config)
     spec = sources.dataset_spec(config.data)
     check_against_data(config, spec.num_classes)
-    sources.open_split(config.data, config.data.eval_split)
+    for key in ("split", "eval_split"):
+        choose(f"config.data.{key}", config.data[key], spec.splits)
     share = {}
     if jax.distributed.is_initialized():
         share["process_index"] = jax.process_index()
@@ -52,12 +53,12 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
                 f"config.data.{key}={config.data[key]}: not divisible by the "
                 f"{mesh.size} devices of the data axis (config.mesh.data)"
             )
-    run = Run(config, folder, spec, loader, mesh)
-    if not resumes:
-        runs.write_config(folder, config)
-        runs.write_dataset(folder, spec.name, spec.classes, spec.splits)
-    runs.write_environment(folder, sharding.describe(mesh))
-    return run.train()
+    with runs.locked(folder):
+        if not resumes:
+            runs.write_config(folder, config)
+            runs.write_dataset(folder, spec.name, spec.classes, spec.splits)
+        runs.write_environment(folder, sharding.describe(mesh))
+        return Run(config, folder, spec, loader, mesh).train()
 
 
 class Pending(NamedTuple):
@@ -271,10 +272,12 @@ class Run:
         size = sum(leaf.size for leaf in leaves)
         model, mesh = self.config.model, self.mesh
         kind = mesh.devices.flat[0].device_kind
+        sizes = tuple(model.backbone.stage_sizes)
+        backbone = f"stages of {sizes}" if sizes else f"ResNet-{model.backbone.depth}"
         return (
             f"{self.spec.name} ({self.spec.num_classes} classes), {model.head.name} on "
-            f"ResNet-{model.backbone.depth}, {size:,} parameters, {len(self.forks)} "
-            f"forks, {mesh.size} x {kind}"
+            f"{backbone}, {size:,} parameters, {len(self.forks)} forks, "
+            f"{mesh.size} x {kind}"
         )
 
     def report(self, scores: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 import resseg
-from resseg import train
+from resseg import runs, train
 from resseg.cli import main
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout
@@ -171,6 +171,12 @@ def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
     for folder in (killed, whole):
         subprocess.run(command(folder), check=True, env=environment, timeout=240)
     assert_equal_runs(whole, killed)
+
+
+def test_two_processes_do_not_train_in_one_folder(finished, overrides):
+    config = resseg.load_config(QUICKSTART, overrides)
+    with runs.locked(finished), pytest.raises(ValueError, match="another process"):
+        train.train_and_evaluate(config, finished)
 
 
 def test_another_seed_is_another_run(finished, overrides, tmp_path):

@@ -8,6 +8,7 @@ from resseg.runs.config_file import (
     write_dataset,
 )
 from resseg.runs.environment import write_environment
+from resseg.runs.lock import locked
 from resseg.runs.reader import Run, open_run, read_metrics
 from resseg.runs.writer import RunWriter
 
@@ -15,6 +16,7 @@ __all__ = [
     "Run",
     "RunWriter",
     "check_same_config",
+    "locked",
     "open_run",
     "prepare",
     "read_config",

@@ -7,6 +7,7 @@ TIMING = "timing.jsonl"  # what the clock says: never equal
 GRADIENTS = "gradients"  # parquet parts, one row per step x fork x path
 BLOCKS = "blocks"  # parquet parts, one row per step x block
 EVENTS = "events"  # TensorBoard event files
+LOCK = "lock"  # held by the process that trains here
 DATASET = "dataset.json"  # name, classes and splits of the data it was trained on
 CHECKPOINTS = "checkpoints"  # the latest state to go on from, and those kept for good
 BEST = "best"  # weights with the best mean IoU so far
