@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -18,7 +19,7 @@ from resseg.cli import main
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout
 
-from .conftest import QUICKSTART
+QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.py"
 
 STEPS = 6
 
