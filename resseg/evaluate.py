@@ -13,7 +13,7 @@ from resseg import build, metrics, sharding
 from resseg.data import VOID, DatasetSpec, pipeline, sources
 from resseg.errors import UserError
 from resseg.inference import load_trained
-from resseg.progress import say
+from resseg.progress import counting, say
 from resseg.runs import open_run
 from resseg.steps import make_eval_step
 
@@ -53,27 +53,34 @@ class Evaluator:
         batches = pipeline.eval_batches(
             data, split, build.padding_multiple(self._config)
         )
-        for batch in batches:
-            arrays = {name: batch[name] for name in ("image", "label")}
-            arrays = _fill(arrays, self._mesh.size)
-            predictions, counted = self._step(
-                variables, sharding.put_batch(arrays, sharding.by_batch(self._mesh))
-            )
-            predictions, counted = jax.device_get((predictions, counted))
-            confusion += counted
-            for i, name in enumerate(batch["name"]):
-                height, width = batch["size"][i]
-                label = batch["label"][i, :height, :width]
-                prediction = predictions[i, :height, :width]
-                boundary += metrics.boundary_counts(
-                    label, prediction, classes, self._config.eval.boundary
-                )
-                if on_image is not None:
-                    image = pipeline.denormalize(
-                        batch["image"][i, :height, :width], data.mean, data.std
+        with counting(f"{self._spec.name}/{split}", self._spec.splits[split]) as done:
+            for batch in batches:
+                predictions, counted = self._predict(variables, batch)
+                confusion += counted
+                for i, name in enumerate(batch["name"]):
+                    height, width = batch["size"][i]
+                    label = batch["label"][i, :height, :width]
+                    prediction = predictions[i, :height, :width]
+                    boundary += metrics.boundary_counts(
+                        label, prediction, classes, self._config.eval.boundary
                     )
-                    on_image(image, label, prediction, name)
+                    if on_image is not None:
+                        image = pipeline.denormalize(
+                            batch["image"][i, :height, :width], data.mean, data.std
+                        )
+                        on_image(image, label, prediction, name)
+                done(len(batch["name"]))
         return metrics.scores(confusion) | metrics.boundary_scores(boundary)
+
+    def _predict(
+        self, variables: Mapping, batch: Mapping
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions uint8 `[batch, height, width]` and the confusion matrix."""
+        arrays = {name: batch[name] for name in ("image", "label")}
+        arrays = _fill(arrays, self._mesh.size)
+        split = sharding.by_batch(self._mesh)
+        result = self._step(variables, sharding.put_batch(arrays, split))
+        return jax.device_get(result)
 
 
 def _fill(batch: dict[str, np.ndarray], multiple: int) -> dict[str, np.ndarray]:
@@ -135,8 +142,8 @@ def run_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def copy_with_data(config: Any, name: str | None) -> ConfigDict:
+def copy_with_data(config: Any, name: str | None) -> Any:
     """A copy of a run's config that reads another data set, if one is named."""
-    copy = ConfigDict(config).copy_and_resolve_references()
+    copy: Any = ConfigDict(config).copy_and_resolve_references()
     copy.data.name = name or copy.data.name
     return copy

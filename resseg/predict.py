@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 import cv2
 import jax
@@ -28,8 +29,8 @@ class Predictor:
 
         @jax.jit
         def probabilities(variables, images):
-            logits = trained.model.apply(variables, images, train=False)["logits"]
-            return jax.nn.softmax(logits)
+            outputs: Any = trained.model.apply(variables, images, train=False)
+            return jax.nn.softmax(outputs["logits"])
 
         self._probabilities = probabilities
 

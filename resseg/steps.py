@@ -169,8 +169,8 @@ def make_eval_step(
     """
 
     def eval_step(variables, batch):
-        logits = model.apply(variables, batch["image"], train=False)["logits"]
-        predictions = logits.argmax(-1)
+        outputs: Any = model.apply(variables, batch["image"], train=False)
+        predictions = outputs["logits"].argmax(-1)
         confusion = confusion_matrix(batch["label"], predictions, num_classes)
         return predictions.astype(jnp.uint8), confusion
 

@@ -241,7 +241,7 @@ class Run:
         finite = np.isfinite(scalars["loss"]) and np.isfinite(scalars["grad_norm"])
         if step % settings.every == 0 or step == self.config.train.steps or not finite:
             scores = metrics.scores(log["confusion"].astype(np.int64))
-            values = scalars | {"mean_iou": scores["mean_iou"]}
+            values = scalars | {"mean_iou": float(scores["mean_iou"])}
             writer.write_metrics(step, "train", values)
             writer.write_timing(step, progress.update(step, values))
         if not finite:

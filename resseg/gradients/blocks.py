@@ -1,6 +1,6 @@
 """Sums of squares over the parameters of each block, as norms are made of."""
 
-from collections.abc import Mapping
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +13,11 @@ def block_of(path: tuple[str, ...]) -> str:
     return "/".join(path[: min(depth, len(path) - 1)])
 
 
-def sum_squares_by_block(parameters: Mapping) -> dict[str, jax.Array]:
+def sum_squares_by_block(parameters: Any) -> dict[str, jax.Array]:
     """Block name -> float32 sum of squares over every leaf of the block."""
     sums: dict[str, jax.Array] = {}
-    for path, leaf in traverse_util.flatten_dict(parameters).items():
+    flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(parameters)
+    for path, leaf in flat.items():
         value = jnp.sum(jnp.square(leaf.astype(jnp.float32)))
         block = block_of(path)
         sums[block] = sums[block] + value if block in sums else value

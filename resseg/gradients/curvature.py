@@ -21,7 +21,8 @@ def require_true_gradient(paths: Mapping) -> None:
     Raises:
         UserError: the first such factor, by its path.
     """
-    for path, value in traverse_util.flatten_dict(paths).items():
+    flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(paths)
+    for path, value in flat.items():
         if path[-1] != FORWARD and float(value) != 1.0:
             raise UserError(
                 f"paths/{'/'.join(path)}={float(value):g}: a backward factor other "

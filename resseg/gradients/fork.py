@@ -146,5 +146,5 @@ def list_forks(
 
 def statistics_by_fork(tap_gradients: Mapping) -> dict[str, np.ndarray | jax.Array]:
     """Flattens the gradient of `taps` to fork name -> `[paths + 1, 2]`."""
-    flat = traverse_util.flatten_dict(tap_gradients)
+    flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(tap_gradients)
     return {fork_name(path[:-1]): value for path, value in flat.items()}

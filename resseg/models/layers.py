@@ -147,4 +147,6 @@ def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
 def max_pool(x: jax.Array) -> jax.Array:
     """3x3, stride 2, padded by one on each side, as after the 7x7 stem."""
-    return nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
+    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, padding)

@@ -1,5 +1,7 @@
 """Backbone, head and auxiliary head, with the scores at the size of the image."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,7 @@ class Segmenter(nn.Module):
     backbone: nn.Module
     head: nn.Module
     aux: nn.Module | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: Any = jnp.float32
 
     def __call__(self, images: jax.Array, train: bool = False) -> dict[str, jax.Array]:
         size = (images.shape[1], images.shape[2])

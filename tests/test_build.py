@@ -1,0 +1,129 @@
+"""Configs and builders agree: the same names, and every experiment can take a step."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import resseg
+from resseg import build, losses, optim, sharding
+from resseg.combinations import STAGE_SIZES, native_output_stride
+from resseg.data import sources
+from resseg.models import blocks, layers, resnet, shortcuts
+from resseg.models.heads import HEADS
+from resseg.network import build_segmenter, skip_stages
+from resseg.steps import init_state, make_train_step, zero_taps
+from resseg.validation import CHOICES
+
+ROOT = Path(__file__).parent.parent
+EXPERIMENTS = [
+    path
+    for path in sorted((ROOT / "configs").rglob("*.py"))
+    if path.name not in ("__init__.py", "base.py")
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "built"),
+    [
+        ("model.head.name", HEADS),
+        ("model.norm", layers.NORMS),
+        ("model.backbone.depth", resnet.DEPTHS),
+        ("model.backbone.stem", resnet.STEMS),
+        ("model.backbone.block", ("", *blocks.BLOCKS)),
+        ("model.backbone.order", blocks.ORDERS),
+        ("model.shortcut.kind", shortcuts.SHORTCUT_KINDS),
+        ("model.shortcut.learn", shortcuts.LEARN),
+        ("model.branch.learn", shortcuts.LEARN),
+        ("optim.name", optim.OPTIMIZERS),
+        ("optim.schedule", optim.SCHEDULES),
+    ],
+)
+def test_what_may_be_chosen_is_what_can_be_built(field, built):
+    assert sorted(CHOICES[field]) == sorted(built)
+
+
+def test_validation_counts_blocks_and_strides_as_the_network_does():
+    assert {d: sizes for d, (sizes, _) in resnet.DEPTHS.items()} == STAGE_SIZES
+    backbone = resseg.load_config(ROOT / "configs/founding.py").model.backbone
+    strides = resnet.native_stride(backbone.stem, backbone.stage_strides)
+    assert native_output_stride(backbone) == strides == 1
+
+
+def test_terms_of_the_loss_are_the_keys_of_the_config():
+    config = resseg.load_config(ROOT / "configs/base.py")
+    assert sorted(config.loss.terms) == sorted(losses.TERMS)
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_every_experiment_builds_and_takes_a_step(path):
+    """Traced with the config's own shapes, not computed: all but the arithmetic."""
+    config = resseg.load_config(path)
+    classes = len(config.loss.class_weights) or 7
+    model = build_segmenter(config.model, classes)
+    optimizer, schedule = build.build_optimizer(config)
+    shape = (config.data.batch_size, *config.data.crop, 3)
+    taps = zero_taps(model, shape)
+    step = make_train_step(
+        model,
+        optimizer,
+        build.build_loss(config, classes),
+        schedule,
+        taps,
+        num_classes=classes,
+    )
+    ema = config.optim.ema > 0
+    state = jax.eval_shape(
+        lambda key: init_state(model, optimizer, key, shape, ema=ema), jax.random.key(0)
+    )
+    batch = {
+        "image": jax.ShapeDtypeStruct(shape, np.float32),
+        "label": jax.ShapeDtypeStruct(shape[:3], np.int32),
+    }
+    after, log = jax.eval_shape(step, state, batch, jax.random.key(0))
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert {name: array.shape for name, array in log["forks"].items()}
+    assert log["confusion"].shape == (classes, classes)
+
+
+def test_the_founding_example_is_five_layers_at_full_resolution():
+    """y = g(W_c x + W_r h(x)): W_c a kernel, W_r a scalar; 32 images, 224 x 224 x 3."""
+    config = resseg.load_config(ROOT / "configs/founding.py")
+    assert (config.data.batch_size, *config.data.crop) == (32, 224, 224)
+    model = build_segmenter(config.model, 7)
+    image = jax.ShapeDtypeStruct((1, 224, 224, 3), np.float32)
+    params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
+    layers_ = params["backbone"]["stage1"]
+    assert len(layers_) == 5
+    for layer in layers_.values():
+        assert layer["shortcut"]["conv"]["kernel"].shape[:2] == (1, 1)
+        assert layer["branch_factor"]["factor"].shape == ()
+
+
+def test_median_frequency_weights_come_from_the_data(tiny_config):
+    with tiny_config.unlocked():
+        tiny_config.loss.class_weights = "median_frequency"
+    loss = build.build_loss(tiny_config, 7)
+    counted = sources.count_split(tiny_config.data, "train").pixels
+    present = counted > 0
+    images = np.where(present, counted.sum(1, keepdims=True), 0).sum(0)
+    frequency = counted.sum(0) / np.maximum(images, 1)
+    weights = np.median(frequency[frequency > 0]) / frequency[0]
+    logits, label = np.zeros((1, 1, 2, 7), np.float32), np.array([[[0, 255]]])
+    value, _ = loss(logits, label)
+    np.testing.assert_allclose(value, weights * np.log(7), rtol=1e-5)
+
+
+def test_skips_are_what_each_head_documents():
+    stages = ["stage1", "stage2", "stage3", "stage4"]
+    assert skip_stages("unet", stages) == ("stem", "stage1", "stage2", "stage3")
+    assert skip_stages("fcn8s", stages) == ("stage2", "stage3")
+    assert skip_stages("fcn16s", stages) == ("stage3",)
+    assert skip_stages("fcn32s", stages) == skip_stages("deeplabv3", stages) == ()
+
+
+def test_devices_must_share_the_batch_evenly():
+    mesh = sharding.make_mesh(4)
+    batch = sharding.put_batch({"x": np.zeros((8, 2))}, sharding.by_batch(mesh))
+    assert {s.data.shape for s in batch["x"].addressable_shards} == {(2, 2)}
