@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from resseg.models.blocks import BlockFactors, BlockStyle
 from resseg.models.heads import HEADS
-from resseg.models.heads.deeplab import RATES
+from resseg.models.heads.deeplab import RATES, Pyramid
 from resseg.models.heads.fcn import FCN
 from resseg.models.resnet import DEPTHS, ResNet
 from resseg.models.segmenter import Segmenter
@@ -66,7 +66,8 @@ def build_head(
 ) -> Any:
     """The head that `config.model.head` names."""
     name = model.head.name
-    common = {"num_classes": num_classes, "dropout": model.head.dropout, "dtype": dtype}
+    common: dict[str, Any] = {"num_classes": num_classes, "dtype": dtype}
+    common["dropout"] = model.head.dropout
     scales = per_level(model.long_skip.scale, len(skips))
     if name in ("fcn32s", "fcn16s", "fcn8s"):
         return HEADS[name](**common, skips=skips, skip_scales=scales)
@@ -81,14 +82,18 @@ def build_head(
             merge="add" if model.long_skip.kind == "add" else "concat",
             skip_scales=scales,
         )
-    pyramid = {
-        "width": model.head.width or 4 * model.backbone.width,
-        "rates": tuple(model.head.rates) or RATES[model.backbone.output_stride],
-    }
-    pyramid["gradients"] = per_level(model.gradient.pyramid, len(pyramid["rates"]) + 2)
+    rates = tuple(model.head.rates) or RATES[model.backbone.output_stride]
+    pyramid = Pyramid(
+        width=model.head.width or 4 * model.backbone.width,
+        rates=rates,
+        gradients=per_level(model.gradient.pyramid, len(rates) + 2),
+        dropout=common.pop("dropout"),
+        norm=model.norm,
+        dtype=dtype,
+    )
     if name == "deeplabv3":
-        return HEADS[name](**common, **pyramid)
-    return HEADS[name](**common, **pyramid, skips=skips, skip_scales=scales)
+        return HEADS[name](**common, pyramid=pyramid)
+    return HEADS[name](**common, pyramid=pyramid, skips=skips, skip_scales=scales)
 
 
 def backbone_plan(backbone: Any) -> tuple[tuple[int, ...], str]:

@@ -174,6 +174,26 @@ def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
     assert_equal_runs(whole, killed)
 
 
+def test_four_devices_train_and_evaluate_as_one_does(finished, overrides, tmp_path):
+    """Six images are no multiple of four devices: the filling must count nowhere."""
+    settings = {"mesh.data": 4, "train.steps": 3, "eval.every": 0}
+    settings |= {"checkpoint.keep_every": 2, "optim.schedule": "constant"}
+    scores = {}
+    for devices in (1, 4):
+        settings["mesh.data"] = devices
+        config = resseg.load_config(QUICKSTART, overrides | settings)
+        folder = tmp_path / str(devices)
+        scores[devices] = train.train_and_evaluate(config, folder)
+        run = resseg.open_run(folder)
+        assert run.steps == [2, 3]  # kept for good, and the latest
+        assert run.environment["devices"]["count"] == devices
+    np.testing.assert_allclose(
+        scores[1]["pixel_accuracy"], scores[4]["pixel_accuracy"], atol=0.02
+    )
+    metrics = [resseg.open_run(tmp_path / str(n)).metrics for n in (1, 4)]
+    np.testing.assert_allclose(metrics[0]["loss"][0], metrics[1]["loss"][0], rtol=1e-5)
+
+
 def test_two_processes_do_not_train_in_one_folder(finished, overrides):
     config = resseg.load_config(QUICKSTART, overrides)
     with runs.locked(finished), pytest.raises(ValueError, match="another process"):

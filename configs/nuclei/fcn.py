@@ -5,28 +5,10 @@ resseg train --config configs/nuclei/fcn.py --workdir runs/nuclei-fcn
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs.nuclei import unet
 
 
 def get_config() -> ConfigDict:
-    config = base.get_config()
-    config.data.name = "nuclei"
-    config.data.batch_size = 8
-    config.data.crop = (128, 128)
-    config.data.scale = (1.0, 1.0)  # the border class is 3 pixels wide at any size
-    config.data.vertical_flip = 0.5  # a slide has no upside
-
-    backbone = config.model.backbone
-    backbone.depth = 18
-    backbone.width = 16
-    backbone.stem = "3x3"
-    backbone.stage_strides = (2, 2, 2, 2)
-    backbone.output_stride = 16
+    config = unet.get_config()  # data, backbone and recipe
     config.model.head.name = "fcn8s"
-
-    config.loss.terms.dice = 1.0
-    config.optim.learning_rate = 2e-3
-    config.optim.warmup_steps = 50
-    config.optim.weight_decay = 0.01
-    config.train.steps = 1000
     return config

@@ -5,29 +5,11 @@ resseg train --config configs/road_defects/deeplab.py --workdir runs/road-deepla
 
 from ml_collections import ConfigDict
 
-from configs import base
+from configs.road_defects import unet
 
 
 def get_config() -> ConfigDict:
-    config = base.get_config()
-    config.data.name = "road_defects"
-    config.data.batch_size = 8
-    config.data.crop = (160, 256)
-    config.data.rare_crop = 0.5
-    config.data.rare_classes = (2, 3)  # crack, pothole
-
-    backbone = config.model.backbone
-    backbone.depth = 18
-    backbone.width = 16
-    backbone.stem = "3x3"
-    backbone.stage_strides = (2, 2, 2, 2)
-    backbone.output_stride = 8  # the last stage is dilated
+    config = unet.get_config()  # data, backbone and recipe
     config.model.head.name = "deeplabv3plus"
-
-    config.loss.class_weights = (1.0, 1.0, 8.0, 8.0)
-    config.loss.terms.dice = 1.0  # counts a rare class as much as a common one
-    config.optim.learning_rate = 2e-3
-    config.optim.warmup_steps = 50
-    config.optim.weight_decay = 0.01
-    config.train.steps = 800
+    config.model.backbone.output_stride = 8  # the last stage is dilated
     return config

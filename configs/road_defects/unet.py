@@ -1,4 +1,4 @@
-"""U-Net on a small ResNet-18, road_defects. About 10 min on 2 CPU cores.
+"""U-Net on a small ResNet-18, road_defects. About 15 min on 2 CPU cores.
 
 resseg train --config configs/road_defects/unet.py --workdir runs/road-unet
 """
@@ -11,8 +11,9 @@ from configs import base
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.data.name = "road_defects"
-    config.data.batch_size = 8
-    config.data.crop = (160, 256)
+    config.data.batch_size = 4
+    config.data.crop = (256, 416)  # most of an image: a defect lies on the lane
+    config.data.scale = (0.75, 1.25)
     config.data.rare_crop = 0.5
     config.data.rare_classes = (2, 3)  # crack, pothole
 
@@ -24,10 +25,11 @@ def get_config() -> ConfigDict:
     backbone.output_stride = 16
     config.model.head.name = "unet"
 
-    config.loss.class_weights = (1.0, 1.0, 8.0, 8.0)
-    config.loss.terms.dice = 1.0  # counts a rare class as much as a common one
+    # Class weights made rare classes appear everywhere; Dice weighs them by overlap.
+    config.loss.terms.dice = 1.0
     config.optim.learning_rate = 2e-3
     config.optim.warmup_steps = 50
     config.optim.weight_decay = 0.01
+    config.optim.ema = 0.99
     config.train.steps = 800
     return config

@@ -52,27 +52,15 @@ class DeepLabV3(nn.Module):
     """ASPP, a 3x3 convolution, classifier."""
 
     num_classes: int
-    width: int = 256
-    rates: tuple[int, ...] = (6, 12, 18)
-    gradients: tuple[float, ...] = ()
-    dropout: float = 0.1
+    pyramid: Pyramid
     norm: str = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
-        x = Pyramid(
-            self.width,
-            self.rates,
-            self.gradients,
-            self.dropout,
-            self.norm,
-            self.dtype,
-            name="pyramid",
-        )(features[deepest(features)], train)
-        x = ConvNormAct(self.width, norm=self.norm, dtype=self.dtype, name="conv")(
-            x, train
-        )
+        x = self.pyramid(features[deepest(features)], train)
+        width = self.pyramid.width
+        x = ConvNormAct(width, norm=self.norm, dtype=self.dtype, name="conv")(x, train)
         return Classifier(self.num_classes, dtype=self.dtype, name="classifier")(
             x, train
         )
@@ -83,43 +71,34 @@ class DeepLabV3Plus(nn.Module):
 
     Attributes:
         skips: the low-level feature; () = without it.
+        skip_scales: forward factor per skip.
     """
 
     num_classes: int
-    width: int = 256
-    rates: tuple[int, ...] = (6, 12, 18)
-    gradients: tuple[float, ...] = ()
+    pyramid: Pyramid
     skips: tuple[str, ...] = ("stage1",)
     skip_scales: tuple[float, ...] = ()
-    dropout: float = 0.1
     norm: str = "batch"
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
-        x = Pyramid(
-            self.width,
-            self.rates,
-            self.gradients,
-            self.dropout,
-            self.norm,
-            self.dtype,
-            name="pyramid",
-        )(features[deepest(features)], train)
+        x = self.pyramid(features[deepest(features)], train)
+        width = self.pyramid.width
 
         def layer(width: int, kernel: int, name: str) -> ConvNormAct:
             return ConvNormAct(
                 width, kernel, norm=self.norm, dtype=self.dtype, name=name
             )
 
-        for stage in self.skips:
-            scale = (self.skip_scales or (1.0,))[0]
+        scales = self.skip_scales or (1.0,) * len(self.skips)
+        for stage, scale in zip(self.skips, scales, strict=True):
             skip = PathFactor(value=scale, name=f"skip_factor_{stage}")(features[stage])
-            skip = layer(max(48 * self.width // 256, 4), 1, "low_level")(skip, train)
+            skip = layer(max(48 * width // 256, 4), 1, "low_level")(skip, train)
             x = resize(x, (skip.shape[1], skip.shape[2]))
             x = jnp.concatenate([x, skip], axis=-1)
         for name in ("conv1", "conv2"):
-            x = layer(self.width, 3, name)(x, train)
+            x = layer(width, 3, name)(x, train)
         return Classifier(self.num_classes, dtype=self.dtype, name="classifier")(
             x, train
         )
