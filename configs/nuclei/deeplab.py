@@ -12,4 +12,5 @@ def get_config() -> ConfigDict:
     config = unet.get_config()  # data, backbone and recipe
     config.model.head.name = "deeplabv3plus"
     config.model.backbone.output_stride = 8  # the last stage is dilated
+    config.train.steps = 1000
     return config

@@ -11,4 +11,5 @@ from configs.nuclei import unet
 def get_config() -> ConfigDict:
     config = unet.get_config()  # data, backbone and recipe
     config.model.head.name = "fcn8s"
+    config.train.steps = 1000
     return config

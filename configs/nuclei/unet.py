@@ -28,5 +28,6 @@ def get_config() -> ConfigDict:
     config.optim.learning_rate = 2e-3
     config.optim.warmup_steps = 50
     config.optim.weight_decay = 0.01
-    config.train.steps = 1000
+    config.optim.ema = 0.99
+    config.train.steps = 1500
     return config
