@@ -6,9 +6,8 @@ READY := $(VENV)/.ready
 
 .PHONY: quickstart test test-slow lint format lock clean
 
-quickstart: $(READY)  ## train the embedded default, then show its gradient flow
+quickstart: $(READY)
 	$(BIN)/resseg train --config configs/quickstart.py --workdir runs/quickstart
-	$(BIN)/resseg inspect runs/quickstart
 
 test: $(READY)  ## everything that is not marked slow
 	$(BIN)/python -m pytest -m "not slow"

@@ -17,6 +17,7 @@ from resseg.evaluate import Evaluator, score_lines
 from resseg.gallery import Gallery
 from resseg.gradients.fork import list_forks
 from resseg.progress import TrainingProgress, duration, say
+from resseg.report.gradient_heatmap import save_heatmap
 from resseg.runs import gradients_table, layout
 from resseg.steps import TrainState, init_state, make_train_step, zero_taps
 
@@ -283,7 +284,12 @@ class Run:
     def report(self, scores: dict[str, Any]) -> None:
         for line in score_lines(scores, self.spec.classes):
             say(line)
-        say(f"run folder   {self.folder}")
+        say(f"run folder     {self.folder}")
         pictures = sorted((self.folder / layout.PREDICTIONS).glob("*.png"))
         if pictures:
-            say(f"predictions  {pictures[0]} and {len(pictures) - 1} more")
+            say(f"predictions    {pictures[0]} and {len(pictures) - 1} more")
+        if self.config.log.gradients.every:
+            picture = self.folder / layout.HEATMAP
+            gradients = runs.open_run(self.folder).gradients
+            save_heatmap(gradients, picture, f"Gradient flow in {self.folder}")
+            say(f"gradient flow  {picture}; as a table: resseg inspect {self.folder}")
