@@ -22,6 +22,7 @@ from resseg.runs import layout
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.py"
 
 STEPS = 6
+TIMEOUT = 900  # seconds that a process may take on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -163,15 +164,17 @@ def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
         process = subprocess.Popen(
             command(killed), stdout=log, stderr=log, env=environment
         )
-        deadline = time.monotonic() + 240
-        while not (killed / layout.CHECKPOINTS / "6").exists():
-            assert process.poll() is None and time.monotonic() < deadline
-            time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        try:
+            deadline = time.monotonic() + TIMEOUT
+            while not (killed / layout.CHECKPOINTS / "6").exists():
+                assert process.poll() is None and time.monotonic() < deadline
+                time.sleep(0.01)
+        finally:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
     assert max(resseg.open_run(killed).steps) < 40
     for folder in (killed, whole):
-        subprocess.run(command(folder), check=True, env=environment, timeout=240)
+        subprocess.run(command(folder), check=True, env=environment, timeout=TIMEOUT)
     assert_equal_runs(whole, killed)
 
 

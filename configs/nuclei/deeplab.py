@@ -1,4 +1,4 @@
-"""DeepLabV3+ on a small ResNet-18, nuclei. About 5 min on 2 CPU cores.
+"""DeepLabV3+ on a small ResNet-18, nuclei. About 8 min on 2 CPU cores.
 
 resseg train --config configs/nuclei/deeplab.py --workdir runs/nuclei-deeplab
 """

@@ -1,4 +1,4 @@
-"""FCN-8s on a small ResNet-18, nuclei. About 3 min on 2 CPU cores.
+"""FCN-8s on a small ResNet-18, nuclei. About 6 min on 2 CPU cores.
 
 resseg train --config configs/nuclei/fcn.py --workdir runs/nuclei-fcn
 """

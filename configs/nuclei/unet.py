@@ -1,4 +1,4 @@
-"""U-Net on a small ResNet-18, nuclei. About 4 min on 2 CPU cores.
+"""U-Net on a small ResNet-18, nuclei. About 10 min on 2 CPU cores.
 
 resseg train --config configs/nuclei/unet.py --workdir runs/nuclei-unet
 """

@@ -1,4 +1,4 @@
-"""DeepLabV3+ on a small ResNet-18, road_defects. About 12 min on 2 CPU cores.
+"""DeepLabV3+ on a small ResNet-18, road_defects. About 20 min on 2 CPU cores.
 
 resseg train --config configs/road_defects/deeplab.py --workdir runs/road-deeplab
 """

@@ -1,4 +1,4 @@
-"""FCN-8s on a small ResNet-18, road_defects. About 7 min on 2 CPU cores.
+"""FCN-8s on a small ResNet-18, road_defects. About 10 min on 2 CPU cores.
 
 resseg train --config configs/road_defects/fcn.py --workdir runs/road-fcn
 """

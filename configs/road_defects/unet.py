@@ -1,4 +1,4 @@
-"""U-Net on a small ResNet-18, road_defects. About 15 min on 2 CPU cores.
+"""U-Net on a small ResNet-18, road_defects. About 18 min on 2 CPU cores.
 
 resseg train --config configs/road_defects/unet.py --workdir runs/road-unet
 """
