@@ -10,6 +10,7 @@ from resseg.errors import UserError
 from resseg.steps import TrainState
 
 LATEST, BEST = "checkpoints", "best"  # folders inside a run folder
+VARIABLES = "variables"  # the item that a forward pass needs
 
 
 class Checkpoints:
@@ -110,20 +111,16 @@ def restore_variables(workdir: Path, step: int | None = None) -> dict[str, Any]:
     """params, batch_stats and paths of a step as host arrays; see `choose_step`."""
     step = choose_step(workdir, step)
     folder = workdir / (LATEST if step in _steps(workdir / LATEST) else BEST)
-    manager = _manager(folder, None, read_only=True)
-    try:
-        # Onto one device, whatever the run was trained on.
-        device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        saved = manager.item_metadata(step)["variables"]
-        like = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-            saved.tree if hasattr(saved, "tree") else saved,
-        )
-        variables = ocp.args.StandardRestore(like)
-        restored = manager.restore(step, args=ocp.args.Composite(variables=variables))
-    finally:
-        manager.close()
-    return jax.device_get(restored["variables"])
+    saved = folder.absolute() / str(step) / VARIABLES
+    # Onto one device, whatever the run was trained on.
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    reader = ocp.StandardCheckpointHandler()
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+        reader.metadata(saved).tree,
+    )
+    restored = reader.restore(saved, args=ocp.args.StandardRestore(like))
+    return jax.device_get(restored)
 
 
 def _training_part(state: TrainState) -> dict[str, Any]:
@@ -141,18 +138,15 @@ def _steps(folder: Path) -> list[int]:
     return sorted(ocp.utils.checkpoint_steps(folder))
 
 
-def _manager(
-    folder: Path, keep_period: int | None, read_only: bool = False
-) -> ocp.CheckpointManager:
+def _manager(folder: Path, keep_period: int | None) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
         max_to_keep=1,
         keep_period=keep_period,
-        create=not read_only,
-        read_only=read_only,
+        create=True,
         enable_async_checkpointing=False,
     )
     return ocp.CheckpointManager(
         folder.absolute(),
         options=options,
-        item_names=("variables", "training", "position"),
+        item_names=(VARIABLES, "training", "position"),
     )

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from resseg import build, metrics, sharding
 from resseg.data import VOID, DatasetSpec, pipeline, sources
-from resseg.errors import UserError
+from resseg.errors import UserError, choose
 from resseg.inference import load_trained
 from resseg.progress import counting, say
 from resseg.runs import open_run
@@ -120,16 +120,16 @@ def score_lines(scores: Mapping[str, Any], classes: tuple[str, ...]) -> list[str
 def run_command(args: argparse.Namespace) -> int:
     """`resseg evaluate RUN [--split S] [--data NAME] [--step N]`."""
     run = open_run(args.run)
-    trained = load_trained(run, args.step)
-    config = copy_with_data(trained.config, args.data)
+    config = copy_with_data(run.config, args.data)
     spec = sources.dataset_spec(config.data)
-    if len(spec.classes) != len(trained.classes):
+    if len(spec.classes) != len(run.classes):
         raise UserError(
             f"--data {spec.name}: has {len(spec.classes)} classes, the run was trained "
-            f"on {len(trained.classes)} ({', '.join(trained.classes)})"
+            f"on {len(run.classes)} ({', '.join(run.classes)})"
         )
     split = args.split or config.data.eval_split
-    sources.open_split(config.data, split)
+    choose("--split", split, spec.splits)
+    trained = load_trained(run, args.step)
     mesh = sharding.make_mesh()
     evaluator = Evaluator(config, trained.model, spec, mesh)
     scores = evaluator(trained.variables, split)
