@@ -111,7 +111,7 @@ def restore_variables(workdir: Path, step: int | None = None) -> dict[str, Any]:
     """params, batch_stats and paths of a step as host arrays; see `choose_step`."""
     step = choose_step(workdir, step)
     folder = workdir / (LATEST if step in _steps(workdir / LATEST) else BEST)
-    saved = folder.absolute() / str(step) / VARIABLES
+    saved: Any = folder.absolute() / str(step) / VARIABLES
     # Onto one device, whatever the run was trained on.
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     reader = ocp.StandardCheckpointHandler()
