@@ -434,7 +434,7 @@ REFUSALS = [
         "config.loss.class_weights=(0.0, 0.0): expected at least one above 0",
     ),
     (
-        {"loss.terms.cross_entropy": 0},
+        {"loss.terms.cross_entropy": 0.0, "loss.terms.dice": 0.0},
         "config.loss.terms: expected at least one of cross_entropy, dice, focal above "
         "0",
     ),
