@@ -44,20 +44,38 @@ def get_config() -> ConfigDict:
     config.model = model = ConfigDict()
     model.dtype = "float32"  # float32 | bfloat16: of the computation, never of weights
     model.norm = "batch"  # batch | group | none
+    # of the residual network's kernels: mean 0 and variance 2 / fan-in per channel
+    model.weight_standardization = False
     model.backbone = backbone = ConfigDict()
-    backbone.depth = 18  # 10 | 18 | 34 | 50; names the numbers of blocks and their kind
+    # 10 | 18 | 34 | 50 | 101 | 152, or for CIFAR 20 | 32 | 44 | 56 | 110 | 164
+    backbone.depth = 18  # names the numbers of blocks and their kind
+    # v1 | v1.5 | v1c | v1d | v2: names stem, order, stride_on and shortcut.transition
+    backbone.variant = "v1.5"
     backbone.stage_sizes = ()  # blocks per stage; () = as `depth` says
     backbone.block = ""  # basic | bottleneck; "" = as `depth` says
-    backbone.order = "post"  # post (He 2015) | pre (He 2016): activation and norm
-    backbone.width = 64  # channels of the first stage; each later stage doubles them
-    backbone.stem = "7x7"  # 7x7: stride 2 and max-pooling | 3x3: stride 1, no pooling
-    backbone.stage_strides = (1, 2, 2, 2)  # of the first block of each stage
-    backbone.output_stride = 32  # last strides become dilations until this is met
-    backbone.zero_gamma = False  # start the last norm scale of each branch at zero
+    backbone.order = ""  # post (He 2015) | pre (He 2016); "" = as `variant` says
+    backbone.width = 0  # channels of stem and first stage; 0 = 64, for CIFAR 16
+    # 7x7 | deep (three 3x3): stride 2 and max-pooling | 3x3: stride 1, no pooling
+    backbone.stem = ""  # "" = as `variant` says, for CIFAR 3x3
+    backbone.stage_strides = ()  # of first blocks; () = 1, 2, 2, 2, for CIFAR 1, 2, 2
+    backbone.output_stride = 0  # last strides become dilations until met; 0 = none do
+    # torchvision (the first dilated block keeps the dilation before it) | uniform
+    backbone.dilation = "torchvision"
+    backbone.multi_grid = ()  # factor on the dilation of each block of the last stage
+    backbone.stride_on = ""  # bottleneck: 1x1 | 3x3; "" = as `variant` says
+    backbone.groups = 1  # ResNeXt: groups of the 3x3 of a bottleneck; 32 in 32x4d
+    backbone.group_width = 64  # their width in the first stage where width is 64; 4
+    # Wide: basic blocks put out that many times the channels, bottlenecks hold them
+    backbone.width_factor = 1.0
+    backbone.se_reduction = 0  # squeeze-and-excitation; 16 = SE-ResNet, 0 = off
+    backbone.zero_gamma = False  # each branch starts as the zero map
     backbone.dropout = 0.0  # after each branch's activation; probability
     backbone.stochastic_depth = 0.0  # drop rate of the last branch, linear in depth
     model.shortcut = shortcut = ConfigDict(type_safe=False)
     shortcut.kind = "identity"  # identity | none | conv1x1 (a kernel in every block)
+    # where the shape changes. A: zero-padded | B: 1x1 | C: 1x1 in every block | D: B
+    # behind an average pooling; "" = as `backbone.variant` says
+    shortcut.transition = ""
     shortcut.learn = "no"  # W_c: no (constant) | scalar | channel, from `scale` on
     shortcut.scale = 1.0  # W_c: a number, or a list with one per block
     model.branch = branch = ConfigDict(type_safe=False)
@@ -73,11 +91,14 @@ def get_config() -> ConfigDict:
     gradient.aux = 1.0  # on what the auxiliary head sends into the backbone
     gradient.pyramid = 1.0  # a number, or a list with one per ASPP branch
     model.head = head = ConfigDict()
-    # fcn | fcn32s | fcn16s | fcn8s | unet | deeplabv3 | deeplabv3plus
+    # fcn | fcn32s | fcn16s | fcn8s | unet | resunet | deeplabv3 | deeplabv3plus
     head.name = "unet"
-    head.channels = ()  # U-Net: width per decoder block, deep first; () = from width
-    head.width = 0  # DeepLab: channels of the pyramid; 0 = 256 * backbone.width / 64
+    head.channels = ()  # U-Nets: width per decoder block, deep first; () = from width
+    head.width = 0  # DeepLab: channels of the pyramid; 0 = 256 * backbone width / 64
     head.rates = ()  # DeepLab: dilations of the pyramid; () = from output_stride
+    head.separable = False  # DeepLab: 3x3 convolutions depthwise-separable
+    head.convs = (0, 2)  # DeepLabV3+: 3x3 convolutions before the merge, and after it
+    head.align_corners = False  # bilinear resizing puts corner pixels on each other
     head.dropout = 0.0  # before the classifier; probability
     model.long_skip = long_skip = ConfigDict(type_safe=False)
     # native (unet and deeplabv3plus: concat, fcn16s and fcn8s: add) | add | none
@@ -85,6 +106,10 @@ def get_config() -> ConfigDict:
     long_skip.scale = 1.0  # forward factor: a number, or one per level, shallow first
     model.aux = aux = ConfigDict()
     aux.weight = 0.0  # of the auxiliary loss on stage 3; 0 = no auxiliary head
+
+    config.init = init = ConfigDict()  # where weights start from; "" = drawn at random
+    init.variables_from = ""  # run folder: everything, from its best checkpoint
+    init.backbone_from = ""  # run folder: its backbone alone (`resseg import` too)
 
     config.loss = loss = ConfigDict(type_safe=False)
     loss.terms = terms = ConfigDict()  # the weight of each in the sum

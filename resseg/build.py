@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
 from resseg import losses, optim
+from resseg.backbone import spell_out
 from resseg.data import sources
 from resseg.data.counts import median_frequency_weights
-from resseg.models.resnet import native_stride
 from resseg.models.segmenter import Segmenter
 from resseg.network import build_segmenter
 
@@ -27,6 +29,13 @@ def build_model(config: Any, num_classes: int | None = None) -> Segmenter:
     if num_classes is None:
         num_classes = sources.dataset_spec(config.data).num_classes
     return build_segmenter(config.model, num_classes)
+
+
+def variable_shapes(config: Any, num_classes: int) -> dict[str, Any]:
+    """Shapes and dtypes of every collection of the network; computes nothing."""
+    model = build_model(config, num_classes)
+    images = jax.ShapeDtypeStruct((1, *config.data.crop, 3), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), images)
 
 
 def build_loss(config: Any, num_classes: int) -> Any:
@@ -73,5 +82,4 @@ def build_optimizer(
 
 def padding_multiple(config: Any) -> int:
     """Evaluated images are padded to a multiple of the stride without dilation."""
-    backbone = config.model.backbone
-    return native_stride(backbone.stem, backbone.stage_strides)
+    return spell_out(config.model).native_stride

@@ -84,6 +84,12 @@ class Checkpoints:
         self._best.close()
 
 
+def latest_step(workdir: Path) -> int | None:
+    """Step that a run would go on from; None where it has not got that far."""
+    steps = _steps(workdir / LATEST)
+    return steps[-1] if steps else None
+
+
 def saved_steps(workdir: Path) -> tuple[list[int], int | None]:
     """Steps with a checkpoint, ascending, and the best of them that was kept apart."""
     latest, best = _steps(workdir / LATEST), _steps(workdir / BEST)

@@ -4,36 +4,26 @@ The first half computes what a config implies for the network: its stages, its o
 stride, its long skips. Each rule raises a UserError of one line, or returns.
 """
 
-import math
 from typing import Any, NoReturn
 
+from resseg.backbone import decoder_blocks, spell_out
 from resseg.errors import UserError, choose
 from resseg.fields import PER_BLOCK, PER_LEVEL, PER_PYRAMID_BRANCH, flatten
 
-STAGE_SIZES = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 PYRAMID_BRANCHES = 5  # 1x1, three dilated, image level
 PYRAMID_HEADS = ("deeplabv3", "deeplabv3plus")
 PYRAMID_STRIDES = (8, 16, 32)  # output strides with default dilations of the pyramid
-ADDING_HEADS = ("fcn16s", "fcn8s", "unet")  # can join their long skips by addition
+UNETS = ("unet", "resunet")
+DEEPLABV3PLUS_CONVS = (0, 2)  # of the paper
+ADDING_HEADS = ("fcn16s", "fcn8s", *UNETS)  # can join their long skips by addition
 LOSS_TERMS = ("cross_entropy", "dice", "focal")
-
-
-def stage_sizes(backbone: Any) -> tuple[int, ...]:
-    """Residual blocks per stage: as given, else as the depth says."""
-    return tuple(backbone.stage_sizes) or STAGE_SIZES[backbone.depth]
-
-
-def native_output_stride(backbone: Any) -> int:
-    """Input pixels per feature of the last stage, before any stride is dilated away."""
-    stem = 4 if backbone.stem == "7x7" else 1
-    return stem * math.prod(backbone.stage_strides)
 
 
 def long_skip_levels(config: Any) -> int:
     """How many long skips the head has: encoder features that its decoder joins."""
-    # The U-Net joins the stem and every stage but the deepest.
-    unet = len(stage_sizes(config.model.backbone))
-    levels = {"unet": unet, "fcn16s": 1, "fcn8s": 2, "deeplabv3plus": 1}
+    # A U-Net joins the stem and every stage but the deepest.
+    unet = len(spell_out(config.model).stages)
+    levels = {"fcn16s": 1, "fcn8s": 2, "deeplabv3plus": 1} | dict.fromkeys(UNETS, unet)
     return levels.get(config.model.head.name, 0)
 
 
@@ -55,31 +45,53 @@ def _data(config: Any) -> None:
 
 
 def _stages(config: Any) -> None:
-    backbone = config.model.backbone
-    sizes = stage_sizes(backbone)
-    if len(backbone.stage_strides) != len(sizes):
+    plan = spell_out(config.model)
+    if len(plan.stage_strides) != len(plan.stage_sizes):
         _refuse(
             config,
             "model.backbone.stage_strides",
-            f"expected {len(sizes)} numbers, one per stage, "
-            f"got {len(backbone.stage_strides)}",
+            f"expected {len(plan.stage_sizes)} numbers, one per stage, "
+            f"got {len(plan.stage_strides)}",
         )
-    native = native_output_stride(backbone)
     # The stride of the first stage stays: dilation replaces the last strides.
-    dilatable = sum(stride == 2 for stride in backbone.stage_strides[1:])
-    possible = [native // 2**k for k in range(dilatable + 1)]
-    if backbone.output_stride not in possible:
+    dilatable = sum(stride == 2 for stride in plan.stage_strides[1:])
+    possible = [plan.native_stride // 2**k for k in range(dilatable + 1)]
+    if plan.output_stride not in possible:
         listed = ", ".join(map(str, possible))
         _refuse(
             config,
             "model.backbone.output_stride",
-            f"stem {backbone.stem!r} with stage_strides {backbone.stage_strides!r} "
+            f"stem {plan.stem!r} with stage_strides {plan.stage_strides!r} "
             f"can have {listed}",
         )
 
 
+def _kind_of_block(config: Any) -> None:
+    plan = spell_out(config.model)
+    bottleneck_only = {"groups": 1, "group_width": 64, "stride_on": ""}
+    for key, value in bottleneck_only.items():
+        if plan.block == "basic" and config.model.backbone[key] != value:
+            _refuse(
+                config,
+                f"model.backbone.{key}",
+                f"basic blocks have no such part, set {value!r} or block 'bottleneck'",
+            )
+    if plan.stem == "deep" and plan.width % 2:
+        _refuse(
+            config, "model.backbone.width", "the deep stem halves it, expected even"
+        )
+    grid, last = config.model.backbone.multi_grid, plan.stage_sizes[-1]
+    if len(grid) not in (0, last):
+        _refuse(
+            config,
+            "model.backbone.multi_grid",
+            f"expected {last} numbers, one per block of the last stage, "
+            f"got {len(grid)}",
+        )
+
+
 def _stages_for_head(config: Any) -> None:
-    stages = len(stage_sizes(config.model.backbone))
+    stages = len(spell_out(config.model).stages)
     needed = {"fcn16s": 2, "fcn8s": 3, "deeplabv3plus": 2}
     head = config.model.head.name
     if head in needed and stages < needed[head]:
@@ -93,20 +105,19 @@ def _stages_for_head(config: Any) -> None:
 
 
 def _undilated_unet(config: Any) -> None:
-    native = native_output_stride(config.model.backbone)
-    if config.model.head.name == "unet" and (
-        config.model.backbone.output_stride != native
-    ):
+    plan = spell_out(config.model)
+    if config.model.head.name in UNETS and plan.output_stride != plan.native_stride:
         _refuse(
             config,
             "model.backbone.output_stride",
-            f"the U-Net decodes every stride of its backbone, expected {native} "
+            "the U-Net decodes every stride of its backbone, expected "
+            f"{plan.native_stride} "
             "(a dilated backbone goes with an fcn or deeplab head)",
         )
 
 
 def _crop(config: Any) -> None:
-    stride = config.model.backbone.output_stride
+    stride = spell_out(config.model).output_stride
     if any(side % stride for side in config.data.crop):
         _refuse(
             config,
@@ -117,9 +128,9 @@ def _crop(config: Any) -> None:
 
 def _head_fields(config: Any) -> None:
     head = config.model.head
-    if head.name == "unet":
+    if head.name in UNETS:
         # One block per long skip, and one more where the stem itself is strided.
-        blocks = long_skip_levels(config) + (config.model.backbone.stem == "7x7")
+        blocks = long_skip_levels(config) + spell_out(config.model).strided_stem
         if len(head.channels) not in (0, blocks):
             _refuse(
                 config,
@@ -130,13 +141,15 @@ def _head_fields(config: Any) -> None:
     elif head.channels:
         _refuse(config, "model.head.channels", f"head {head.name!r} has no decoder")
     if head.name not in PYRAMID_HEADS:
-        for key in ("model.head.width", "model.head.rates"):
+        for key in ("model.head.width", "model.head.rates", "model.head.separable"):
             if _value(config, key):
                 _refuse(config, key, f"head {head.name!r} has no pyramid")
+    if head.name != "deeplabv3plus" and tuple(head.convs) != DEEPLABV3PLUS_CONVS:
+        _refuse(config, "model.head.convs", f"head {head.name!r} has no such layers")
 
 
 def _pyramid(config: Any) -> None:
-    head, stride = config.model.head, config.model.backbone.output_stride
+    head, stride = config.model.head, spell_out(config.model).output_stride
     unknown = stride not in PYRAMID_STRIDES
     if head.name in PYRAMID_HEADS and not head.rates and unknown:
         listed = ", ".join(map(str, PYRAMID_STRIDES))
@@ -148,7 +161,7 @@ def _pyramid(config: Any) -> None:
 
 
 def _lists(config: Any) -> None:
-    blocks = sum(stage_sizes(config.model.backbone))
+    blocks = sum(spell_out(config.model).stage_sizes) + decoder_blocks(config.model)
     joins = config.model.long_skip.kind != "none"
     levels = long_skip_levels(config) if joins else 0
     branches = PYRAMID_BRANCHES if config.model.head.name in PYRAMID_HEADS else 0
@@ -175,6 +188,7 @@ def _absent_shortcut(config: Any) -> None:
         return
     neutral = {
         "model.shortcut.learn": "no",
+        "model.shortcut.transition": "",
         "model.shortcut.scale": 1.0,
         "model.gradient.shortcut": 1.0,
         "model.backbone.stochastic_depth": 0.0,  # a dropped branch would leave nothing
@@ -201,14 +215,38 @@ def _long_skips(config: Any) -> None:
                 _refuse(config, key, "impossible without long skips (kind 'none')")
 
 
-def _zero_gamma(config: Any) -> None:
-    if not config.model.backbone.zero_gamma:
-        return
-    if config.model.norm == "none":
-        _refuse(config, "model.backbone.zero_gamma", "needs norm 'batch' or 'group'")
-    if config.model.backbone.order == "pre":
-        # Its last norm feeds a ReLU: at scale zero that branch never receives gradient.
-        _refuse(config, "model.backbone.zero_gamma", "needs order 'post'")
+def _transition(config: Any) -> None:
+    if config.model.shortcut.transition == "A" and config.model.head.name == "resunet":
+        _refuse(
+            config,
+            "model.shortcut.transition",
+            "the blocks of a resunet decoder lose channels, which 'A' cannot",
+        )
+    if config.model.shortcut.transition == "A" and config.model.shortcut.kind == (
+        "conv1x1"
+    ):
+        _refuse(
+            config,
+            "model.shortcut.transition",
+            "has no 1x1 convolution and kind 'conv1x1' has one everywhere",
+        )
+
+
+def _zero_start(config: Any) -> None:
+    """A standardised kernel that is zero has no direction to leave it in."""
+    plan, model = spell_out(config.model), config.model
+    bare = plan.order == "pre" or model.norm == "none"
+    if model.backbone.zero_gamma and bare and model.weight_standardization:
+        _refuse(
+            config,
+            "model.backbone.zero_gamma",
+            "the last kernel of a branch cannot be zero and standardised",
+        )
+
+
+def _init(config: Any) -> None:
+    if config.init.variables_from and config.init.backbone_from:
+        _refuse(config, "init.backbone_from", "init.variables_from is set too")
 
 
 def _loss(config: Any) -> None:
@@ -232,6 +270,7 @@ def _mesh(config: Any) -> None:
 RULES = (
     _data,
     _stages,
+    _kind_of_block,
     _stages_for_head,
     _undilated_unet,
     _crop,
@@ -240,7 +279,9 @@ RULES = (
     _lists,
     _absent_shortcut,
     _long_skips,
-    _zero_gamma,
+    _transition,
+    _zero_start,
+    _init,
     _loss,
     _mesh,
 )

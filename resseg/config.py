@@ -12,7 +12,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from resseg.combinations import LOSS_TERMS, STAGE_SIZES
+from resseg.combinations import LOSS_TERMS
 from resseg.errors import UserError
 from resseg.fields import (
     base_config,
@@ -27,7 +27,6 @@ from resseg.validation import CHOICES, check_against_data, validate
 __all__ = [
     "CHOICES",
     "LOSS_TERMS",
-    "STAGE_SIZES",
     "check_against_data",
     "describe",
     "diff",

@@ -10,6 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from resseg import build, metrics, sharding
+from resseg.config import load_config
 from resseg.data import VOID, DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
 from resseg.inference import load_trained
@@ -120,7 +121,7 @@ def score_lines(scores: Mapping[str, Any], classes: tuple[str, ...]) -> list[str
 def run_command(args: argparse.Namespace) -> int:
     """`resseg evaluate RUN [--split S] [--data NAME] [--step N]`."""
     run = open_run(args.run)
-    config = copy_with_data(run.config, args.data)
+    config = copy_with_data(load_config(run.path), args.data)
     spec = sources.dataset_spec(config.data)
     if len(spec.classes) != len(run.classes):
         raise UserError(

@@ -137,6 +137,8 @@ _MORE_THAN_DEFAULT = {
     **dict.fromkeys(PER_BLOCK + PER_LEVEL + PER_PYRAMID_BRANCH, FLOAT_OR_FLOATS),
     "data.rare_classes": INTS,
     "model.backbone.stage_sizes": INTS,
+    "model.backbone.stage_strides": INTS,
+    "model.backbone.multi_grid": INTS,
     "model.head.channels": INTS,
     "model.head.rates": INTS,
     "loss.class_weights": WEIGHTS,

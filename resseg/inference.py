@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 from resseg import build, checkpoints
+from resseg.config import load_config
 from resseg.models.segmenter import Segmenter
 from resseg.runs import Run
 
@@ -35,10 +36,11 @@ def load_trained(run: Run, step: int | None = None) -> Trained:
     """
     step = checkpoints.choose_step(run.path, step)
     classes = run.classes
+    config = load_config(run.path)  # keys younger than the run get their defaults
     return Trained(
-        config=run.config,
+        config=config,
         classes=classes,
-        model=build.build_model(run.config, len(classes)),
+        model=build.build_model(config, len(classes)),
         variables=checkpoints.restore_variables(run.path, step),
         step=step,
     )

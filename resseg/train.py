@@ -9,15 +9,15 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from resseg import build, checkpoints, metrics, runs, sharding
+from resseg import build, checkpoints, initial, metrics, runs, sharding, summary
 from resseg.config import check_against_data
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
-from resseg.evaluate import Evaluator, score_lines
+from resseg.evaluate import Evaluator
+from resseg.fields import base_config
 from resseg.gallery import Gallery
 from resseg.gradients.fork import list_forks
 from resseg.progress import TrainingProgress, duration, say
-from resseg.report.gradient_heatmap import save_heatmap
 from resseg.runs import gradients_table, layout
 from resseg.steps import TrainState, init_state, make_train_step, zero_taps
 
@@ -37,7 +37,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
         Diverged: the loss became infinite or NaN.
     """
     folder = runs.prepare(workdir)
-    resumes = runs.check_same_config(folder, config)
+    resumes = runs.check_same_config(folder, config, base_config())
     spec = sources.dataset_spec(config.data)
     check_against_data(config, spec.num_classes)
     for key in ("split", "eval_split"):
@@ -47,6 +47,9 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
         share["process_index"] = jax.process_index()
         share["process_count"] = jax.process_count()
     loader = pipeline.TrainLoader(config.data, config.seed, **share)
+    start = None
+    if checkpoints.latest_step(folder) is None:
+        start = initial.load(config, build.variable_shapes(config, spec.num_classes))
     mesh = sharding.make_mesh(config.mesh.data)
     for key in ("batch_size", "eval_batch_size"):
         if config.data[key] % mesh.size:
@@ -59,7 +62,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
             runs.write_config(folder, config)
             runs.write_dataset(folder, spec.name, spec.classes, spec.splits)
         runs.write_environment(folder, sharding.describe(mesh))
-        return Run(config, folder, spec, loader, mesh).train()
+        return Run(config, folder, spec, loader, mesh, start).train()
 
 
 class Pending(NamedTuple):
@@ -79,9 +82,10 @@ class Run:
         spec: DatasetSpec,
         loader: pipeline.TrainLoader,
         mesh: jax.sharding.Mesh,
+        start: initial.Initial | None = None,
     ):
         self.config, self.folder, self.spec = config, folder, spec
-        self.loader, self.mesh = loader, mesh
+        self.loader, self.mesh, self.start = loader, mesh, start
         self.image_shape = (config.data.batch_size, *config.data.crop, 3)
         self.key = jax.random.key(config.seed)
         model = build.build_model(config, spec.num_classes)
@@ -126,6 +130,15 @@ class Run:
         )
         return state, step_function
 
+    def begin_from_other_weights(self) -> None:
+        """Where `config.init` asks for them: puts them in, says and records so."""
+        if self.start is None:
+            return
+        self.state = self.start.put_into(self.state)
+        runs.write_json(self.folder / initial.RECORD, self.start.record())
+        for line in self.start.lines():
+            say(line)
+
     def train(self) -> dict[str, Any]:
         """The loop.
 
@@ -137,7 +150,8 @@ class Run:
         start = self.resume()
         began = time.monotonic()
         if start == 0:
-            say(self.headline())
+            say(summary.headline(config, self.spec, self.state, self.forks, self.mesh))
+            self.begin_from_other_weights()
         else:
             say(f"resumed at step {start} of {steps}")
         resume_step = start if (self.folder / layout.METRICS).exists() else None
@@ -171,7 +185,8 @@ class Run:
         scores = self.last_scores()
         if start < steps:
             say(f"trained in {duration(time.monotonic() - began)}")
-        self.report(scores)
+        for line in summary.closing_lines(config, self.folder, self.spec, scores):
+            say(line)
         return scores
 
     def resume(self) -> int:
@@ -267,29 +282,3 @@ class Run:
 
     def last_scores(self) -> dict[str, Any]:
         return self.evaluations()[-1]
-
-    def headline(self) -> str:
-        leaves = jax.tree.leaves(self.state.params)
-        size = sum(leaf.size for leaf in leaves)
-        model, mesh = self.config.model, self.mesh
-        kind = mesh.devices.flat[0].device_kind
-        sizes = tuple(model.backbone.stage_sizes)
-        backbone = f"stages of {sizes}" if sizes else f"ResNet-{model.backbone.depth}"
-        return (
-            f"{self.spec.name} ({self.spec.num_classes} classes), {model.head.name} on "
-            f"{backbone}, {size:,} parameters, {len(self.forks)} forks, "
-            f"{mesh.size} x {kind}"
-        )
-
-    def report(self, scores: dict[str, Any]) -> None:
-        for line in score_lines(scores, self.spec.classes):
-            say(line)
-        say(f"run folder     {self.folder}")
-        pictures = sorted((self.folder / layout.PREDICTIONS).glob("*.png"))
-        if pictures:
-            say(f"predictions    {pictures[0]} and {len(pictures) - 1} more")
-        if self.config.log.gradients.every:
-            picture = self.folder / layout.HEATMAP
-            gradients = runs.open_run(self.folder).gradients
-            save_heatmap(gradients, picture, f"Gradient flow in {self.folder}")
-            say(f"gradient flow  {picture}; as a table: resseg inspect {self.folder}")

@@ -10,19 +10,33 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from resseg.combinations import RULES, STAGE_SIZES
+from resseg.combinations import RULES
 from resseg.errors import UserError, choose
 from resseg.fields import check_keys, flatten, normalise
+from resseg.models.plan import (
+    DEPTHS,
+    DILATIONS,
+    EXPANSION,
+    ORDERS,
+    STEM_STRIDES,
+    STRIDE_ON,
+    TRANSITIONS,
+    VARIANTS,
+)
 
 _LEARN = ("no", "scalar", "channel")
 CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
     "model.norm": ("batch", "group", "none"),
-    "model.backbone.depth": tuple(STAGE_SIZES),
-    "model.backbone.block": ("", "basic", "bottleneck"),
-    "model.backbone.order": ("post", "pre"),
-    "model.backbone.stem": ("7x7", "3x3"),
+    "model.backbone.depth": tuple(DEPTHS),
+    "model.backbone.variant": tuple(VARIANTS),
+    "model.backbone.block": ("", *EXPANSION),
+    "model.backbone.order": ("", *ORDERS),
+    "model.backbone.stem": ("", *STEM_STRIDES),
+    "model.backbone.stride_on": ("", *STRIDE_ON),
+    "model.backbone.dilation": DILATIONS,
     "model.shortcut.kind": ("identity", "none", "conv1x1"),
+    "model.shortcut.transition": ("", *TRANSITIONS),
     "model.shortcut.learn": _LEARN,
     "model.branch.learn": _LEARN,
     "model.head.name": (
@@ -31,6 +45,7 @@ CHOICES = {
         "fcn16s",
         "fcn8s",
         "unet",
+        "resunet",
         "deeplabv3",
         "deeplabv3plus",
     ),
@@ -78,9 +93,14 @@ RANGES = {
     "data.shapes.difficulty": SHARE,
     "data.shapes.seed": SEED,
     "model.backbone.stage_sizes": POSITIVE,
-    "model.backbone.width": POSITIVE,
+    "model.backbone.width": NOT_NEGATIVE,
+    "model.backbone.multi_grid": POSITIVE,
+    "model.backbone.groups": POSITIVE,
+    "model.backbone.group_width": POSITIVE,
+    "model.backbone.width_factor": POSITIVE,
+    "model.backbone.se_reduction": NOT_NEGATIVE,
     "model.backbone.stage_strides": Range("1 or 2", lambda x: x in (1, 2)),
-    "model.backbone.output_stride": POSITIVE,
+    "model.backbone.output_stride": NOT_NEGATIVE,
     "model.backbone.dropout": BELOW_ONE,
     "model.backbone.stochastic_depth": BELOW_ONE,
     "model.shortcut.scale": ANY,
@@ -94,6 +114,7 @@ RANGES = {
     "model.head.channels": POSITIVE,
     "model.head.width": NOT_NEGATIVE,
     "model.head.rates": POSITIVE,
+    "model.head.convs": NOT_NEGATIVE,
     "model.head.dropout": BELOW_ONE,
     "model.long_skip.scale": ANY,
     "model.aux.weight": NOT_NEGATIVE,
@@ -132,6 +153,7 @@ LENGTHS = {
     "data.std": (3,),
     "data.shapes.size": (2,),
     "model.head.rates": (0, 3),
+    "model.head.convs": (2,),
 }
 
 

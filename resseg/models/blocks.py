@@ -9,11 +9,8 @@ import jax.numpy as jnp
 
 from resseg.gradients.fork import Fork, scale_cotangent
 from resseg.models.layers import Conv, Norm
+from resseg.models.plan import EXPANSION
 from resseg.models.shortcuts import PathFactor, Shortcut, changes_shape
-
-BLOCKS = ("basic", "bottleneck")
-ORDERS = ("post", "pre")
-EXPANSION = {"basic": 1, "bottleneck": 4}  # block output width over stage width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +23,13 @@ class BlockStyle:
     shortcut: str = "identity"
     learn_shortcut: str = "no"
     learn_branch: str = "no"
+    transition: str = "B"
+    stride_on: str = "3x3"
+    groups: int = 1
+    group_width: int = 64
+    width_factor: float = 1.0
+    se_reduction: int = 0
+    standardized: bool = False
     zero_gamma: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
@@ -42,10 +46,12 @@ class BlockFactors(NamedTuple):
 
 
 class Branch(nn.Module):
-    """h(x; W): 3x3, 3x3 convolutions, or 1x1, 3x3, 1x1, the stride on the 3x3 (v1.5).
+    """h(x; W): 3x3, 3x3 convolutions, or 1x1, 3x3, 1x1.
 
     In `post` order each convolution is followed by norm and ReLU, the last by norm
     alone; in `pre` order norm and ReLU come first (He 2016, full pre-activation).
+    With `zero_gamma` the branch starts as the zero map: its last norm has scale 0
+    (Goyal 2017), or, where no norm follows, its last kernel is 0.
 
     Attributes:
         activated: the input has been normalised and rectified already (`pre` only).
@@ -60,36 +66,78 @@ class Branch(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         style = self.style
-        layers = convolutions(style.block, self.features, self.strides, self.dilation)
+        layers = convolutions(style, self.features, self.strides, self.dilation)
+        norm_ends = style.order == "post" and style.norm != "none"
         for i, layer in enumerate(layers, 1):
             last = i == len(layers)
-            norm = Norm(
-                style.norm, style.zero_gamma and last, style.dtype, name=f"norm{i}"
-            )
+            zero = style.zero_gamma and last
+            norm = Norm(style.norm, zero and norm_ends, style.dtype, name=f"norm{i}")
             if style.order == "pre" and not (i == 1 and self.activated):
                 x = self.activate(norm(x, train), train)
-            x = Conv(**layer, dtype=style.dtype, name=f"conv{i}")(x)
+            x = Conv(
+                **layer,
+                dtype=style.dtype,
+                standardized=style.standardized,
+                zero=zero and not norm_ends,
+                name=f"conv{i}",
+            )(x)
             if style.order == "post":
                 x = norm(x, train)
                 x = x if last else self.activate(x, train)
+        if style.se_reduction:
+            x = SqueezeExcitation(style.se_reduction, style.dtype, name="se")(x)
         return x
 
     def activate(self, x: jax.Array, train: bool) -> jax.Array:
         return nn.Dropout(self.style.dropout, deterministic=not train)(nn.relu(x))
 
 
-def convolutions(block: str, features: int, strides: int, dilation: int) -> list[dict]:
-    """Arguments of the convolutions of a branch that puts out `features` channels."""
-    spatial = {"kernel": 3, "strides": strides, "dilation": dilation}
-    if block == "basic":
-        second = {"kernel": 3, "dilation": dilation}
-        return [{"features": features, **spatial}, {"features": features, **second}]
-    inner = features // EXPANSION["bottleneck"]
-    return [
+def convolutions(
+    style: BlockStyle, features: int, strides: int, dilation: int
+) -> list[dict[str, Any]]:
+    """Arguments of the convolutions of a branch that puts out `features` channels.
+
+    The 3x3 of a bottleneck has `features / 4 * group_width / 64 * groups` channels
+    (ResNeXt, Xie 2016; with one group of 128, or `width_factor` 2, the Wide-2 of
+    torchvision).
+    """
+    spatial: dict[str, Any] = {"kernel": 3, "dilation": dilation}
+    if style.block == "basic":
+        first = {"features": features, "strides": strides, **spatial}
+        return [first, {"features": features, **spatial}]
+    planes = features // EXPANSION["bottleneck"]
+    share = style.width_factor * style.group_width / 64
+    inner = int(planes * share) * style.groups
+    layers = [
         {"features": inner, "kernel": 1},
-        {"features": inner, **spatial},
+        {"features": inner, "groups": style.groups, **spatial},
         {"features": features, "kernel": 1},
     ]
+    layers[0 if style.stride_on == "1x1" else 1]["strides"] = strides
+    return layers
+
+
+class SqueezeExcitation(nn.Module):
+    """Channels weighed by what their means say (Hu 2018): 1x1, ReLU, 1x1, sigmoid.
+
+    Attributes:
+        reduction: inner width = channels / reduction, to the nearest multiple of 8 that
+            keeps nine tenths of it (timm's rule).
+    """
+
+    reduction: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        wanted = channels / self.reduction
+        inner = max(8, int(wanted + 4) // 8 * 8)
+        inner += 8 * (inner < 0.9 * wanted)
+        y = x.mean(axis=(1, 2), keepdims=True)
+        settings: dict[str, Any] = {"use_bias": True, "dtype": self.dtype}
+        y = nn.relu(Conv(inner, 1, **settings, name="reduce")(y))
+        return x * nn.sigmoid(Conv(channels, 1, **settings, name="expand")(y))
 
 
 class Block(nn.Module):
@@ -141,6 +189,8 @@ class Block(nn.Module):
             style.norm,
             normalized=style.order == "post",
             dtype=style.dtype,
+            transition=style.transition,
+            standardized=style.standardized,
             name="shortcut",
         )
         factor = PathFactor(

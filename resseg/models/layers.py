@@ -1,5 +1,6 @@
 """Convolution, normalisation, resizing as torch does them, so that weights transfer."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -18,6 +19,13 @@ class Conv(nn.Module):
     Padding is explicit and symmetric, dilation * (kernel - 1) / 2 on each side: `SAME`
     pads even sizes on one side only when it strides. A 1x1 kernel is a matrix product,
     which XLA runs on a CPU three times as fast as the same convolution.
+
+    Attributes:
+        groups: the input channels fall into so many groups, which do not mix; the
+            kernel is `[kernel, kernel, in / groups, features]`.
+        standardized: the kernel in use has mean 0 and variance 2 / fan-in in each
+            output channel (weight standardisation, Qiao 2019, with He's gain).
+        zero: the kernel starts at zero.
     """
 
     features: int
@@ -26,13 +34,21 @@ class Conv(nn.Module):
     dilation: int = 1
     use_bias: bool = False
     dtype: Any = jnp.float32
+    groups: int = 1
+    standardized: bool = False
+    zero: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
-        kernel = self.param("kernel", he_normal, shape).astype(self.dtype)
+        inputs = x.shape[-1] // self.groups
+        shape = (self.kernel, self.kernel, inputs, self.features)
+        init = nn.initializers.zeros if self.zero else he_normal
+        kernel = self.param("kernel", init, shape)
+        if self.standardized:
+            kernel = standardize(kernel)
+        kernel = kernel.astype(self.dtype)
         x = x.astype(self.dtype)
-        if self.kernel == 1:
+        if self.kernel == 1 and self.groups == 1:
             x = x[:, :: self.strides, :: self.strides]
             y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
         else:
@@ -44,11 +60,62 @@ class Conv(nn.Module):
                 padding=((pad, pad), (pad, pad)),
                 rhs_dilation=(self.dilation, self.dilation),
                 dimension_numbers=("NHWC", "HWIO", "NHWC"),
+                feature_group_count=self.groups,
             )
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
         return y
+
+
+def standardize(kernel: jax.Array) -> jax.Array:
+    """Mean 0 and variance 2 / fan-in in each output channel, `[h, w, in, out]`."""
+    axes = (0, 1, 2)
+    deviation = jnp.sqrt(kernel.var(axes, keepdims=True) + 1e-10)
+    gain = math.sqrt(2 / math.prod(kernel.shape[:3]))
+    return (kernel - kernel.mean(axes, keepdims=True)) / deviation * gain
+
+
+class BatchNorm(nn.Module):
+    """Batch normalisation (Ioffe 2015) over all axes but the last, as torch does it.
+
+    Normalises by the biased variance of the batch; the running variance collects the
+    unbiased one, which differs where few values enter: the image-level branch of a
+    pyramid has one per image. A single value has no unbiased variance: 0 is collected
+    (torch refuses to train on it). Statistics are float32 whatever the dtype.
+
+    Flax's own layer collects the biased variance, so it cannot continue a training that
+    torch began.
+    """
+
+    zero_scale: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        shape = (x.shape[-1],)
+        ones, zeros = nn.initializers.ones, nn.initializers.zeros
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, shape)
+        running_var = self.variable("batch_stats", "var", jnp.ones, shape)
+        scale = self.param("scale", zeros if self.zero_scale else ones, shape)
+        bias = self.param("bias", zeros, shape)
+        mean, var = running_mean.value, running_var.value
+        if train:
+            axes = tuple(range(x.ndim - 1))
+            wide = x.astype(jnp.float32)
+            mean = wide.mean(axes)
+            # One pass over the activation; rounding must not turn it negative.
+            var = jnp.maximum((wide * wide).mean(axes) - mean * mean, 0.0)
+            if not self.is_initializing():
+                count = math.prod(x.shape[:-1])
+                unbiased = var * (count / max(count - 1, 1))
+                keep = BATCH_MOMENTUM
+                running_mean.value = keep * running_mean.value + (1 - keep) * mean
+                running_var.value = keep * running_var.value + (1 - keep) * unbiased
+        factor = jax.lax.rsqrt(var + EPSILON) * scale
+        row = (1,) * (x.ndim - 1) + shape
+        y = (x.astype(jnp.float32) - mean.reshape(row)) * factor.reshape(row)
+        return (y + bias.reshape(row)).astype(self.dtype)
 
 
 class Norm(nn.Module):
@@ -64,23 +131,15 @@ class Norm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         ones, zeros = nn.initializers.ones, nn.initializers.zeros
-        scale_init = zeros if self.zero_scale else ones
         if self.kind == "batch":
-            return nn.BatchNorm(
-                use_running_average=not train,
-                momentum=BATCH_MOMENTUM,
-                epsilon=EPSILON,
-                dtype=self.dtype,
-                scale_init=scale_init,
-                name="batch",
-            )(x)
+            return BatchNorm(self.zero_scale, self.dtype, name="batch")(x, train)
         if self.kind == "group":
             groups = next(g for g in (32, 16, 8, 4, 2, 1) if x.shape[-1] % g == 0)
             return nn.GroupNorm(
                 num_groups=groups,
                 epsilon=EPSILON,
                 dtype=self.dtype,
-                scale_init=scale_init,
+                scale_init=zeros if self.zero_scale else ones,
                 name="group",
             )(x)
         bias = self.param("bias", zeros, (x.shape[-1],))
@@ -91,23 +150,28 @@ NORMS = ("batch", "group", "none")
 
 
 class ConvNormAct(nn.Module):
-    """Convolution, normalisation, ReLU: what heads are made of."""
+    """Convolution, normalisation, ReLU: what heads are made of.
+
+    Attributes:
+        separable: one kernel per channel (`depthwise`), then a 1x1 convolution.
+    """
 
     features: int
     kernel: int = 3
     dilation: int = 1
     norm: str = "batch"
     dtype: Any = jnp.float32
+    separable: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = Conv(
-            self.features,
-            self.kernel,
-            dilation=self.dilation,
-            dtype=self.dtype,
-            name="conv",
-        )(x)
+        settings: dict[str, Any] = {"kernel": self.kernel, "dilation": self.dilation}
+        if self.separable:
+            channels = x.shape[-1]
+            settings |= {"groups": channels, "dtype": self.dtype, "name": "depthwise"}
+            x = Conv(channels, **settings)(x)
+            settings = {"kernel": 1}
+        x = Conv(self.features, **settings, dtype=self.dtype, name="conv")(x)
         return nn.relu(Norm(self.norm, dtype=self.dtype, name="norm")(x, train))
 
 
@@ -127,12 +191,27 @@ class Classifier(nn.Module):
         )(x)
 
 
-def resize(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Bilinear, half-pixel centres (`align_corners=False`), to `[batch, *size, c]`."""
+def resize(
+    x: jax.Array, size: tuple[int, int], align_corners: bool = False
+) -> jax.Array:
+    """Bilinear to `[batch, *size, c]`, as torch's `interpolate`.
+
+    Half-pixel centres, or with `align_corners` the corner pixels fall on each other.
+    """
     if x.shape[1:3] == tuple(size):
         return x
+    if align_corners:
+        rows, columns = map(corner_weights, size, x.shape[1:3])
+        x = jnp.einsum("yh,bhwc->bywc", rows.astype(x.dtype), x)
+        return jnp.einsum("xw,bywc->byxc", columns.astype(x.dtype), x)
     shape = (x.shape[0], *size, x.shape[-1])
     return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+
+def corner_weights(to: int, of: int) -> jax.Array:
+    """`[to, of]`: weights of linear interpolation with aligned corners."""
+    places = jnp.linspace(0, of - 1, to) if to > 1 else jnp.zeros(1)
+    return jnp.maximum(1 - jnp.abs(places[:, None] - jnp.arange(of)), 0)
 
 
 def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
@@ -143,6 +222,18 @@ def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     if size[0] % height == 0 and size[1] % width == 0:
         return x.repeat(size[0] // height, axis=1).repeat(size[1] // width, axis=2)
     return jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "nearest")
+
+
+def average_pool(x: jax.Array, strides: int) -> jax.Array:
+    """2x2 of that stride; windows cut by the border average what they hold."""
+    window, steps = (1, 2, 2, 1), (1, strides, strides, 1)
+    padding = ((0, 0), *((0, -side % strides) for side in x.shape[1:3]), (0, 0))
+
+    def windows(values: jax.Array) -> jax.Array:
+        zero = jnp.zeros((), values.dtype)
+        return jax.lax.reduce_window(values, zero, jax.lax.add, window, steps, padding)
+
+    return windows(x) / windows(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
 
 
 def max_pool(x: jax.Array) -> jax.Array:

@@ -1,56 +1,20 @@
 """The residual backbone: stem and stages -> a dict of features keyed by stage."""
 
-import math
-from collections.abc import Sequence
-from typing import Any
-
 import flax.linen as nn
 import jax
 
 from resseg.gradients.fork import Fork
-from resseg.models.blocks import EXPANSION, Block, BlockFactors, BlockStyle
+from resseg.models.blocks import Block, BlockFactors, BlockStyle
 from resseg.models.layers import Conv, Norm, max_pool
-
-# depth -> blocks per stage and their kind (He et al. 2015, table 1; 10 is the same with
-# one block per stage)
-DEPTHS = {
-    10: ((1, 1, 1, 1), "basic"),
-    18: ((2, 2, 2, 2), "basic"),
-    34: ((3, 4, 6, 3), "basic"),
-    50: ((3, 4, 6, 3), "bottleneck"),
-}
-STEM_STRIDES = {"7x7": 4, "3x3": 1}  # the pooling behind the 7x7 included
-STEMS = tuple(STEM_STRIDES)
-
-
-def stage_layout(
-    stem: str, stage_strides: Sequence[int], output_stride: int
-) -> list[tuple[int, int, int]]:
-    """Per stage: stride and dilation of its first block, dilation of the others.
-
-    Once `output_stride` is reached a stride becomes a dilation. The first block of such
-    a stage keeps the dilation of the stage before (torchvision's convention).
-
-    Raises:
-        ValueError: the strides cannot give `output_stride`.
-    """
-    reached, dilation, layout = STEM_STRIDES[stem], 1, []
-    for stride in stage_strides:
-        first = dilation
-        if reached * stride > output_stride:
-            dilation, stride = dilation * stride, 1
-        reached *= stride
-        layout.append((stride, first, dilation))
-    if reached != output_stride:
-        raise ValueError(
-            f"output stride {output_stride} cannot be met by a {stem} stem and strides "
-            f"{tuple(stage_strides)}, which give {reached}"
-        )
-    return layout
+from resseg.models.plan import EXPANSION, STEM_STRIDES, StageLayout, stage_layout
 
 
 class Stem(nn.Module):
-    """7x7 of stride 2, or 3x3 of stride 1. Without norm and ReLU if `pre` (He 2016)."""
+    """7x7 of stride 2; deep: three 3x3, the first of stride 2; or 3x3 of stride 1.
+
+    Each convolution is followed by norm and ReLU; in `pre` order the last one is bare
+    (He 2016).
+    """
 
     kind: str
     features: int
@@ -58,33 +22,45 @@ class Stem(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        kernel, strides = (7, 2) if self.kind == "7x7" else (3, 1)
-        dtype = self.style.dtype
-        x = Conv(self.features, kernel, strides, dtype=dtype, name="conv")(x)
-        if self.style.order == "post":
-            x = nn.relu(Norm(self.style.norm, dtype=dtype, name="norm")(x, train))
+        style, half = self.style, self.features // 2
+        layers = {
+            "7x7": {"": (self.features, 7, 2)},
+            "3x3": {"": (self.features, 3, 1)},
+            "deep": {"1": (half, 3, 2), "2": (half, 3, 1), "3": (self.features, 3, 1)},
+        }[self.kind]
+        *_, last = layers
+        for number, (features, kernel, strides) in layers.items():
+            x = Conv(
+                features,
+                kernel,
+                strides,
+                dtype=style.dtype,
+                standardized=style.standardized,
+                name=f"conv{number}",
+            )(x)
+            if style.order == "post" or number != last:
+                norm = Norm(style.norm, dtype=style.dtype, name=f"norm{number}")
+                x = nn.relu(norm(x, train))
         return x
 
 
 class Stage(nn.Module):
-    """Blocks of one width; the first may stride and keeps the earlier dilation."""
+    """Blocks of one width, the first of which may stride."""
 
     features: int
-    layout: tuple[int, int, int]
+    layout: StageLayout
     style: BlockStyle
     factors: tuple[BlockFactors, ...]
     drop_rates: tuple[float, ...]
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        strides, first_dilation, dilation = self.layout
-        for i, (factors, drop_rate) in enumerate(
-            zip(self.factors, self.drop_rates, strict=True)
-        ):
+        blocks = zip(self.layout.dilations, self.factors, self.drop_rates, strict=True)
+        for i, (dilation, factors, drop_rate) in enumerate(blocks):
             x = Block(
                 self.features,
-                strides if i == 0 else 1,
-                first_dilation if i == 0 else dilation,
+                1 if i else self.layout.strides,
+                dilation,
                 self.style,
                 factors,
                 drop_rate,
@@ -103,7 +79,9 @@ class ResNet(nn.Module):
 
     Attributes:
         stage_sizes: blocks per stage.
-        width: channels of the first stage before expansion; each later one doubles.
+        width: channels of the stem, and of the first stage before expansion; each
+            later stage doubles them.
+        dilation, multi_grid: see `stage_layout`.
         skips: stages, stem included, whose output the head merges, shallow first.
         aux: stage that feeds the auxiliary head, or "".
         factors: one `BlockFactors` per block in depth order; () = all 1.
@@ -116,6 +94,8 @@ class ResNet(nn.Module):
     stem: str = "7x7"
     stage_strides: tuple[int, ...] = (1, 2, 2, 2)
     output_stride: int = 32
+    dilation: str = "torchvision"
+    multi_grid: tuple[int, ...] = ()
     style: BlockStyle = BlockStyle()
     skips: tuple[str, ...] = ()
     aux: str = ""
@@ -129,16 +109,23 @@ class ResNet(nn.Module):
         features: dict[str, jax.Array] = {}
         x = Stem(self.stem, self.width, self.style, name="stem")(images, train)
         x = self.leave(x, "stem", features, train)
-        if self.stem == "7x7":
+        if STEM_STRIDES[self.stem] > 1:
             x = max_pool(x)
-        layout = stage_layout(self.stem, self.stage_strides, self.output_stride)
+        layout = stage_layout(
+            self.stem,
+            self.stage_strides,
+            self.stage_sizes,
+            self.output_stride,
+            self.dilation,
+            self.multi_grid,
+        )
         blocks = sum(self.stage_sizes)
         all_factors = self.factors or (BlockFactors(),) * blocks
         start = 0
         for i, size in enumerate(self.stage_sizes):
             span = range(start, start + size)
             stage = Stage(
-                self.width * 2**i * EXPANSION[self.style.block],
+                self.stage_width(i),
                 layout[i],
                 self.style,
                 tuple(all_factors[b] for b in span),
@@ -151,6 +138,12 @@ class ResNet(nn.Module):
         return features | {
             f"stage{len(self.stage_sizes)}": self.final(x, "final", train)
         }
+
+    def stage_width(self, stage: int) -> int:
+        """Channels that its blocks put out. The stem is never widened."""
+        width, block = self.width * 2**stage, self.style.block
+        wide = int(width * self.style.width_factor) if block == "basic" else width
+        return wide * EXPANSION[block]
 
     def leave(
         self, x: jax.Array, stage: str, features: dict[str, jax.Array], train: bool
@@ -178,16 +171,3 @@ class ResNet(nn.Module):
             return x
         norm = Norm(self.style.norm, dtype=self.style.dtype, name=name)
         return nn.relu(norm(x, train))
-
-
-def stage_widths(width: int, stages: int, block: str) -> dict[str, int]:
-    """Channels of the features named stem, stage1, …"""
-    widths: dict[str, Any] = {"stem": width}
-    for i in range(stages):
-        widths[f"stage{i + 1}"] = width * 2**i * EXPANSION[block]
-    return widths
-
-
-def native_stride(stem: str, stage_strides: Sequence[int]) -> int:
-    """Output stride without dilation."""
-    return STEM_STRIDES[stem] * math.prod(stage_strides)

@@ -18,6 +18,7 @@ class Segmenter(nn.Module):
     head: nn.Module
     aux: nn.Module | None = None
     dtype: Any = jnp.float32
+    align_corners: bool = False
 
     def __call__(self, images: jax.Array, train: bool = False) -> dict[str, jax.Array]:
         size = (images.shape[1], images.shape[2])
@@ -26,4 +27,7 @@ class Segmenter(nn.Module):
         scores = {"logits": self.head(features, train).astype(jnp.float32)}
         if self.aux is not None:
             scores["aux"] = self.aux(features, train).astype(jnp.float32)
-        return {name: resize(score, size) for name, score in scores.items()}
+        return {
+            name: resize(score, size, self.align_corners)
+            for name, score in scores.items()
+        }

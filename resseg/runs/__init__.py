@@ -6,6 +6,7 @@ from resseg.runs.config_file import (
     read_config,
     write_config,
     write_dataset,
+    write_json,
 )
 from resseg.runs.environment import write_environment
 from resseg.runs.lock import locked
@@ -24,4 +25,5 @@ __all__ = [
     "write_config",
     "write_dataset",
     "write_environment",
+    "write_json",
 ]

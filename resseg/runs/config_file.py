@@ -68,8 +68,13 @@ def read_config(workdir: str | os.PathLike) -> FrozenConfigDict:
     return FrozenConfigDict(_tuples(_load(workdir)))
 
 
-def check_same_config(workdir: str | os.PathLike, config: ConfigDict) -> bool:
+def check_same_config(
+    workdir: str | os.PathLike, config: ConfigDict, defaults: ConfigDict
+) -> bool:
     """True where the folder holds a run of this config, False where it holds none.
+
+    A key that the run does not know yet, as it is of an earlier version, had in effect
+    the default that it has now.
 
     Raises:
         UserError: It holds a run of another config; the message names what differs.
@@ -77,7 +82,8 @@ def check_same_config(workdir: str | os.PathLike, config: ConfigDict) -> bool:
     folder = Path(workdir)
     if not (folder / layout.CONFIG).exists():
         return False
-    stored = dict(_flat(_load(folder)))
+    known = dict(_flat(json.loads(json.dumps(_plain(defaults)))))
+    stored = known | dict(_flat(_load(folder)))
     given = dict(_flat(json.loads(json.dumps(_plain(config)))))
     differing = [
         f"{key} is {_shown(stored, key)} there and {_shown(given, key)} here"

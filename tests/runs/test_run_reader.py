@@ -68,13 +68,13 @@ def test_the_stored_config_loads_to_the_same_config(run):
 
 def test_a_run_of_another_config_is_refused_with_every_difference(run):
     config = base.get_config()
-    assert check_same_config(run, config) is True
-    assert check_same_config(run.parent, config) is False
+    assert check_same_config(run, config, base.get_config()) is True
+    assert check_same_config(run.parent, config, base.get_config()) is False
     config.train.steps = 500
     config.optim.clip_norm = 1.0
     config.data.crop = (96, 96)
     with pytest.raises(UserError) as caught:
-        check_same_config(run, config)
+        check_same_config(run, config, base.get_config())
     message = str(caught.value)
     assert "train.steps is 300 there and 500 here" in message
     assert "optim.clip_norm is null there and 1.0 here" in message
@@ -82,12 +82,15 @@ def test_a_run_of_another_config_is_refused_with_every_difference(run):
     assert "another --workdir" in message and "\n" not in message
 
 
-def test_a_key_that_the_stored_config_lacks_is_a_difference(run):
+def test_a_key_that_the_stored_config_lacks_had_its_default(run):
     stored = json.loads((run / layout.CONFIG).read_text())
     del stored["seed"]
     (run / layout.CONFIG).write_text(json.dumps(stored))
-    with pytest.raises(UserError, match="seed is missing there and 0 here"):
-        check_same_config(run, base.get_config())
+    config = base.get_config()
+    assert check_same_config(run, config, base.get_config())
+    config.seed = 1
+    with pytest.raises(UserError, match="seed is 0 there and 1 here"):
+        check_same_config(run, config, base.get_config())
 
 
 def test_prepare_refuses_files_and_orphaned_logs(tmp_path):

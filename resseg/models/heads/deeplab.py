@@ -19,6 +19,9 @@ class Pyramid(nn.Module):
     """ASPP: a 1x1, three dilated 3x3 and an image-level branch, joined by a 1x1.
 
     It is a fork with one path per branch.
+
+    Attributes:
+        separable: the dilated convolutions are depthwise-separable.
     """
 
     width: int
@@ -27,6 +30,7 @@ class Pyramid(nn.Module):
     dropout: float = 0.1
     norm: str = "batch"
     dtype: Any = jnp.float32
+    separable: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -36,7 +40,13 @@ class Pyramid(nn.Module):
 
         def layer(name: str, kernel: int, dilation: int = 1) -> ConvNormAct:
             return ConvNormAct(
-                self.width, kernel, dilation, self.norm, self.dtype, name=name
+                self.width,
+                kernel,
+                dilation,
+                self.norm,
+                self.dtype,
+                self.separable and kernel > 1,
+                name=name,
             )
 
         branches = [layer("conv1x1", 1)(to_conv, train)]
@@ -55,12 +65,18 @@ class DeepLabV3(nn.Module):
     pyramid: Pyramid
     norm: str = "batch"
     dtype: Any = jnp.float32
+    separable: bool = False
 
     @nn.compact
     def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
         x = self.pyramid(features[deepest(features)], train)
-        width = self.pyramid.width
-        x = ConvNormAct(width, norm=self.norm, dtype=self.dtype, name="conv")(x, train)
+        x = ConvNormAct(
+            self.pyramid.width,
+            norm=self.norm,
+            dtype=self.dtype,
+            separable=self.separable,
+            name="conv",
+        )(x, train)
         return Classifier(self.num_classes, dtype=self.dtype, name="classifier")(
             x, train
         )
@@ -72,6 +88,10 @@ class DeepLabV3Plus(nn.Module):
     Attributes:
         skips: the low-level feature; () = without it.
         skip_scales: forward factor per skip.
+        separable: the 3x3 convolutions are depthwise-separable.
+        convs: 3x3 convolutions before the merge, `pyramid_conv1` …, and after it,
+            `conv1` …; (0, 2) in the paper, (1, 1) in segmentation_models.pytorch.
+        align_corners: of the resizing to the skip.
     """
 
     num_classes: int
@@ -80,6 +100,9 @@ class DeepLabV3Plus(nn.Module):
     skip_scales: tuple[float, ...] = ()
     norm: str = "batch"
     dtype: Any = jnp.float32
+    separable: bool = False
+    convs: tuple[int, int] = (0, 2)
+    align_corners: bool = False
 
     @nn.compact
     def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
@@ -88,17 +111,25 @@ class DeepLabV3Plus(nn.Module):
 
         def layer(width: int, kernel: int, name: str) -> ConvNormAct:
             return ConvNormAct(
-                width, kernel, norm=self.norm, dtype=self.dtype, name=name
+                width,
+                kernel,
+                norm=self.norm,
+                dtype=self.dtype,
+                separable=self.separable and kernel > 1,
+                name=name,
             )
 
+        before, after = self.convs
+        for i in range(before):
+            x = layer(width, 3, f"pyramid_conv{i + 1}")(x, train)
         scales = self.skip_scales or (1.0,) * len(self.skips)
         for stage, scale in zip(self.skips, scales, strict=True):
             skip = PathFactor(value=scale, name=f"skip_factor_{stage}")(features[stage])
             skip = layer(max(48 * width // 256, 4), 1, "low_level")(skip, train)
-            x = resize(x, (skip.shape[1], skip.shape[2]))
+            x = resize(x, (skip.shape[1], skip.shape[2]), self.align_corners)
             x = jnp.concatenate([x, skip], axis=-1)
-        for name in ("conv1", "conv2"):
-            x = layer(width, 3, name)(x, train)
+        for i in range(after):
+            x = layer(width, 3, f"conv{i + 1}")(x, train)
         return Classifier(self.num_classes, dtype=self.dtype, name="classifier")(
             x, train
         )

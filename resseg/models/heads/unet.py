@@ -3,12 +3,14 @@
 The layout, and so every parameter count, is that of segmentation_models.pytorch.
 """
 
+import dataclasses
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from resseg.models.blocks import Block, BlockFactors, BlockStyle
 from resseg.models.heads.fcn import deepest
 from resseg.models.layers import Classifier, Conv, ConvNormAct, resize_nearest
 from resseg.models.shortcuts import PathFactor
@@ -40,25 +42,50 @@ class UNet(nn.Module):
         x = features[deepest(features)]
         scales = self.skip_scales or (1.0,) * len(self.skips)
         levels = list(zip(self.skips, scales, strict=True))[::-1]
-        for i, channels in enumerate(self.channels):
+        for i in range(len(self.channels)):
             if i < len(levels):
                 stage, scale = levels[i]
                 factor = PathFactor(value=scale, name=f"skip_factor_{stage}")
                 x = self.merged(x, factor(features[stage]), f"merge_{stage}")
             else:
                 x = resize_nearest(x, (2 * x.shape[1], 2 * x.shape[2]))
-            x = DecoderBlock(channels, self.norm, self.dtype, name=f"decoder{i + 1}")(
-                x, train
-            )
+            x = self.decoder(i)(x, train)
         return Classifier(
             self.num_classes, self.dropout, self.dtype, kernel=3, name="classifier"
         )(x, train)
+
+    def decoder(self, level: int) -> nn.Module:
+        """What follows the merge of a level; 0 is the deepest."""
+        name = f"decoder{level + 1}"
+        return DecoderBlock(self.channels[level], self.norm, self.dtype, name=name)
 
     def merged(self, x: jax.Array, skip: jax.Array, name: str) -> jax.Array:
         x = resize_nearest(x, (skip.shape[1], skip.shape[2]))
         if self.merge == "concat":
             return jnp.concatenate([x, skip], axis=-1)
         return Conv(skip.shape[-1], 1, dtype=self.dtype, name=name)(x) + skip
+
+
+class ResUNet(UNet):
+    """A U-Net whose decoder is residual too (Zhang 2018): one basic block per level.
+
+    Attributes:
+        style: of the backbone; the decoder's blocks are basic and not widened.
+        factors: one `BlockFactors` per level, deep first; () = all 1.
+    """
+
+    style: BlockStyle = BlockStyle()
+    factors: tuple[BlockFactors, ...] = ()
+
+    def decoder(self, level: int) -> nn.Module:
+        style = dataclasses.replace(self.style, block="basic")
+        factors = self.factors[level] if self.factors else BlockFactors()
+        return Block(
+            self.channels[level],
+            style=style,
+            factors=factors,
+            name=f"decoder{level + 1}",
+        )
 
 
 class DecoderBlock(nn.Module):

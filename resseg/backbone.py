@@ -1,0 +1,79 @@
+"""`config.model.backbone` with everything spelled out that depth and variant imply.
+
+Without jax, so that a config is checked by the numbers that the network is built from.
+"""
+
+from typing import Any, NamedTuple
+
+from resseg.models.plan import (
+    CIFAR_DEPTHS,
+    DEPTHS,
+    VARIANTS,
+    native_stride,
+)
+
+
+class Backbone(NamedTuple):
+    """A backbone without any "as depth says".
+
+    Attributes:
+        stage_sizes: blocks per stage.
+        block: basic or bottleneck.
+        width: channels of the stem, and of the first stage before expansion.
+        order, stem, stride_on, transition: see `resseg.models.plan.Variant`.
+        stage_strides: of the first block of each stage.
+        native_stride: input pixels per deepest feature if nothing is dilated.
+        output_stride: the same, after dilation.
+    """
+
+    stage_sizes: tuple[int, ...]
+    block: str
+    width: int
+    order: str
+    stem: str
+    stride_on: str
+    transition: str
+    stage_strides: tuple[int, ...]
+    native_stride: int
+    output_stride: int
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """stage1, stage2, …"""
+        return tuple(f"stage{i + 1}" for i in range(len(self.stage_sizes)))
+
+    @property
+    def strided_stem(self) -> bool:
+        """Whether the stem's feature has half the size of the image."""
+        return self.stem != "3x3"
+
+
+def spell_out(model: Any) -> Backbone:
+    """The backbone of `config.model`."""
+    backbone = model.backbone
+    sizes, block = DEPTHS[backbone.depth]
+    cifar = backbone.depth in CIFAR_DEPTHS
+    variant = VARIANTS[backbone.variant]
+    stem = backbone.stem or ("3x3" if cifar else variant.stem)
+    strides = tuple(backbone.stage_strides) or ((1, 2, 2) if cifar else (1, 2, 2, 2))
+    native = native_stride(stem, strides)
+    return Backbone(
+        stage_sizes=tuple(backbone.stage_sizes) or sizes,
+        block=backbone.block or block,
+        width=backbone.width or (16 if cifar else 64),
+        order=backbone.order or variant.order,
+        stem=stem,
+        stride_on=backbone.stride_on or variant.stride_on,
+        transition=model.shortcut.transition or variant.transition,
+        stage_strides=strides,
+        native_stride=native,
+        output_stride=backbone.output_stride or native,
+    )
+
+
+def decoder_blocks(model: Any) -> int:
+    """Residual blocks of the head: one per level of a residual U-Net decoder."""
+    if model.head.name != "resunet":
+        return 0
+    plan = spell_out(model)
+    return len(plan.stages) + plan.strided_stem

@@ -1,0 +1,113 @@
+"""What the names of residual backbones mean. Without jax: configs are checked by it."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+# depth -> blocks per stage and their kind. He et al. 2015: table 1, and section 4.2
+# (CIFAR: 6n + 2 layers; 164 has 9n + 2 in bottlenecks, He 2016). 10: one block each.
+DEPTHS: dict[int, tuple[tuple[int, ...], str]] = {
+    10: ((1, 1, 1, 1), "basic"),
+    18: ((2, 2, 2, 2), "basic"),
+    34: ((3, 4, 6, 3), "basic"),
+    50: ((3, 4, 6, 3), "bottleneck"),
+    101: ((3, 4, 23, 3), "bottleneck"),
+    152: ((3, 8, 36, 3), "bottleneck"),
+    20: ((3, 3, 3), "basic"),
+    32: ((5, 5, 5), "basic"),
+    44: ((7, 7, 7), "basic"),
+    56: ((9, 9, 9), "basic"),
+    110: ((18, 18, 18), "basic"),
+    164: ((18, 18, 18), "bottleneck"),
+}
+CIFAR_DEPTHS = (20, 32, 44, 56, 110, 164)
+EXPANSION = {"basic": 1, "bottleneck": 4}  # block output width over stage width
+ORDERS = ("post", "pre")
+STEM_STRIDES = {"7x7": 4, "deep": 4, "3x3": 1}  # pooling behind the strided included
+STRIDE_ON = ("3x3", "1x1")
+TRANSITIONS = ("A", "B", "C", "D")
+DILATIONS = ("torchvision", "uniform")
+
+
+class Variant(NamedTuple):
+    """What the variant of a ResNet says unless a config says otherwise.
+
+    Attributes:
+        order: post (He 2015) or pre (He 2016): activation and norm around the sum.
+        stem: 7x7, deep (three 3x3) or 3x3.
+        stride_on: the convolution of a bottleneck that strides, 1x1 or 3x3.
+        transition: A, B, C or D, see `resseg.models.shortcuts.Shortcut`.
+    """
+
+    order: str
+    stem: str
+    stride_on: str
+    transition: str
+
+
+VARIANTS = {
+    "v1": Variant("post", "7x7", "1x1", "B"),  # He 2015
+    "v1.5": Variant("post", "7x7", "3x3", "B"),  # torchvision
+    "v1c": Variant("post", "deep", "3x3", "B"),  # He 2019, ResNet-C
+    "v1d": Variant("post", "deep", "3x3", "D"),  # He 2019, ResNet-D
+    "v2": Variant("pre", "7x7", "3x3", "B"),  # He 2016, full pre-activation
+}
+
+
+class StageLayout(NamedTuple):
+    """Stride of the first block of a stage, and the dilation of each block."""
+
+    strides: int
+    dilations: tuple[int, ...]
+
+
+def native_stride(stem: str, stage_strides: Sequence[int]) -> int:
+    """Input pixels per feature of the last stage, before any stride is dilated away."""
+    return STEM_STRIDES[stem] * math.prod(stage_strides)
+
+
+def stage_layout(
+    stem: str,
+    stage_strides: Sequence[int],
+    stage_sizes: Sequence[int],
+    output_stride: int,
+    convention: str = "torchvision",
+    multi_grid: Sequence[int] = (),
+) -> list[StageLayout]:
+    """Strides and dilations of the stages.
+
+    Once `output_stride` is reached a stride becomes a dilation of that and all later
+    stages. By the convention `torchvision` the first block of such a stage keeps the
+    dilation of the stage before, as it still sees that stage's output; by `uniform` all
+    blocks of a stage have the same.
+
+    Args:
+        stem: 7x7, deep or 3x3.
+        stage_strides: of the first block of each stage.
+        stage_sizes: blocks per stage.
+        output_stride: input pixels per feature of the last stage.
+        convention: torchvision or uniform.
+        multi_grid: factor on the dilation of each block of the last stage (Chen 2017,
+            section 3.2); () = 1.
+
+    Raises:
+        ValueError: the strides cannot give `output_stride`.
+    """
+    reached, dilation, layout = STEM_STRIDES[stem], 1, []
+    for stride, size in zip(stage_strides, stage_sizes, strict=True):
+        before = dilation
+        if reached * stride > output_stride:
+            dilation, stride = dilation * stride, 1
+        reached *= stride
+        first = before if convention == "torchvision" else dilation
+        layout.append(StageLayout(stride, (first,) + (dilation,) * (size - 1)))
+    if reached != output_stride:
+        raise ValueError(
+            f"output stride {output_stride} cannot be met by a {stem} stem and strides "
+            f"{tuple(stage_strides)}, which give {reached}"
+        )
+    if multi_grid:
+        last = layout[-1]
+        grid = zip(last.dilations, multi_grid, strict=True)
+        layout[-1] = last._replace(dilations=tuple(d * factor for d, factor in grid))
+    return layout

@@ -1,0 +1,53 @@
+"""What a training says of itself: its first line, and its last."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from resseg import runs
+from resseg.backbone import spell_out
+from resseg.data import DatasetSpec
+from resseg.evaluate import score_lines
+from resseg.gradients.fork import ForkInfo
+from resseg.report.gradient_heatmap import save_heatmap
+from resseg.runs import layout
+from resseg.steps import TrainState
+
+
+def headline(
+    config: Any,
+    spec: DatasetSpec,
+    state: TrainState,
+    forks: Sequence[ForkInfo],
+    mesh: jax.sharding.Mesh,
+) -> str:
+    """Data, network, size and devices of a run in one line."""
+    size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    model, plan = config.model, spell_out(config.model)
+    name = f"ResNet-{model.backbone.depth} {model.backbone.variant}"
+    if model.backbone.stage_sizes:
+        name = f"{plan.block} blocks {plan.stage_sizes}"
+    return (
+        f"{spec.name} ({spec.num_classes} classes), {model.head.name} on "
+        f"{name} of width {plan.width}, {size:,} parameters, {len(forks)} forks, "
+        f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
+    )
+
+
+def closing_lines(
+    config: Any, folder: Path, spec: DatasetSpec, scores: dict[str, Any]
+) -> list[str]:
+    """Scores, and where the results lie. Draws the heat map of the gradient flow."""
+    lines = [*score_lines(scores, spec.classes), f"run folder     {folder}"]
+    pictures = sorted((folder / layout.PREDICTIONS).glob("*.png"))
+    if pictures:
+        lines.append(f"predictions    {pictures[0]} and {len(pictures) - 1} more")
+    if config.log.gradients.every:
+        picture = folder / layout.HEATMAP
+        gradients = runs.open_run(folder).gradients
+        save_heatmap(gradients, picture, f"Gradient flow in {folder}")
+        table = f"as a table: resseg inspect {folder}"
+        lines.append(f"gradient flow  {picture}; {table}")
+    return lines
