@@ -116,6 +116,11 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workdir", required=True, metavar="DIR", help="run folder, made if missing"
     )
+    parser.add_argument(
+        "--init-from",
+        metavar="RUN",
+        help="start from the weights of that run (config.init.variables_from)",
+    )
     _add_overrides(parser)
 
 
@@ -194,7 +199,10 @@ def _load(path: str, overrides: Sequence[tuple[str, str]]) -> "ConfigDict":
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    config = _load(arguments.config, arguments.overrides)
+    overrides = arguments.overrides
+    if arguments.init_from:
+        overrides = [*overrides, ("init.variables_from", arguments.init_from)]
+    config = _load(arguments.config, overrides)
     from resseg import train  # imports JAX: only once the config is known to be right
 
     try:
