@@ -18,7 +18,7 @@ from resseg.help_texts import COMMANDS, EPILOGS
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-OVERRIDABLE = ("train", "config")  # take --config.KEY=VALUE
+OVERRIDABLE = ("train", "config", "probe")  # take --config.KEY=VALUE
 # What the machine refuses; any other OSError is a fault of the program.
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
@@ -77,7 +77,7 @@ def run(argv: list[str]) -> int:
     if overrides and command not in OVERRIDABLE:
         key = overrides[0][0]
         raise UsageError(
-            f"--config.{key}: only resseg {' and '.join(OVERRIDABLE)} take config keys",
+            f"--config.{key}: only resseg {', '.join(OVERRIDABLE)} take config keys",
             arguments.parser,
         )
     arguments.overrides = overrides
@@ -157,6 +157,13 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     commands.add_inspect_arguments(parser)
 
 
+def _add_probe(parser: argparse.ArgumentParser) -> None:
+    from resseg.probes import commands
+
+    commands.add_probe_arguments(parser)
+    _add_overrides(parser)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="experiment file, config.json or run folder"
@@ -231,6 +238,12 @@ def _inspect(arguments: argparse.Namespace) -> int:
     return commands.run_inspect(arguments)
 
 
+def _probe(arguments: argparse.Namespace) -> int:
+    from resseg.probes import commands
+
+    return commands.run_probe(arguments)
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from resseg.config import describe, diff, load_config
 
@@ -257,6 +270,7 @@ _ADDERS = {
     "evaluate": _add_evaluate,
     "predict": _add_predict,
     "inspect": _add_inspect,
+    "probe": _add_probe,
     "config": _add_config,
     "data": _add_data,
 }
@@ -265,6 +279,7 @@ _RUNNERS = {
     "evaluate": _evaluate,
     "predict": _predict,
     "inspect": _inspect,
+    "probe": _probe,
     "config": _config,
     "data": _data,
 }

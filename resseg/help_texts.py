@@ -5,6 +5,7 @@ COMMANDS = {
     "evaluate": "score a trained run on a split",
     "predict": "segment your images with a trained run",
     "inspect": "show the gradient flow of a run",
+    "probe": "measure a run, or a network as it starts, on demand",
     "config": "print a config, check it, compare it with another",
     "data": "prepare, check and show data sets",
 }
@@ -46,6 +47,14 @@ examples:
 
 Images may have any size. For each, DIR gets a PNG of class indices and a colour
 overlay.""",
+    "probe": """\
+examples:
+  resseg probe runs/quickstart --what signal
+  resseg probe runs/quickstart --what profile,jacobian --step 300 --batches 4
+  resseg probe --at-init --config configs/quickstart.py --out probes/plain \\
+      --what signal --config.model.shortcut.kind=none
+
+Each writes a table, DIR/NAME.parquet, and a figure, DIR/NAME.png.""",
     "inspect": """\
 examples:
   resseg inspect runs/quickstart

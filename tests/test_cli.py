@@ -114,7 +114,7 @@ def test_train_refuses_before_it_starts(train, capsys, options, expected):
         ),
         (["evaluate"], "the following arguments are required: RUN"),
         (["evaluate", "x", "--step", "last"], "argument --step: invalid int value"),
-        (["evaluate", "x", "--config.seed=1"], "--config.seed: only resseg train and"),
+        (["evaluate", "x", "--config.seed=1"], "--config.seed: only resseg train,"),
         (
             ["predict", "r", "i", "--out", "o", "--probabilties"],
             "--probabilties: no such option (did you mean '--probabilities'?)",

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from resseg.gradients.fork import Fork, scale_cotangent
+from resseg.gradients.joins import Join
 from resseg.models.layers import Conv, Norm
 from resseg.models.plan import EXPANSION
 from resseg.models.shortcuts import PathFactor, Shortcut, changes_shape
@@ -140,7 +141,7 @@ class SqueezeExcitation(nn.Module):
         return x * nn.sigmoid(Conv(channels, 1, **settings, name="expand")(y))
 
 
-class Block(nn.Module):
+class Block(nn.Module, Join):
     """One residual block, `[batch, h, w, in] -> [batch, h/s, w/s, features]`.
 
     Where a pre-activation block changes the shape, both ways start from the activated

@@ -53,6 +53,15 @@ class Printer:
             table.add_row(name, unit, meaning)
         self._print(table)
 
+    def table(self, frame: pd.DataFrame, title: str) -> None:
+        """A data frame: names as they are, numbers to three digits."""
+        names = [str(name) for name in frame.columns]
+        texts = sum(not pd.api.types.is_numeric_dtype(frame[name]) for name in names)
+        table = self._table(title, [n.replace("_", "\n") for n in names], text=texts)
+        for row in frame.itertuples(index=False):
+            table.add_row(*map(_cell, row))
+        self._print(table)
+
     def forks(self, forks: Sequence[ForkSummary]) -> None:
         """One table per kind of fork, in depth order."""
         for kind, title in KINDS.items():
@@ -141,6 +150,10 @@ class Printer:
             justify = "left" if position < text else "right"
             table.add_column(header, justify=justify, no_wrap=True)
         return table
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _number(value: float) -> str:

@@ -13,5 +13,6 @@ CHECKPOINTS = "checkpoints"  # the latest state to go on from, and those kept fo
 BEST = "best"  # weights with the best mean IoU so far
 PREDICTIONS = "predictions"  # overlays of the last evaluation
 HEATMAP = "gradients.png"  # written by `resseg inspect`
+PROBES = "probes"  # tables and figures of `resseg probe`
 
 LOGS = (METRICS, TIMING, GRADIENTS, BLOCKS, EVENTS)  # written while training

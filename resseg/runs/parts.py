@@ -58,7 +58,7 @@ class PartedTable:
         if not self._buffer["step"]:
             return
         table = pa.table(self._buffer, schema=self._schema)
-        _write(table, self._part(self._buffer["step"][0]))
+        write_parquet(table, self._part(self._buffer["step"][0]))
         for column in self._buffer.values():
             column.clear()
 
@@ -76,7 +76,7 @@ class PartedTable:
             table = pq.read_table(kept[-1])
             short = table.filter(pc.field("step") <= step)
             if short.num_rows < table.num_rows:
-                _write(short, kept[-1])
+                write_parquet(short, kept[-1])
         self._last_step = step
 
     def _part(self, step: int) -> Path:
@@ -120,7 +120,8 @@ def _first_step(part: Path) -> int:
     return int(part.stem.removeprefix("part-"))
 
 
-def _write(table: pa.Table, path: Path) -> None:
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Writes `table` to `path`, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
     with open(partial, "wb") as file:

@@ -1,0 +1,58 @@
+"""The probes by name, and what running one leaves behind."""
+
+import time
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from resseg.errors import UserError
+from resseg.probes import signal
+from resseg.probes.probe import Options, Probe
+from resseg.probes.subject import Subject
+from resseg.progress import say
+from resseg.report.terminal import Printer
+from resseg.runs.tables import write_table
+
+PROBES: dict[str, Probe] = {
+    "signal": signal.PROBE,
+}
+_DPI = 150
+
+
+def check(probe: Probe, name: str, subject: Subject) -> None:
+    """Refuses what has no answer.
+
+    Raises:
+        UserError: a probe of second derivatives on a network whose backward pass is
+            scaled: its update field is the gradient of no function.
+    """
+    scaled = subject.scaled_backward() if probe.second_order else []
+    if scaled:
+        raise UserError(
+            f"--what {name}: the network has {scaled[0]}, so its gradient field is the "
+            "gradient of no function and a Hessian of it would be plausible and wrong; "
+            "expected every backward factor to be 1"
+        )
+
+
+def run(name: str, subject: Subject, options: Options, folder: Path) -> None:
+    """Measures, writes `FOLDER/NAME.parquet` and `.png`, prints the table."""
+    probe = PROBES[name]
+    began = time.monotonic()
+    rows = probe.measure(subject, options)
+    table = write_table(folder / f"{name}.parquet", probe.columns, rows)
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    probe.draw(table, figure)
+    figure.suptitle(f"{name}: {subject.name}, step {subject.step}")
+    figure.savefig(folder / f"{name}.png", dpi=_DPI)
+    seconds = time.monotonic() - began
+    printer = Printer()
+    printer.table(
+        table.loc[:, list(probe.shown)],
+        f"{name} of {subject.name}, step {subject.step} ({seconds:.0f} s)",
+    )
+    for sentence in probe.conclude(table):
+        say(sentence)
+    say(f"wrote {folder / name}.parquet and {folder / name}.png")

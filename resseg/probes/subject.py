@@ -1,0 +1,132 @@
+"""What a probe looks at: a network, its variables, its loss and its data."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resseg import build, checkpoints
+from resseg.config import load_config
+from resseg.data import DatasetSpec, pipeline, sources
+from resseg.gradients.fork import ForkInfo, list_forks
+from resseg.models.segmenter import Segmenter
+from resseg.runs import open_run
+
+Batch = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """A network that can be asked, with everything a probe may need.
+
+    Attributes:
+        name: of the run or config, for titles.
+        config: validated.
+        spec: of the data.
+        model: the network.
+        variables: params, batch_stats and paths.
+        loss: `(logits, labels) -> (value, terms)`, as in training.
+        step: of the checkpoint; 0 at initialisation.
+    """
+
+    name: str
+    config: Any
+    spec: DatasetSpec
+    model: Segmenter
+    variables: dict[str, Any]
+    loss: Callable[[jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+    step: int
+
+    @property
+    def image_shape(self) -> tuple[int, int, int, int]:
+        """`[batch, height, width, 3]` of a training batch."""
+        return (self.config.data.batch_size, *self.config.data.crop, 3)
+
+    @functools.cached_property
+    def forks(self) -> tuple[ForkInfo, ...]:
+        """In depth order, with the shapes of a training batch."""
+        return list_forks(self.model, self.image_shape)
+
+    def batches(self, count: int) -> Iterator[Batch]:
+        """The first `count` training batches of the run's seed, augmented as there."""
+        loader = pipeline.TrainLoader(self.config.data, self.config.seed)
+        try:
+            for _ in range(count):
+                yield next(loader)
+        finally:
+            loader.close()
+
+    def total_loss(
+        self, variables: Mapping[str, Any], batch: Batch, *, train: bool
+    ) -> jax.Array:
+        """The loss of training, the auxiliary term included; dropout draws one mask.
+
+        With `train` norms use the statistics of the batch.
+        """
+        outputs: Any = self.model.apply(
+            variables,
+            batch["image"],
+            train=train,
+            rngs={"dropout": jax.random.key(0)},
+            mutable=["batch_stats"] if train else False,
+        )
+        if train:
+            outputs, _ = outputs
+        value, _ = self.loss(outputs["logits"], jnp.asarray(batch["label"]))
+        if "aux" in outputs:
+            aux, _ = self.loss(outputs["aux"], jnp.asarray(batch["label"]))
+            value = value + self.config.model.aux.weight * aux
+        return value
+
+    def scaled_backward(self) -> list[str]:
+        """Coefficients that scale the gradient and not the value, where not 1.
+
+        With one of them the update field is the gradient of no function, so what needs
+        second derivatives must refuse.
+        """
+        gradient = self.config.model.gradient
+        return [
+            f"config.model.gradient.{key}={value!r}"
+            for key, value in sorted(gradient.items())
+            if np.any(np.asarray(value) != 1.0)
+        ]
+
+
+def of_run(path: str | Path, step: int | None = None) -> Subject:
+    """A run's checkpoint: `step`, or the best if there is one, else the latest.
+
+    Raises:
+        UserError: no run, no such checkpoint, or its data set is not prepared.
+    """
+    run = open_run(path)
+    step = checkpoints.choose_step(run.path, step)
+    config = load_config(run.path)
+    variables = checkpoints.restore_variables(run.path, step)
+    return _subject(str(path), config, variables, step)
+
+
+def at_init(name: str, config: Any) -> Subject:
+    """The network as training would start it, drawn from `config.seed`.
+
+    Raises:
+        UserError: the data set is not prepared.
+    """
+    return _subject(name, config, None, 0)
+
+
+def _subject(
+    name: str, config: Any, variables: dict[str, Any] | None, step: int
+) -> Subject:
+    spec = sources.dataset_spec(config.data)
+    model = build.build_model(config, spec.num_classes)
+    if variables is None:
+        images = jnp.zeros((1, *config.data.crop, 3))
+        drawn = jax.jit(model.init)(jax.random.key(config.seed), images)
+        variables = {key: value for key, value in drawn.items() if key != "taps"}
+    loss = build.build_loss(config, spec.num_classes)
+    return Subject(name, config, spec, model, variables, loss, step)
