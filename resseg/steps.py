@@ -1,5 +1,6 @@
 """The train step and the evaluation step: pure functions of arrays."""
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ import optax
 from resseg import optim
 from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.fork import statistics_by_fork
+from resseg.gradients.joins import moments, with_addends
 from resseg.metrics import confusion_matrix
 
 Batch = Mapping[str, jax.Array]
@@ -92,8 +94,8 @@ def make_train_step(
     Returns:
         A function whose log holds "scalars" (loss, its terms, learning rate, norms),
         "confusion" int32 `[truth, prediction]` of this batch, "forks" (name ->
-        `[paths + 1, 2]`) and "blocks" (params, gradients, updates: name -> sum of
-        squares).
+        `[paths + 1, 3]`), "joins" (fork -> `moments` of what its block adds) and
+        "blocks" (params, gradients, updates: name -> sum of squares).
     """
 
     def loss_of(params, taps, state, batch, key):
@@ -102,26 +104,35 @@ def make_train_step(
             collections["batch_stats"] = state.batch_stats
         if taps:
             collections["taps"] = taps
-        outputs, updated = model.apply(
+        apply = functools.partial(
+            model.apply,
             collections,
             batch["image"],
             train=True,
             rngs={"dropout": key},
             mutable=["batch_stats"],
         )
+        joins = {}
+        if taps:
+            (outputs, updated), addends = with_addends(apply)
+            joins = {name: moments(parts) for name, parts in addends.items()}
+        else:
+            outputs, updated = apply()
         value, terms = loss(outputs["logits"], batch["label"])
         if "aux" in outputs:
             aux, _ = loss(outputs["aux"], batch["label"])
             terms["aux"] = aux
             value = value + aux_weight * aux
-        return value, (terms, updated.get("batch_stats", {}), outputs["logits"])
+        batch_stats = updated.get("batch_stats", {})
+        return value, (terms, batch_stats, outputs["logits"], joins)
 
     def train_step(state, batch, key):
         key = jax.random.fold_in(key, state.step)
         backward = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
-        (value, (terms, batch_stats, logits)), (gradients, measured) = backward(
+        (value, aside), (gradients, measured) = backward(
             state.params, taps, state, batch, key
         )
+        terms, batch_stats, logits, joins = aside
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
@@ -140,6 +151,7 @@ def make_train_step(
                 batch["label"], logits.argmax(-1), num_classes
             ),
             "forks": statistics_by_fork(measured) if taps else {},
+            "joins": joins,
             "blocks": {
                 "params": sum_squares_by_block(state.params),
                 "gradients": sum_squares_by_block(gradients),

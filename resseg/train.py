@@ -250,7 +250,7 @@ class Run:
         if settings.gradients.every and step % settings.gradients.every == 0:
             pixels, clip = scalars["loss_pixels"], scalars["clip_factor"]
             rows = gradients_table.rows(
-                step, self.forks, log["forks"], pixels, 1.0, clip
+                step, self.forks, log["forks"], pixels, 1.0, clip, log["joins"]
             )
             writer.write_gradients(step, rows)
             writer.write_blocks(step, gradients_table.block_rows(step, **log["blocks"]))

@@ -54,7 +54,8 @@ def _measured_copies_backward(_, cotangents):
     # Autodiff adds the cotangents of later uses first; the same order gives the same
     # bits with taps as without.
     total = functools.reduce(jnp.add, reversed(cotangents))
-    return total, jnp.stack([statistics(g) for g in (*cotangents, total)])
+    measured = jnp.stack([statistics(g) for g in (*cotangents, total)])
+    return total, jnp.concatenate([measured, inner_products(cotangents)], axis=1)
 
 
 _measured_copies.defvjp(_measured_copies_forward, _measured_copies_backward)
@@ -66,12 +67,26 @@ def statistics(cotangent: jax.Array) -> jax.Array:
     return jnp.stack([jnp.sum(g * g), jnp.sum(~jnp.isfinite(g), dtype=jnp.float32)])
 
 
+def inner_products(cotangents: Sequence[jax.Array]) -> jax.Array:
+    """Float32 `[paths + 1, 1]`: of each path with the other one, where there are two.
+
+    From the norms alone it would be the small difference of large numbers where the
+    paths are nearly orthogonal. 0 for the sum, and for more or fewer paths.
+    """
+    column = jnp.zeros((len(cotangents) + 1, 1))
+    if len(cotangents) != 2:
+        return column
+    first, second = (g.astype(jnp.float32) for g in cotangents)
+    return column.at[:2].set(jnp.sum(first * second))
+
+
 class Fork(nn.Module):
     """Sends its input down every path; without a `taps` collection it is a plain copy.
 
     Collections: `paths` holds one float32 factor per path, named after it, by which the
-    cotangent of that path is multiplied. `taps` holds one zero array `[paths + 1, 2]`,
-    whose gradient is, per path and last for their sum, `statistics` of the cotangent.
+    cotangent of that path is multiplied. `taps` holds one zero array `[paths + 1, 3]`,
+    whose gradient is, per path and last for their sum, `statistics` of the cotangent
+    and its entry of `inner_products`.
 
     Attributes:
         kind: block, long_skip, pyramid or auxiliary.
@@ -92,7 +107,7 @@ class Fork(nn.Module):
         ]
         copies = (x,) * len(self.paths)
         if self.is_mutable_collection("taps") or self.has_variable("taps", TAP):
-            shape = (len(self.paths) + 1, 2)
+            shape = (len(self.paths) + 1, 3)
             tap = self.variable("taps", TAP, jnp.zeros, shape, jnp.float32).value
             copies = _measured_copies(x, tap)
         return tuple(map(scale_cotangent, copies, factors))
@@ -145,6 +160,6 @@ def list_forks(
 
 
 def statistics_by_fork(tap_gradients: Mapping) -> dict[str, np.ndarray | jax.Array]:
-    """Flattens the gradient of `taps` to fork name -> `[paths + 1, 2]`."""
+    """Flattens the gradient of `taps` to fork name -> `[paths + 1, 3]`."""
     flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(tap_gradients)
     return {fork_name(path[:-1]): value for path, value in flat.items()}

@@ -37,6 +37,13 @@ COLUMNS = (
     Column(
         "cosine", "float64", "1", "of the angle between two paths; NaN unless just two"
     ),
+    Column(
+        "value_rms",
+        "float64",
+        "activation",
+        "forward: rms of what the path of a block adds to the sum; NaN elsewhere",
+    ),
+    Column("value_cosine", "float64", "1", "of the angle between both addends; or NaN"),
     Column("total_l2", "float64", "loss / activation", "norm of the sum of the paths"),
     Column("nonfinite", "int64", "entries", "NaN and infinite entries of the path"),
     Column("numel", "int64", "entries", "size of the fork's activation, whole batch"),
@@ -84,18 +91,21 @@ def rows(
     loss_pixels: float,
     loss_scale: float = 1.0,
     clip_factor: float = 1.0,
+    joins: Mapping[str, np.ndarray] | None = None,
 ) -> dict[str, list]:
     """The rows of one step, by column, in float64.
 
     Args:
         step: Optimizer steps done.
         forks: In depth order; `shape` is that of the activation, batch included.
-        statistics: By fork name, `[paths + 1, 2]`: a row per path in the fork's order,
+        statistics: By fork name, `[paths + 1, 3]`: a row per path in the fork's order,
             then one for the sum of all paths; columns: sum of squares, number of
-            non-finite entries.
+            non-finite entries, inner product with the other of two paths.
         loss_pixels: Valid pixels in the denominator of the loss.
         loss_scale: Factor on the loss that was differentiated.
         clip_factor: What clipping multiplied the parameter gradients by.
+        joins: By name of a block's fork, `[3]`: mean squares of what shortcut and
+            branch add, mean of their product.
 
     NaN and infinity stay what they are. Shares and cosines are not clipped: a share
     outside [0, 1] or a cosine outside [-1, 1] is a rounding error worth seeing.
@@ -103,10 +113,10 @@ def rows(
     columns: dict[str, list] = {column.name: [] for column in COLUMNS}
     for depth, fork in enumerate(forks):
         measured = np.asarray(statistics[fork.name], np.float64)
-        if measured.shape != (len(fork.paths) + 1, 2):
+        if measured.shape != (len(fork.paths) + 1, 3):
             raise ValueError(
                 f"statistics of fork {fork.name!r} have shape {measured.shape}, "
-                f"expected {(len(fork.paths) + 1, 2)}"
+                f"expected {(len(fork.paths) + 1, 3)}"
             )
         squares = measured[:, 0] / loss_scale**2
         norms = np.sqrt(squares)
@@ -125,7 +135,8 @@ def rows(
             "rms": rms.tolist(),
             "site": (rms * float(loss_pixels)).tolist(),
             "share": shares.tolist(),
-            "cosine": [cosine(squares)] * count,
+            "cosine": [cosine(squares[:-1], measured[0, 2] / loss_scale**2)] * count,
+            **addends(fork, (joins or {}).get(fork.name)),
             "total_l2": [float(norms[-1])] * count,
             "nonfinite": measured[:-1, 1].astype(np.int64).tolist(),
             "numel": [numel] * count,
@@ -138,16 +149,25 @@ def rows(
     return columns
 
 
-def cosine(squares: np.ndarray) -> float:
-    """cos(a, b) from [|a|^2, |b|^2, |a + b|^2]; NaN if either is 0 or not just two."""
-    if len(squares) != 3:
+def cosine(squares: np.ndarray, inner: float) -> float:
+    """cos(a, b) from [|a|^2, |b|^2] and <a, b>; NaN if either is 0 or not just two."""
+    if len(squares) != 2 or 0 in squares:
         return math.nan
-    first, second, total = squares
-    with np.errstate(divide="ignore", invalid="ignore"):
-        inner = (total - first - second) / 2
-        value = inner / (np.sqrt(first) * np.sqrt(second))
-    # A single path that is 0 makes rounding dust over 0: infinite, and without meaning.
-    return math.nan if first == 0 or second == 0 else float(value)
+    with np.errstate(invalid="ignore"):
+        return float(inner / (np.sqrt(squares[0]) * np.sqrt(squares[1])))
+
+
+def addends(fork: ForkInfo, moments: np.ndarray | None) -> dict[str, list[float]]:
+    """The columns on what a block adds; NaN for a fork that is no block's."""
+    count = len(fork.paths)
+    if moments is None:
+        return {"value_rms": [math.nan] * count, "value_cosine": [math.nan] * count}
+    shortcut, branch, product = np.asarray(moments, np.float64)
+    rms = {"shortcut": math.sqrt(shortcut), "branch": math.sqrt(branch)}
+    return {
+        "value_rms": [rms[path] for path in fork.paths],
+        "value_cosine": [cosine(np.array([shortcut, branch]), product)] * count,
+    }
 
 
 def block_rows(

@@ -165,7 +165,7 @@ def test_measurement_needs_no_memory_that_grows_with_the_batch():
     stack = LinearStack(np.eye(N, dtype=np.float32))
     for batch in (1, 50):
         taps = stack.init(jax.random.key(0), jnp.ones((batch, N)))["taps"]
-        assert {leaf.shape for leaf in jax.tree.leaves(taps)} == {(3, 2)}
+        assert {leaf.shape for leaf in jax.tree.leaves(taps)} == {(3, 3)}
 
 
 def test_forks_are_listed_in_the_order_of_the_signal():

@@ -21,9 +21,9 @@ def _log_step(writer, step):
     rng = np.random.default_rng(step)
     writer.write_metrics(step, "train", {"loss": float(rng.normal()), "lr": 0.1 / step})
     writer.write_timing(step, {"images_per_second": 100.0 + step})
-    taps = {f.name: rng.random((len(f.paths) + 1, 2)) * [1, 0] for f in FORKS}
+    taps = {f.name: rng.random((len(f.paths) + 1, 3)) * [1, 0, 1] for f in FORKS}
     if step == 3:
-        taps["stage1/block1"][0] = np.nan, 5
+        taps["stage1/block1"][0] = np.nan, 5, np.nan
     writer.write_gradients(step, rows(step, FORKS, taps, loss_pixels=100 + step))
     squares = [{"stage2": rng.random(), "stage1": rng.random()} for _ in range(3)]
     writer.write_blocks(step, block_rows(step, *squares))

@@ -14,8 +14,13 @@ def fork(*paths, name="f", shape=(2, 3, 5, 7)):
 def measured(*cotangents):
     """The statistics a tap would return for these cotangents."""
     total = np.sum(cotangents, axis=0)
+    inner = np.sum(cotangents[0] * cotangents[1]) if len(cotangents) == 2 else 0.0
+    inners = [inner] * len(cotangents) + [0.0]
     return np.array(
-        [[np.sum(g * g), np.sum(~np.isfinite(g))] for g in (*cotangents, total)]
+        [
+            [np.sum(g * g), np.sum(~np.isfinite(g)), product]
+            for g, product in zip((*cotangents, total), inners, strict=True)
+        ]
     )
 
 
@@ -50,7 +55,7 @@ def test_site_norm_does_not_depend_on_resolution():
 
 
 def test_columns_are_the_documented_ones():
-    got = rows(0, [fork("a", "b")], {"f": np.ones((3, 2))}, 1.0)
+    got = rows(0, [fork("a", "b")], {"f": np.ones((3, 3))}, 1.0)
     assert list(got) == [column.name for column in COLUMNS]
     blocks = block_rows(0, {"x": 4.0}, {"x": 1.0}, {"x": 9.0})
     assert list(blocks) == [column.name for column in BLOCK_COLUMNS]
@@ -73,18 +78,18 @@ def test_a_dead_path_has_norm_zero_and_no_cosine():
     got = rows(0, [fork("s", "b", shape=(4,))], {"f": measured(a, b)}, 4.0)
     assert got["l2"] == [0.0, 2.0] and got["share"] == [0.0, 1.0]
     assert np.isnan(got["cosine"]).all()
-    rounded = {"f": np.array([[0, 0], [9, 0], [9.000001, 0]])}
+    rounded = {"f": np.array([[0, 0, 1e-9], [9, 0, 1e-9], [9.000001, 0, 0]])}
     assert np.isnan(rows(0, [fork("s", "b")], rounded, 4.0)["cosine"]).all()
 
 
 def test_cosine_belongs_to_two_paths_alone():
-    got = rows(0, [fork("a", "b", "c")], {"f": np.ones((4, 2))}, 1.0)
+    got = rows(0, [fork("a", "b", "c")], {"f": np.ones((4, 3))}, 1.0)
     assert np.isnan(got["cosine"]).all() and len(got["step"]) == 3
 
 
 def test_depth_is_the_order_given_and_the_loss_scale_is_divided_out():
     two = [fork("a", "b", name="late"), fork("a", "b", name="early")]
-    taps = {"early": np.full((3, 2), 64.0), "late": np.full((3, 2), 16.0)}
+    taps = {"early": np.full((3, 3), 64.0), "late": np.full((3, 3), 16.0)}
     got = rows(0, two, taps, 1.0, loss_scale=4.0)
     assert got["fork"] == ["late", "late", "early", "early"]
     assert got["depth"] == [0, 0, 1, 1]
@@ -92,5 +97,34 @@ def test_depth_is_the_order_given_and_the_loss_scale_is_divided_out():
 
 
 def test_statistics_of_another_fork_are_refused():
-    with pytest.raises(ValueError, match=r"'f' have shape \(4, 2\), expected \(3, 2\)"):
-        rows(0, [fork("a", "b")], {"f": np.ones((4, 2))}, 1.0)
+    with pytest.raises(ValueError, match=r"'f' have shape \(4, 3\), expected \(3, 3\)"):
+        rows(0, [fork("a", "b")], {"f": np.ones((4, 3))}, 1.0)
+
+
+def test_nearly_orthogonal_paths_keep_their_cosine():
+    """The norms alone lose it: in float32 |a + b|^2 - |a|^2 - |b|^2 is rounding."""
+    a = np.array([1.0, 1e-6, 0.0], np.float32)
+    b = np.array([0.0, 1.0, 1.0], np.float32)
+    squares = np.float32([a @ a, b @ b, (a + b) @ (a + b)])
+    exact = 1e-6 / math.sqrt(2)
+    from_norms = (squares[2] - squares[0] - squares[1]) / 2 / math.sqrt(2)
+    got = rows(0, [fork("s", "b", shape=(3,))], {"f": measured(a, b)}, 1.0)
+    assert got["cosine"][0] == pytest.approx(exact, rel=1e-5)
+    assert abs(from_norms - exact) > 1e-3 * exact
+
+
+def test_what_a_block_adds_is_told_beside_its_gradient():
+    rng = np.random.default_rng(1)
+    x, h = rng.normal(size=(2, 64))
+    joins = {"f": np.array([(x * x).mean(), (h * h).mean(), (x * h).mean()])}
+    ones = {"f": np.ones((3, 3)), "skip": np.ones((3, 3))}
+    two = [fork("shortcut", "branch"), fork("skip", "deeper", name="skip")]
+    got = rows(0, two, ones, 1.0, joins=joins)
+    assert got["value_rms"][:2] == pytest.approx(
+        [np.sqrt((x * x).mean()), np.sqrt((h * h).mean())]
+    )
+    cosine = x @ h / np.linalg.norm(x) / np.linalg.norm(h)
+    assert got["value_cosine"][:2] == pytest.approx([cosine, cosine])
+    assert np.isnan(got["value_rms"][2:] + got["value_cosine"][2:]).all()
+    alone = rows(0, [fork("branch")], {"f": np.ones((2, 3))}, 1.0, joins=joins)
+    assert alone["value_rms"] == got["value_rms"][1:2]
