@@ -53,7 +53,9 @@ def get_config() -> ConfigDict:
     backbone.variant = "v1.5"
     backbone.stage_sizes = ()  # blocks per stage; () = as `depth` says
     backbone.block = ""  # basic | bottleneck; "" = as `depth` says
-    backbone.order = ""  # post (He 2015) | pre (He 2016); "" = as `variant` says
+    # post (He 2015) | bn_after_add | relu_before_add | relu_only_pre | pre (He 2016,
+    # figure 4); "" = as `variant` says
+    backbone.order = ""
     backbone.width = 0  # channels of stem and first stage; 0 = 64, for CIFAR 16
     # 7x7 | deep (three 3x3): stride 2 and max-pooling | 3x3: stride 1, no pooling
     backbone.stem = ""  # "" = as `variant` says, for CIFAR 3x3
@@ -68,28 +70,42 @@ def get_config() -> ConfigDict:
     # Wide: basic blocks put out that many times the channels, bottlenecks hold them
     backbone.width_factor = 1.0
     backbone.se_reduction = 0  # squeeze-and-excitation; 16 = SE-ResNet, 0 = off
-    backbone.zero_gamma = False  # each branch starts as the zero map
     backbone.dropout = 0.0  # after each branch's activation; probability
     backbone.stochastic_depth = 0.0  # drop rate of the last branch, linear in depth
+    # A coefficient is a number, a list with one per block, or, by steps, by blocks, by
+    # their number, by stage: {"linear": [1.0, 0.0, 0, 1000]} | {"depth": [1.0, 0.3]} |
+    # {"power": -0.5} | {"stage2": 0.5}. Learned ones start from it.
     model.shortcut = shortcut = ConfigDict(type_safe=False)
-    shortcut.kind = "identity"  # identity | none | conv1x1 (a kernel in every block)
+    # identity | none | constant (identity times scale) | learned_scalar |
+    # learned_channel | conv1x1 (a kernel in every block) | gate_exclusive (Highway) |
+    # gate_shortcut | dropout
+    shortcut.kind = "identity"
     # where the shape changes. A: zero-padded | B: 1x1 | C: 1x1 in every block | D: B
     # behind an average pooling; "" = as `backbone.variant` says
     shortcut.transition = ""
-    shortcut.learn = "no"  # W_c: no (constant) | scalar | channel, from `scale` on
-    shortcut.scale = 1.0  # W_c: a number, or a list with one per block
+    shortcut.scale = 1.0  # W_c, a coefficient
+    shortcut.rate = 0.5  # of kind dropout, a coefficient
+    shortcut.gate_bias = -6.0  # of the gates' sigmoid at the start; number or list
+    shortcut.span = 0  # 3x3 convolutions that a basic block skips over; 0 = 2
     model.branch = branch = ConfigDict(type_safe=False)
     branch.learn = "no"  # W_r: no (constant) | scalar | channel, from `scale` on
-    branch.scale = 1.0  # W_r: a number, or a list with one per block
+    branch.scale = 1.0  # W_r, a coefficient
+    # he | zero_gamma (starts as the zero map) | fixup (without norm: Zhang 2019)
+    branch.init = "he"
     model.gradient = gradient = ConfigDict(
         type_safe=False
-    )  # backward only: the forward value stays
+    )  # backward only: the forward value stays, bit for bit; coefficients
     gradient.shortcut = 1.0  # alpha: factor on the cotangent of the shortcut
     gradient.branch_in = 1.0  # gamma on dL/dx of the branch; its weights see all of it
     gradient.branch_out = 1.0  # gamma on the whole branch, its weights included
-    gradient.long_skip = 1.0  # a number, or a list with one per level, shallow first
+    gradient.bypass = 0.0  # share by which dL/dx leaves the branch out; 1 = all of it
+    gradient.detach_rate = (
+        0.0  # probability of that in a step; the others make up for it
+    )
+    gradient.normalize = "no"  # no | block: each block keeps the norm of the cotangent
+    gradient.long_skip = 1.0  # coefficient, one per level, shallow first
     gradient.aux = 1.0  # on what the auxiliary head sends into the backbone
-    gradient.pyramid = 1.0  # a number, or a list with one per ASPP branch
+    gradient.pyramid = 1.0  # coefficient, one per ASPP branch
     model.head = head = ConfigDict()
     # fcn | fcn32s | fcn16s | fcn8s | unet | resunet | deeplabv3 | deeplabv3plus
     head.name = "unet"
@@ -101,9 +117,10 @@ def get_config() -> ConfigDict:
     head.align_corners = False  # bilinear resizing puts corner pixels on each other
     head.dropout = 0.0  # before the classifier; probability
     model.long_skip = long_skip = ConfigDict(type_safe=False)
-    # native (unet and deeplabv3plus: concat, fcn16s and fcn8s: add) | add | none
+    # native (U-Nets and deeplabv3plus: concat, fcn16s and fcn8s: add) | concat | add |
+    # gate (native, of the skip times a sigmoid of its 1x1 convolution) | none
     long_skip.kind = "native"
-    long_skip.scale = 1.0  # forward factor: a number, or one per level, shallow first
+    long_skip.scale = 1.0  # forward factor kappa: coefficient, one per level
     model.aux = aux = ConfigDict()
     aux.weight = 0.0  # of the auxiliary loss on stage 3; 0 = no auxiliary head
 

@@ -12,6 +12,8 @@ from resseg.models.plan import (
     native_stride,
 )
 
+UNETS = ("unet", "resunet")
+
 
 class Backbone(NamedTuple):
     """A backbone without any "as depth says".
@@ -71,9 +73,28 @@ def spell_out(model: Any) -> Backbone:
     )
 
 
-def decoder_blocks(model: Any) -> int:
-    """Residual blocks of the head: one per level of a residual U-Net decoder."""
-    if model.head.name != "resunet":
-        return 0
+def decoder_levels(model: Any) -> int:
+    """Steps of a U-Net's decoder: one per long skip, and one where the stem strides."""
     plan = spell_out(model)
     return len(plan.stages) + plan.strided_stem
+
+
+def block_places(model: Any) -> tuple[str, ...]:
+    """The stage of each residual block in depth order; `decoder` for a head's."""
+    plan = spell_out(model)
+    sizes = zip(plan.stages, plan.stage_sizes, strict=True)
+    names = tuple(stage for stage, size in sizes for _ in range(size))
+    decoder = decoder_levels(model) if model.head.name == "resunet" else 0
+    return names + ("decoder",) * decoder
+
+
+def skip_names(model: Any) -> tuple[str, ...]:
+    """Features that a head merges besides the deepest, shallow first."""
+    stages = spell_out(model).stages
+    unet = ("stem", *stages[:-1])
+    return {
+        "fcn16s": stages[-2:-1],
+        "fcn8s": stages[-3:-1],
+        **dict.fromkeys(UNETS, unet),
+        "deeplabv3plus": ("stage1",),
+    }.get(model.head.name, ())

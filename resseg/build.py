@@ -1,5 +1,6 @@
 """From a config to model, loss and optimizer."""
 
+import operator
 from typing import Any
 
 import jax
@@ -7,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from resseg import losses, optim
+from resseg import coefficients, losses, optim
 from resseg.backbone import spell_out
 from resseg.data import sources
 from resseg.data.counts import median_frequency_weights
+from resseg.fields import COEFFICIENTS, flatten
+from resseg.gradients.fork import initial_paths
 from resseg.models.segmenter import Segmenter
 from resseg.network import build_segmenter
 
@@ -36,6 +39,20 @@ def variable_shapes(config: Any, num_classes: int) -> dict[str, Any]:
     model = build_model(config, num_classes)
     images = jax.ShapeDtypeStruct((1, *config.data.crop, 3), jnp.float32)
     return jax.eval_shape(model.init, jax.random.key(0), images)
+
+
+def path_schedules(config: Any, num_classes: int) -> dict[str, Any]:
+    """For `TrainState.schedules`: the lines that the coefficients follow; {} = none."""
+    flat = flatten(config)
+    if not any(coefficients.is_scheduled(flat[key]) for key in COEFFICIENTS):
+        return {}
+
+    def of(field: str) -> Any:
+        model = build_segmenter(config.model, num_classes, operator.attrgetter(field))
+        return initial_paths(model, (1, *config.data.crop, 3))
+
+    fields = map(of, coefficients.Schedule._fields)
+    return jax.tree.map(lambda *numbers: np.stack(numbers), *fields)
 
 
 def build_loss(config: Any, num_classes: int) -> Any:

@@ -76,6 +76,7 @@ class Checkpoints:
             paths=variables["paths"],
             opt_state=training["opt_state"],
             ema=variables["params"] if like.ema else {},
+            schedules=like.schedules,
         )
         return state, restored["position"]
 

@@ -6,6 +6,7 @@ default in `configs/base.py`; the few that accept more are listed here.
 
 import functools
 import importlib
+import json
 import math
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +18,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from resseg import coefficients
 from resseg.errors import UserError, nearest
 
 ROOT = Path(__file__).resolve().parent.parent  # holds the packages resseg and configs
@@ -38,12 +40,14 @@ def base_config() -> ConfigDict:
         return importlib.import_module("configs.base").get_config()
 
 
-def flatten(config: ConfigDict | dict) -> dict[str, Any]:
+def flatten(config: ConfigDict | dict, prefix: str = "") -> dict[str, Any]:
     """The values by dotted key; those of a ConfigDict come sorted."""
     flat: dict[str, Any] = {}
-    for key, value in config.items():
-        if isinstance(value, ConfigDict | dict):
-            flat |= {f"{key}.{inner}": v for inner, v in flatten(value).items()}
+    for name, value in config.items():
+        key = f"{prefix}{name}"
+        # A coefficient may be given as a dict; it is a value all the same.
+        if isinstance(value, ConfigDict | dict) and key not in COEFFICIENTS:
+            flat |= flatten(value, f"{key}.")
         else:
             flat[key] = value
     return flat
@@ -97,6 +101,22 @@ def _either(first: Callable, second: Callable) -> Callable:
     return as_either
 
 
+def _as_form(value: object) -> str:
+    """The text that a config stores of a coefficient by steps, blocks or stages."""
+    if isinstance(value, ConfigDict):
+        value = value.to_dict()
+    try:
+        form = coefficients.decoded(value)
+        if isinstance(form, dict):
+            return json.dumps(form)
+    except ValueError:
+        pass
+    raise TypeError
+
+
+_as_entry = _either(_as_float, _as_form)
+
+
 @dataclass(frozen=True)
 class Kind:
     """A type of field: its name in messages, and `convert`, which raises TypeError."""
@@ -115,8 +135,9 @@ STR = Kind("str", _as_str)
 INTS = Kind("list of ints", _list_of(_as_int))
 FLOATS = Kind("list of finite floats", _list_of(_as_float))
 FLOAT_OR_NONE = Kind("finite float or none", _either(_as_float, _as_none))
-FLOAT_OR_FLOATS = Kind(
-    "finite float or list of them", _either(_as_float, FLOATS.convert)
+COEFFICIENT = Kind(
+    f"finite float, list of them, or a schedule such as {coefficients.EXAMPLE}",
+    _either(_as_entry, _list_of(_as_entry)),
 )
 WEIGHTS = Kind(
     "list of finite floats or 'median_frequency'", _either(FLOATS.convert, _as_str)
@@ -124,17 +145,23 @@ WEIGHTS = Kind(
 
 PER_BLOCK = (
     "model.shortcut.scale",
+    "model.shortcut.rate",
+    "model.shortcut.gate_bias",
     "model.branch.scale",
     "model.gradient.shortcut",
     "model.gradient.branch_in",
     "model.gradient.branch_out",
+    "model.gradient.bypass",
+    "model.gradient.detach_rate",
 )
 PER_LEVEL = ("model.gradient.long_skip", "model.long_skip.scale")
 PER_PYRAMID_BRANCH = ("model.gradient.pyramid",)
+SINGLE = ("model.gradient.aux",)
+COEFFICIENTS = PER_BLOCK + PER_LEVEL + PER_PYRAMID_BRANCH + SINGLE
 
 # Fields whose default does not tell the whole type.
 _MORE_THAN_DEFAULT = {
-    **dict.fromkeys(PER_BLOCK + PER_LEVEL + PER_PYRAMID_BRANCH, FLOAT_OR_FLOATS),
+    **dict.fromkeys(COEFFICIENTS, COEFFICIENT),
     "data.rare_classes": INTS,
     "model.backbone.stage_sizes": INTS,
     "model.backbone.stage_strides": INTS,
@@ -218,6 +245,14 @@ def _parse_scalar(text: str) -> object:
     return text
 
 
+def _parse_forms(text: str) -> object:
+    """Coefficients as JSON: a schedule, or a list with schedules in it."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
 def parse(key: str, text: str) -> object:
     """The value that `text`, from a command line, means for the field `key`.
 
@@ -232,6 +267,8 @@ def parse(key: str, text: str) -> object:
     if kind is STR:
         return text
     bare = text.strip()
+    if kind is COEFFICIENT and "{" in bare:
+        return normalise(key, _parse_forms(bare))
     bracketed = bare[:1] + bare[-1:] in ("()", "[]")
     if bracketed or "," in bare or kind.wants_list():
         items = (bare[1:-1] if bracketed else bare).split(",")

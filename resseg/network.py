@@ -1,12 +1,14 @@
 """From `config.model` to a linen module: the one place where both meet."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax.numpy as jnp
 
-from resseg.backbone import Backbone, decoder_blocks, spell_out
-from resseg.models.blocks import BlockFactors, BlockStyle
+from resseg import coefficients
+from resseg.backbone import UNETS, Backbone, block_places, skip_names, spell_out
+from resseg.models.blocks import BlockFactors
+from resseg.models.branch import BlockStyle
 from resseg.models.heads import HEADS
 from resseg.models.heads.deeplab import RATES, Pyramid
 from resseg.models.heads.fcn import FCN
@@ -14,25 +16,31 @@ from resseg.models.resnet import ResNet
 from resseg.models.segmenter import Segmenter
 
 AUX_DROPOUT = 0.1  # torchvision's
-UNETS = ("unet", "resunet")
+
+Pick = Callable[[coefficients.Schedule], float]
 
 
-def build_segmenter(model: Any, num_classes: int) -> Segmenter:
+def at_start(schedule: coefficients.Schedule) -> float:
+    """The value of a coefficient at step 0."""
+    return schedule.at(0)
+
+
+def build_segmenter(model: Any, num_classes: int, pick: Pick = at_start) -> Segmenter:
     """The network that `config.model` describes.
 
     Args:
         model: `config.model`, validated.
         num_classes: void not counted.
+        pick: the number of a coefficient that goes into the `paths` collection.
     """
     plan = spell_out(model)
+    numbers = Numbers(model, pick)
     dtype = jnp.dtype(model.dtype).type
-    skips = skip_stages(model.head.name, plan.stages)
-    if model.long_skip.kind == "none":
-        skips = ()
+    skips = skip_names(model) if model.long_skip.kind != "none" else ()
     aux = plan.stages[-2] if model.aux.weight > 0 else ""
-    style = block_style(model, plan)
     blocks = sum(plan.stage_sizes)
-    factors = block_factors(model, blocks + decoder_blocks(model))
+    factors = numbers.of_blocks()
+    style = block_style(model, plan, len(factors))
     backbone = ResNet(
         stage_sizes=plan.stage_sizes,
         width=plan.width,
@@ -45,25 +53,53 @@ def build_segmenter(model: Any, num_classes: int) -> Segmenter:
         skips=skips,
         aux=aux,
         factors=factors[:blocks],
-        skip_gradients=per_level(model.gradient.long_skip, len(skips)),
-        aux_gradient=model.gradient.aux,
+        skip_gradients=numbers(model.gradient.long_skip, skips),
+        aux_gradient=numbers(model.gradient.aux, ("aux",))[0],
         stochastic_depth=model.backbone.stochastic_depth,
     )
-    head = build_head(model, plan, num_classes, skips, style, factors[blocks:])
+    head = build_head(model, plan, num_classes, skips, style, factors[blocks:], numbers)
     aux_head = None
     if aux:
         aux_head = FCN(num_classes, "aux", AUX_DROPOUT, model.norm, dtype)
     return Segmenter(backbone, head, aux_head, dtype, model.head.align_corners)
 
 
-def block_style(model: Any, plan: Backbone) -> BlockStyle:
-    """What all residual blocks of the network share."""
+class Numbers:
+    """The coefficients of `config.model` as numbers, one for each place."""
+
+    def __init__(self, model: Any, pick: Pick):
+        self._model, self._pick = model, pick
+
+    def __call__(
+        self, value: Any, places: Sequence[str], neutral: float = 1.0
+    ) -> tuple[float, ...]:
+        schedules = coefficients.expand(value, len(places), places, neutral)
+        return tuple(map(self._pick, schedules))
+
+    def of_blocks(self) -> tuple[BlockFactors, ...]:
+        """Of every residual block in depth order, those of a decoder last."""
+        model, places = self._model, block_places(self._model)
+        columns = (
+            self(model.shortcut.scale, places),
+            self(model.branch.scale, places),
+            self(model.gradient.shortcut, places),
+            self(model.gradient.branch_in, places),
+            self(model.gradient.branch_out, places),
+            self(model.gradient.bypass, places, 0.0),
+            self(model.gradient.detach_rate, places, 0.0),
+            self(model.shortcut.rate, places, 0.0),
+            self(model.shortcut.gate_bias, places, 0.0),
+        )
+        return tuple(BlockFactors(*row) for row in zip(*columns, strict=True))
+
+
+def block_style(model: Any, plan: Backbone, blocks: int) -> BlockStyle:
+    """What all residual blocks of the network share; `blocks` is their number."""
     return BlockStyle(
         block=plan.block,
         order=plan.order,
         norm=model.norm,
         shortcut=model.shortcut.kind,
-        learn_shortcut=model.shortcut.learn,
         learn_branch=model.branch.learn,
         transition=plan.transition,
         stride_on=plan.stride_on,
@@ -72,7 +108,11 @@ def block_style(model: Any, plan: Backbone) -> BlockStyle:
         width_factor=model.backbone.width_factor,
         se_reduction=model.backbone.se_reduction,
         standardized=model.weight_standardization,
-        zero_gamma=model.backbone.zero_gamma,
+        init=model.branch.init,
+        blocks=blocks,
+        span=model.shortcut.span,
+        detach=not coefficients.is_neutral(model.gradient.detach_rate, 0.0),
+        preserve=model.gradient.normalize == "block",
         dropout=model.backbone.dropout,
         dtype=jnp.dtype(model.dtype).type,
     )
@@ -85,14 +125,19 @@ def build_head(
     skips: tuple[str, ...],
     style: BlockStyle,
     factors: tuple[BlockFactors, ...],
+    numbers: Numbers,
 ) -> Any:
     """The head that `config.model.head` names; `factors` are of its own blocks."""
     name = model.head.name
     common: dict[str, Any] = {"num_classes": num_classes, "dtype": style.dtype}
     common["dropout"] = model.head.dropout
-    scales = per_level(model.long_skip.scale, len(skips))
+    joins: dict[str, Any] = {
+        "skips": skips,
+        "skip_scales": numbers(model.long_skip.scale, skips),
+        "gated": model.long_skip.kind == "gate",
+    }
     if name in ("fcn32s", "fcn16s", "fcn8s"):
-        return HEADS[name](**common, skips=skips, skip_scales=scales)
+        return HEADS[name](**common, **joins)
     common["norm"] = model.norm
     if name == "fcn":
         return HEADS[name](**common)
@@ -101,16 +146,17 @@ def build_head(
         return HEADS[name](
             **common,
             **decoder,
+            **joins,
             channels=tuple(model.head.channels) or decoder_channels(plan),
-            skips=skips,
             merge="add" if model.long_skip.kind == "add" else "concat",
-            skip_scales=scales,
         )
     rates = tuple(model.head.rates) or RATES[plan.output_stride]
     pyramid = Pyramid(
         width=model.head.width or 4 * plan.width,
         rates=rates,
-        gradients=per_level(model.gradient.pyramid, len(rates) + 2),
+        gradients=numbers(
+            model.gradient.pyramid, ("conv1x1", "rate1", "rate2", "rate3", "pool")
+        ),
         dropout=common.pop("dropout"),
         norm=model.norm,
         dtype=style.dtype,
@@ -120,25 +166,12 @@ def build_head(
         return HEADS[name](**common, pyramid=pyramid, separable=model.head.separable)
     return HEADS[name](
         **common,
+        **joins,
         pyramid=pyramid,
-        skips=skips,
-        skip_scales=scales,
         separable=model.head.separable,
         convs=tuple(model.head.convs),
         align_corners=model.head.align_corners,
     )
-
-
-def skip_stages(head: str, stages: Sequence[str]) -> tuple[str, ...]:
-    """Features that a head merges besides the deepest, shallow first."""
-    unet = ("stem", *stages[:-1])
-    return {
-        "fcn16s": tuple(stages[-2:-1]),
-        "fcn8s": tuple(stages[-3:-1]),
-        "unet": unet,
-        "resunet": unet,
-        "deeplabv3plus": ("stage1",),
-    }.get(head, ())
 
 
 def decoder_channels(plan: Backbone) -> tuple[int, ...]:
@@ -146,23 +179,3 @@ def decoder_channels(plan: Backbone) -> tuple[int, ...]:
     levels = len(plan.stages) + plan.strided_stem
     top = plan.width * 2 ** (len(plan.stages) - 2)
     return tuple(max(int(top * 0.5**i), 8) for i in range(levels))
-
-
-def block_factors(model: Any, blocks: int) -> tuple[BlockFactors, ...]:
-    """The numeric coefficients of every block, in depth order."""
-    columns = (
-        model.shortcut.scale,
-        model.branch.scale,
-        model.gradient.shortcut,
-        model.gradient.branch_in,
-        model.gradient.branch_out,
-    )
-    rows = zip(*(per_level(column, blocks) for column in columns), strict=True)
-    return tuple(BlockFactors(*row) for row in rows)
-
-
-def per_level(value: float | Sequence[float], count: int) -> tuple[float, ...]:
-    """A number stands for `count` equal ones."""
-    if isinstance(value, int | float):
-        return (float(value),) * count
-    return tuple(float(v) for v in value)

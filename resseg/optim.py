@@ -71,14 +71,17 @@ def make_schedule(
 
 
 def decay_mask(params: Tree) -> Tree:
-    """True for the leaves that weight decay pulls to zero: those named `kernel`.
+    """True for the leaves that weight decay pulls to zero: kernels but those of gates.
 
-    Zero is no neutral value of a norm scale, a bias or a factor of a path (a shortcut
-    scaled to zero is a different network), so those are never decayed.
+    Zero is no neutral value of a norm scale, a bias, a gate or a factor of a path (a
+    shortcut scaled to zero is a different network), so those are never decayed.
     """
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: path[-1].key == "kernel", params
-    )
+
+    def decays(path: tuple, _: Any) -> bool:
+        names = [entry.key for entry in path]
+        return names[-1] == "kernel" and "gate" not in names
+
+    return jax.tree_util.tree_map_with_path(decays, params)
 
 
 def make_optimizer(

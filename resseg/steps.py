@@ -13,7 +13,7 @@ import optax
 
 from resseg import optim
 from resseg.gradients.blocks import sum_squares_by_block
-from resseg.gradients.fork import statistics_by_fork
+from resseg.gradients.fork import initial_paths, statistics_by_fork
 from resseg.gradients.joins import moments, with_addends
 from resseg.metrics import confusion_matrix
 
@@ -27,6 +27,9 @@ class TrainState(flax.struct.PyTreeNode):
     Attributes:
         step: int32, number of updates made.
         ema: averaged params, or an empty dict.
+        schedules: as `paths`, with leaves `[4]`: start, end, first and last step of a
+            line; or empty where nothing moves. Numbers of the config, so no checkpoint
+            holds them; arrays, so that another schedule is the same program.
     """
 
     step: jax.Array
@@ -35,6 +38,7 @@ class TrainState(flax.struct.PyTreeNode):
     paths: Any
     opt_state: Any
     ema: Any
+    schedules: Any = flax.struct.field(default_factory=dict)
 
     def variables(self) -> dict[str, Any]:
         """What a forward pass is evaluated with: the averaged weights if there are."""
@@ -52,15 +56,26 @@ def init_state(
     image_shape: tuple[int, ...],
     *,
     ema: bool,
+    paths: Any = None,
 ) -> TrainState:
-    """The state before the first update. Jit it with the sharding it shall have."""
-    variables = model.init(key, jnp.zeros(image_shape))
+    """The state before the first update. Jit it with the sharding it shall have.
+
+    `paths` are the coefficients; given as an argument of the jitted function they are
+    no constants of the program. None = as the model has them.
+    """
+    paths = initial_paths(model, image_shape) if paths is None else paths
+    _, variables = model.apply(
+        {"paths": paths},
+        jnp.zeros(image_shape),
+        rngs={"params": key},
+        mutable=["params", "batch_stats"],
+    )
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
         batch_stats=variables.get("batch_stats", {}),
-        paths=variables["paths"],
+        paths=jax.tree.map(jnp.asarray, paths),
         opt_state=optimizer.init(params),
         ema=jax.tree.map(jnp.copy, params) if ema else {},
     )
@@ -128,6 +143,9 @@ def make_train_step(
 
     def train_step(state, batch, key):
         key = jax.random.fold_in(key, state.step)
+        if state.schedules:
+            now = functools.partial(on_line, step=state.step)
+            state = state.replace(paths=jax.tree.map(now, state.schedules))
         backward = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
         (value, aside), (gradients, measured) = backward(
             state.params, taps, state, batch, key
@@ -158,17 +176,23 @@ def make_train_step(
                 "updates": sum_squares_by_block(updates),
             },
         }
-        state = TrainState(
+        state = state.replace(
             step=state.step + 1,
             params=params,
             batch_stats=batch_stats,
-            paths=state.paths,
             opt_state=opt_state,
             ema=ema,
         )
         return state, log
 
     return train_step
+
+
+def on_line(line: jax.Array, step: jax.Array) -> jax.Array:
+    """The value at `step` of a line `[start, end, first step, last step]`."""
+    start, end, first, last = line
+    way = (step - first) / jnp.maximum(last - first, 1.0)
+    return start + (end - start) * jnp.clip(way, 0.0, 1.0)
 
 
 def make_eval_step(

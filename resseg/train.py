@@ -16,7 +16,7 @@ from resseg.errors import UserError, choose
 from resseg.evaluate import Evaluator
 from resseg.fields import base_config
 from resseg.gallery import Gallery
-from resseg.gradients.fork import list_forks
+from resseg.gradients.fork import initial_paths, list_forks
 from resseg.progress import TrainingProgress, duration, say
 from resseg.runs import gradients_table, layout
 from resseg.steps import TrainState, init_state, make_train_step, zero_taps
@@ -121,7 +121,13 @@ class Run:
             image_shape=shape,
             ema=config.optim.ema > 0,
         )
-        state = jax.jit(init, out_shardings=whole)(self.key)
+        paths = initial_paths(model, shape)
+        begin = jax.jit(
+            lambda key, paths: init(key=key, paths=paths), out_shardings=whole
+        )
+        state = begin(self.key, paths)
+        lines = build.path_schedules(config, self.spec.num_classes)
+        state = state.replace(schedules=jax.device_put(lines, whole))
         step_function = jax.jit(
             train_step,
             in_shardings=(whole, batch, whole),

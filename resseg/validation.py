@@ -5,7 +5,6 @@ device is touched. The names that a choice field may hold are owned here; the bu
 of models, losses and optimizers offer the same.
 """
 
-import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -14,17 +13,19 @@ from resseg.combinations import RULES
 from resseg.errors import UserError, choose
 from resseg.fields import check_keys, flatten, normalise
 from resseg.models.plan import (
+    BRANCH_INITS,
     DEPTHS,
     DILATIONS,
     EXPANSION,
+    LEARN,
     ORDERS,
+    SHORTCUT_KINDS,
     STEM_STRIDES,
     STRIDE_ON,
     TRANSITIONS,
     VARIANTS,
 )
 
-_LEARN = ("no", "scalar", "channel")
 CHOICES = {
     "model.dtype": ("float32", "bfloat16"),
     "model.norm": ("batch", "group", "none"),
@@ -35,10 +36,11 @@ CHOICES = {
     "model.backbone.stem": ("", *STEM_STRIDES),
     "model.backbone.stride_on": ("", *STRIDE_ON),
     "model.backbone.dilation": DILATIONS,
-    "model.shortcut.kind": ("identity", "none", "conv1x1"),
+    "model.shortcut.kind": SHORTCUT_KINDS,
     "model.shortcut.transition": ("", *TRANSITIONS),
-    "model.shortcut.learn": _LEARN,
-    "model.branch.learn": _LEARN,
+    "model.branch.learn": LEARN,
+    "model.branch.init": BRANCH_INITS,
+    "model.gradient.normalize": ("no", "block"),
     "model.head.name": (
         "fcn",
         "fcn32s",
@@ -49,7 +51,7 @@ CHOICES = {
         "deeplabv3",
         "deeplabv3plus",
     ),
-    "model.long_skip.kind": ("native", "add", "none"),
+    "model.long_skip.kind": ("native", "concat", "add", "gate", "none"),
     "optim.name": ("sgd", "adamw"),
     "optim.schedule": ("constant", "poly", "cosine"),
 }
@@ -68,7 +70,6 @@ NOT_NEGATIVE = Range("0 or above", lambda x: x >= 0)
 SHARE = Range("between 0 and 1", lambda x: 0 <= x <= 1)
 BELOW_ONE = Range("0 or above, below 1", lambda x: 0 <= x < 1)
 SEED = Range("0 or above, below 2**32", lambda x: 0 <= x < 2**32)
-ANY = Range("any number", math.isfinite)
 
 RANGES = {
     "seed": SEED,
@@ -103,20 +104,12 @@ RANGES = {
     "model.backbone.output_stride": NOT_NEGATIVE,
     "model.backbone.dropout": BELOW_ONE,
     "model.backbone.stochastic_depth": BELOW_ONE,
-    "model.shortcut.scale": ANY,
-    "model.branch.scale": ANY,
-    "model.gradient.shortcut": ANY,
-    "model.gradient.branch_in": ANY,
-    "model.gradient.branch_out": ANY,
-    "model.gradient.long_skip": ANY,
-    "model.gradient.aux": ANY,
-    "model.gradient.pyramid": ANY,
+    "model.shortcut.span": NOT_NEGATIVE,
     "model.head.channels": POSITIVE,
     "model.head.width": NOT_NEGATIVE,
     "model.head.rates": POSITIVE,
     "model.head.convs": NOT_NEGATIVE,
     "model.head.dropout": BELOW_ONE,
-    "model.long_skip.scale": ANY,
     "model.aux.weight": NOT_NEGATIVE,
     "loss.terms.cross_entropy": NOT_NEGATIVE,
     "loss.terms.dice": NOT_NEGATIVE,

@@ -9,6 +9,7 @@ front of the join, a fork sees
 each exactly once, in the backward pass that training runs anyway.
 """
 
+import contextvars
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -80,6 +81,39 @@ def inner_products(cotangents: Sequence[jax.Array]) -> jax.Array:
     return column.at[:2].set(jnp.sum(first * second))
 
 
+_recorded: contextvars.ContextVar[dict[tuple[str, ...], float] | None]
+_recorded = contextvars.ContextVar("recorded", default=None)
+
+
+def coefficient(module: nn.Module, name: str, value: float) -> jax.Array:
+    """A float32 number of the module, in the `paths` collection; it starts as `value`."""
+    recorded = _recorded.get()
+    if recorded is not None:
+        recorded[(*module.path, name)] = value
+    return module.variable("paths", name, jnp.asarray, value, jnp.float32).value
+
+
+def initial_paths(
+    model: nn.Module, image_shape: Sequence[int], **arguments: Any
+) -> dict[str, Any]:
+    """The `paths` collection as it starts, on the host; computes and compiles nothing.
+
+    A program that takes it as an argument is the same for all coefficients; one that
+    calls `model.init` holds them as constants.
+    """
+    recorded: dict[tuple[str, ...], float] = {}
+    token = _recorded.set(recorded)
+    try:
+        images = jax.ShapeDtypeStruct(tuple(image_shape), jnp.float32)
+        initialise = functools.partial(model.init, **arguments)
+        jax.eval_shape(initialise, jax.random.key(0), images)
+    finally:
+        _recorded.reset(token)
+    return traverse_util.unflatten_dict(
+        {path: np.float32(value) for path, value in recorded.items()}
+    )
+
+
 class Fork(nn.Module):
     """Sends its input down every path; without a `taps` collection it is a plain copy.
 
@@ -99,12 +133,20 @@ class Fork(nn.Module):
     factors: tuple[float, ...] = ()
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> tuple[jax.Array, ...]:
+    def __call__(
+        self, x: jax.Array, also: Mapping[str, jax.Array] | None = None
+    ) -> tuple[jax.Array, ...]:
+        """Copies of `x`; `also` multiplies the backward factors that it names."""
         values = self.factors or (1.0,) * len(self.paths)
         factors = [
-            self.variable("paths", path, jnp.asarray, value, jnp.float32).value
+            coefficient(self, path, value)
             for path, value in zip(self.paths, values, strict=True)
         ]
+        if also:
+            factors = [
+                factor * also[path] if path in also else factor
+                for path, factor in zip(self.paths, factors, strict=True)
+            ]
         copies = (x,) * len(self.paths)
         if self.is_mutable_collection("taps") or self.has_variable("taps", TAP):
             shape = (len(self.paths) + 1, 3)

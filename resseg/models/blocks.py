@@ -1,151 +1,55 @@
 """The residual block, written as its equation: y = g(W_c · x + W_r · h(x; W))."""
 
-import dataclasses
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from resseg.gradients.fork import Fork, scale_cotangent
+from resseg.gradients.fork import Fork, coefficient, scale_cotangent
 from resseg.gradients.joins import Join
-from resseg.models.layers import Conv, Norm
-from resseg.models.plan import EXPANSION
-from resseg.models.shortcuts import PathFactor, Shortcut, changes_shape
-
-
-@dataclasses.dataclass(frozen=True)
-class BlockStyle:
-    """What all blocks of a network share. See `configs/base.py` for the meanings."""
-
-    block: str = "basic"
-    order: str = "post"
-    norm: str = "batch"
-    shortcut: str = "identity"
-    learn_shortcut: str = "no"
-    learn_branch: str = "no"
-    transition: str = "B"
-    stride_on: str = "3x3"
-    groups: int = 1
-    group_width: int = 64
-    width_factor: float = 1.0
-    se_reduction: int = 0
-    standardized: bool = False
-    zero_gamma: bool = False
-    dropout: float = 0.0
-    dtype: Any = jnp.float32
+from resseg.gradients.preserve import enter, leave
+from resseg.models.branch import BlockStyle, Branch
+from resseg.models.layers import Norm
+from resseg.models.plan import GATED
+from resseg.models.shortcuts import (
+    Gate,
+    PathDropout,
+    PathFactor,
+    Shortcut,
+    changes_shape,
+    learned,
+)
 
 
 class BlockFactors(NamedTuple):
-    """The numbers of a block: forward c and w, backward alpha, gamma_in, gamma_out."""
+    """The numbers of a block, or what its learned ones start from.
+
+    Attributes:
+        shortcut, branch: forward, c and w.
+        gradient_shortcut, gradient_in, gradient_out: backward, alpha and the gammas.
+        bypass: share by which the branch is left out of the gradient to the input.
+        detach_rate: probability that a step leaves it out; the others make up for it.
+        rate: of a shortcut that drops out.
+        gate_bias: initial, of the gate.
+    """
 
     shortcut: float = 1.0
     branch: float = 1.0
     gradient_shortcut: float = 1.0
     gradient_in: float = 1.0
     gradient_out: float = 1.0
-
-
-class Branch(nn.Module):
-    """h(x; W): 3x3, 3x3 convolutions, or 1x1, 3x3, 1x1.
-
-    In `post` order each convolution is followed by norm and ReLU, the last by norm
-    alone; in `pre` order norm and ReLU come first (He 2016, full pre-activation).
-    With `zero_gamma` the branch starts as the zero map: its last norm has scale 0
-    (Goyal 2017), or, where no norm follows, its last kernel is 0.
-
-    Attributes:
-        activated: the input has been normalised and rectified already (`pre` only).
-    """
-
-    features: int
-    strides: int
-    dilation: int
-    style: BlockStyle
-    activated: bool = False
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        style = self.style
-        layers = convolutions(style, self.features, self.strides, self.dilation)
-        norm_ends = style.order == "post" and style.norm != "none"
-        for i, layer in enumerate(layers, 1):
-            last = i == len(layers)
-            zero = style.zero_gamma and last
-            norm = Norm(style.norm, zero and norm_ends, style.dtype, name=f"norm{i}")
-            if style.order == "pre" and not (i == 1 and self.activated):
-                x = self.activate(norm(x, train), train)
-            x = Conv(
-                **layer,
-                dtype=style.dtype,
-                standardized=style.standardized,
-                zero=zero and not norm_ends,
-                name=f"conv{i}",
-            )(x)
-            if style.order == "post":
-                x = norm(x, train)
-                x = x if last else self.activate(x, train)
-        if style.se_reduction:
-            x = SqueezeExcitation(style.se_reduction, style.dtype, name="se")(x)
-        return x
-
-    def activate(self, x: jax.Array, train: bool) -> jax.Array:
-        return nn.Dropout(self.style.dropout, deterministic=not train)(nn.relu(x))
-
-
-def convolutions(
-    style: BlockStyle, features: int, strides: int, dilation: int
-) -> list[dict[str, Any]]:
-    """Arguments of the convolutions of a branch that puts out `features` channels.
-
-    The 3x3 of a bottleneck has `features / 4 * group_width / 64 * groups` channels
-    (ResNeXt, Xie 2016; with one group of 128, or `width_factor` 2, the Wide-2 of
-    torchvision).
-    """
-    spatial: dict[str, Any] = {"kernel": 3, "dilation": dilation}
-    if style.block == "basic":
-        first = {"features": features, "strides": strides, **spatial}
-        return [first, {"features": features, **spatial}]
-    planes = features // EXPANSION["bottleneck"]
-    share = style.width_factor * style.group_width / 64
-    inner = int(planes * share) * style.groups
-    layers = [
-        {"features": inner, "kernel": 1},
-        {"features": inner, "groups": style.groups, **spatial},
-        {"features": features, "kernel": 1},
-    ]
-    layers[0 if style.stride_on == "1x1" else 1]["strides"] = strides
-    return layers
-
-
-class SqueezeExcitation(nn.Module):
-    """Channels weighed by what their means say (Hu 2018): 1x1, ReLU, 1x1, sigmoid.
-
-    Attributes:
-        reduction: inner width = channels / reduction, to the nearest multiple of 8 that
-            keeps nine tenths of it (timm's rule).
-    """
-
-    reduction: int
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        channels = x.shape[-1]
-        wanted = channels / self.reduction
-        inner = max(8, int(wanted + 4) // 8 * 8)
-        inner += 8 * (inner < 0.9 * wanted)
-        y = x.mean(axis=(1, 2), keepdims=True)
-        settings: dict[str, Any] = {"use_bias": True, "dtype": self.dtype}
-        y = nn.relu(Conv(inner, 1, **settings, name="reduce")(y))
-        return x * nn.sigmoid(Conv(channels, 1, **settings, name="expand")(y))
+    bypass: float = 0.0
+    detach_rate: float = 0.0
+    rate: float = 0.5
+    gate_bias: float = -6.0
 
 
 class Block(nn.Module, Join):
     """One residual block, `[batch, h, w, in] -> [batch, h/s, w/s, features]`.
 
     Where a pre-activation block changes the shape, both ways start from the activated
-    input (He 2016); everywhere else they part at the block's input.
+    input (He 2016); everywhere else they part at the block's input. A gated block has a
+    third way, to the gate.
 
     Attributes:
         features: true output width, expansion included.
@@ -162,25 +66,51 @@ class Block(nn.Module, Join):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        style, factors = self.style, self.factors
+        style = self.style
+        ticket = None
+        if style.preserve:
+            x, ticket = enter(x)
         activated = style.order == "pre" and changes_shape(
             x, self.features, self.strides
         )
         if activated:
             x = nn.relu(Norm(style.norm, dtype=style.dtype, name="norm")(x, train))
-        if style.shortcut == "none":
-            alone = Fork("block", ("branch",), (factors.gradient_in,), name="fork")
-            (to_branch,) = alone(x)
-            y = self.computed(to_branch, train, activated)
+        ways = self.part(x, train)
+        gate = None
+        if "gate" in ways:
+            gate = self.gate_of(ways["gate"])
+        if "shortcut" in ways:
+            y = self.carried(ways["shortcut"], train, gate)
+            y = y + self.computed(ways["branch"], train, activated, gate)
         else:
-            backward = (factors.gradient_shortcut, factors.gradient_in)
-            fork = Fork("block", ("shortcut", "branch"), backward, name="fork")
-            to_shortcut, to_branch = fork(x)
-            y = self.carried(to_shortcut, train)
-            y = y + self.computed(to_branch, train, activated)
-        return nn.relu(y) if style.order == "post" else y
+            y = self.computed(ways["branch"], train, activated)
+        y = self.finish(y, train)
+        return y if ticket is None else leave(y, ticket)
 
-    def carried(self, x: jax.Array, train: bool) -> jax.Array:
+    def part(self, x: jax.Array, train: bool) -> dict[str, jax.Array]:
+        """The ways that `x` takes, by name."""
+        style, factors = self.style, self.factors
+        backward = {
+            "shortcut": factors.gradient_shortcut,
+            "branch": factors.gradient_in,
+            "gate": 1.0,
+        }
+        if style.shortcut == "none":
+            del backward["shortcut"]
+        if style.shortcut not in GATED:
+            del backward["gate"]
+        fork = Fork("block", tuple(backward), tuple(backward.values()), name="fork")
+        to_branch = 1 - coefficient(self, "bypass", factors.bypass)
+        if style.detach:
+            rate = coefficient(self, "detach_rate", factors.detach_rate)
+            if train:
+                kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate)
+                to_branch = to_branch * kept / (1 - rate)
+        return dict(zip(backward, fork(x, {"branch": to_branch}), strict=True))
+
+    def carried(
+        self, x: jax.Array, train: bool, gate: jax.Array | None = None
+    ) -> jax.Array:
         """W_c · x"""
         style = self.style
         shortcut = Shortcut(
@@ -188,18 +118,27 @@ class Block(nn.Module, Join):
             self.features,
             self.strides,
             style.norm,
-            normalized=style.order == "post",
+            normalized=style.order != "pre",
             dtype=style.dtype,
             transition=style.transition,
             standardized=style.standardized,
             name="shortcut",
         )
         factor = PathFactor(
-            style.learn_shortcut, self.factors.shortcut, name="shortcut_factor"
+            learned(style.shortcut), self.factors.shortcut, name="shortcut_factor"
         )
-        return factor(shortcut(x, train))
+        x = factor(shortcut(x, train))
+        if style.shortcut == "dropout":
+            x = PathDropout(self.factors.rate, name="shortcut_dropout")(x, train)
+        return x if gate is None else (1 - gate) * x
 
-    def computed(self, x: jax.Array, train: bool, activated: bool) -> jax.Array:
+    def computed(
+        self,
+        x: jax.Array,
+        train: bool,
+        activated: bool,
+        gate: jax.Array | None = None,
+    ) -> jax.Array:
         """W_r · h(x; W)"""
         style = self.style
         branch = Branch(
@@ -209,8 +148,25 @@ class Block(nn.Module, Join):
             style.learn_branch, self.factors.branch, name="branch_factor"
         )
         y = factor(branch(x, train))
-        gamma = self.variable(
-            "paths", "branch_out", jnp.asarray, self.factors.gradient_out, jnp.float32
-        )
+        if gate is not None and style.shortcut == "gate_exclusive":
+            y = gate * y
+        gamma = coefficient(self, "branch_out", self.factors.gradient_out)
         drop = nn.Dropout(self.drop_rate, (1, 2, 3), deterministic=not train)
-        return drop(scale_cotangent(y, gamma.value))
+        return drop(scale_cotangent(y, gamma))
+
+    def gate_of(self, x: jax.Array) -> jax.Array:
+        """g(x), between 0 and 1."""
+        return Gate(
+            self.features,
+            self.strides,
+            self.factors.gate_bias,
+            self.style.dtype,
+            name="gate",
+        )(x)
+
+    def finish(self, y: jax.Array, train: bool) -> jax.Array:
+        """What stands behind the sum, g; nothing in the other orders."""
+        style = self.style
+        if style.order == "bn_after_add":
+            y = Norm(style.norm, dtype=style.dtype, name="norm_sum")(y, train)
+        return nn.relu(y) if style.order in ("post", "bn_after_add") else y

@@ -13,6 +13,15 @@ EPSILON = 1e-5
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 
 
+def scaled_he_normal(scale: float) -> nn.initializers.Initializer:
+    """He's initial weights, their deviation multiplied by `scale`."""
+    if scale == 1.0:
+        return he_normal
+    if scale == 0.0:
+        return nn.initializers.zeros
+    return nn.initializers.variance_scaling(2.0 * scale**2, "fan_out", "normal")
+
+
 class Conv(nn.Module):
     """Convolution, `[batch, h, w, in] -> [batch, h/strides, w/strides, features]`.
 
@@ -25,7 +34,7 @@ class Conv(nn.Module):
             kernel is `[kernel, kernel, in / groups, features]`.
         standardized: the kernel in use has mean 0 and variance 2 / fan-in in each
             output channel (weight standardisation, Qiao 2019, with He's gain).
-        zero: the kernel starts at zero.
+        init_scale: factor on the initial kernel; 0 = it starts at zero.
     """
 
     features: int
@@ -36,14 +45,13 @@ class Conv(nn.Module):
     dtype: Any = jnp.float32
     groups: int = 1
     standardized: bool = False
-    zero: bool = False
+    init_scale: float = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         inputs = x.shape[-1] // self.groups
         shape = (self.kernel, self.kernel, inputs, self.features)
-        init = nn.initializers.zeros if self.zero else he_normal
-        kernel = self.param("kernel", init, shape)
+        kernel = self.param("kernel", scaled_he_normal(self.init_scale), shape)
         if self.standardized:
             kernel = standardize(kernel)
         kernel = kernel.astype(self.dtype)

@@ -22,10 +22,23 @@ DEPTHS: dict[int, tuple[tuple[int, ...], str]] = {
 }
 CIFAR_DEPTHS = (20, 32, 44, 56, 110, 164)
 EXPANSION = {"basic": 1, "bottleneck": 4}  # block output width over stage width
-ORDERS = ("post", "pre")
+ORDERS = ("post", "bn_after_add", "relu_before_add", "relu_only_pre", "pre")
 STEM_STRIDES = {"7x7": 4, "deep": 4, "3x3": 1}  # pooling behind the strided included
 STRIDE_ON = ("3x3", "1x1")
 TRANSITIONS = ("A", "B", "C", "D")
+LEARN = ("no", "scalar", "channel")
+GATED = ("gate_exclusive", "gate_shortcut")
+SHORTCUT_KINDS = (
+    "identity",
+    "none",
+    "constant",
+    "learned_scalar",
+    "learned_channel",
+    "conv1x1",
+    *GATED,
+    "dropout",
+)
+BRANCH_INITS = ("he", "zero_gamma", "fixup")
 DILATIONS = ("torchvision", "uniform")
 
 
@@ -33,7 +46,7 @@ class Variant(NamedTuple):
     """What the variant of a ResNet says unless a config says otherwise.
 
     Attributes:
-        order: post (He 2015) or pre (He 2016): activation and norm around the sum.
+        order: where norm and ReLU stand around the sum, one of `ORDERS`.
         stem: 7x7, deep (three 3x3) or 3x3.
         stride_on: the convolution of a bottleneck that strides, 1x1 or 3x3.
         transition: A, B, C or D, see `resseg.models.shortcuts.Shortcut`.

@@ -4,7 +4,8 @@ import flax.linen as nn
 import jax
 
 from resseg.gradients.fork import Fork
-from resseg.models.blocks import Block, BlockFactors, BlockStyle
+from resseg.models.blocks import Block, BlockFactors
+from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv, Norm, max_pool
 from resseg.models.plan import EXPANSION, STEM_STRIDES, StageLayout, stage_layout
 
@@ -38,7 +39,7 @@ class Stem(nn.Module):
                 standardized=style.standardized,
                 name=f"conv{number}",
             )(x)
-            if style.order == "post" or number != last:
+            if style.order != "pre" or number != last:
                 norm = Norm(style.norm, dtype=style.dtype, name=f"norm{number}")
                 x = nn.relu(norm(x, train))
         return x
@@ -167,7 +168,10 @@ class ResNet(nn.Module):
         return x
 
     def final(self, x: jax.Array, name: str, train: bool) -> jax.Array:
-        if self.style.order == "post":
+        """Norm and ReLU, or ReLU, where the blocks end without."""
+        if self.style.order == "relu_only_pre":
+            return nn.relu(x)
+        if self.style.order != "pre":
             return x
         norm = Norm(self.style.norm, dtype=self.style.dtype, name=name)
         return nn.relu(norm(x, train))

@@ -6,10 +6,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from resseg.gradients.fork import coefficient
 from resseg.models.layers import Conv, Norm, average_pool
 
-SHORTCUT_KINDS = ("identity", "none", "conv1x1")
-LEARN = ("no", "scalar", "channel")
+
+def learned(kind: str) -> str:
+    """What is learned of W_c: one of `plan.LEARN`."""
+    return {"learned_scalar": "scalar", "learned_channel": "channel"}.get(kind, "no")
 
 
 def changes_shape(x: jax.Array, features: int, strides: int) -> bool:
@@ -36,11 +39,60 @@ class PathFactor(nn.Module):
         elif self.learn == "scalar":
             factor = self.param("factor", start, ())
         else:
-            constant = self.variable(
-                "paths", "factor", jnp.asarray, self.value, jnp.float32
-            )
-            factor = constant.value
+            factor = coefficient(self, "factor", self.value)
         return x * factor.astype(x.dtype)
+
+
+class PathDropout(nn.Module):
+    """Dropout whose rate is a traced coefficient (He 2016, table 1, on the shortcut).
+
+    What stays is divided by 1 - rate, so that the expectation is that of the input.
+    """
+
+    rate: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        keep = 1 - coefficient(self, "rate", self.rate)
+        if not train:
+            return x
+        kept = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
+        return jnp.where(kept, x / keep.astype(x.dtype), 0)
+
+
+class Gate(nn.Module):
+    """g(x) = sigmoid(W_g x + b_g), W_g a 1x1 convolution (He 2016, section 3.1)."""
+
+    features: int
+    strides: int = 1
+    bias: float = 0.0
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = Conv(self.features, 1, self.strides, dtype=self.dtype, name="conv")(x)
+        start = nn.initializers.constant(self.bias)
+        bias = self.param("bias", start, (self.features,))
+        return nn.sigmoid(x + bias.astype(x.dtype).reshape(1, 1, 1, -1))
+
+
+class LongSkip(nn.Module):
+    """A feature on its way to a head: times kappa and, if `gated`, times g of itself.
+
+    Attributes:
+        scale: kappa, a coefficient.
+        gated: multiply by the sigmoid of its 1x1 convolution, of bias 0 at the start.
+    """
+
+    scale: float = 1.0
+    gated: bool = False
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        if self.gated:
+            x = x * Gate(x.shape[-1], dtype=self.dtype, name="gate")(x)
+        return x * coefficient(self, "factor", self.scale).astype(x.dtype)
 
 
 class Shortcut(nn.Module):
@@ -57,8 +109,8 @@ class Shortcut(nn.Module):
     networks (He 2016).
 
     Attributes:
-        kind: identity, or conv1x1: a 1x1 convolution in every block, whatever the
-            transition.
+        kind: one of `plan.SHORTCUT_KINDS`; conv1x1 projects in every block, whatever
+            the transition.
         features: true output width.
     """
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resseg import build, checkpoints
+from resseg.coefficients import is_neutral
 from resseg.config import load_config
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.gradients.fork import ForkInfo, list_forks
@@ -89,12 +90,16 @@ class Subject:
         With one of them the update field is the gradient of no function, so what needs
         second derivatives must refuse.
         """
-        gradient = self.config.model.gradient
-        return [
-            f"config.model.gradient.{key}={value!r}"
-            for key, value in sorted(gradient.items())
-            if np.any(np.asarray(value) != 1.0)
-        ]
+        zero = {"bypass", "detach_rate"}
+        scaled = []
+        for key, value in sorted(self.config.model.gradient.items()):
+            neutral = "no" if key == "normalize" else float(key not in zero)
+            same = (
+                value == neutral if key == "normalize" else is_neutral(value, neutral)
+            )
+            if not same:
+                scaled.append(f"config.model.gradient.{key}={value!r}")
+        return scaled
 
 
 def of_run(path: str | Path, step: int | None = None) -> Subject:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from resseg.gradients.fork import Fork
 from resseg.models.heads.fcn import deepest
 from resseg.models.layers import Classifier, ConvNormAct, resize
-from resseg.models.shortcuts import PathFactor
+from resseg.models.shortcuts import LongSkip
 
 # Output stride -> dilations, so that the pyramid sees the same part of the image.
 RATES = {32: (3, 6, 9), 16: (6, 12, 18), 8: (12, 24, 36)}
@@ -88,6 +88,7 @@ class DeepLabV3Plus(nn.Module):
     Attributes:
         skips: the low-level feature; () = without it.
         skip_scales: forward factor per skip.
+        gated: skips are multiplied by a gate of themselves.
         separable: the 3x3 convolutions are depthwise-separable.
         convs: 3x3 convolutions before the merge, `pyramid_conv1` …, and after it,
             `conv1` …; (0, 2) in the paper, (1, 1) in segmentation_models.pytorch.
@@ -98,6 +99,7 @@ class DeepLabV3Plus(nn.Module):
     pyramid: Pyramid
     skips: tuple[str, ...] = ("stage1",)
     skip_scales: tuple[float, ...] = ()
+    gated: bool = False
     norm: str = "batch"
     dtype: Any = jnp.float32
     separable: bool = False
@@ -124,7 +126,9 @@ class DeepLabV3Plus(nn.Module):
             x = layer(width, 3, f"pyramid_conv{i + 1}")(x, train)
         scales = self.skip_scales or (1.0,) * len(self.skips)
         for stage, scale in zip(self.skips, scales, strict=True):
-            skip = PathFactor(value=scale, name=f"skip_factor_{stage}")(features[stage])
+            skip = LongSkip(scale, self.gated, self.dtype, name=f"skip_factor_{stage}")(
+                features[stage]
+            )
             skip = layer(max(48 * width // 256, 4), 1, "low_level")(skip, train)
             x = resize(x, (skip.shape[1], skip.shape[2]), self.align_corners)
             x = jnp.concatenate([x, skip], axis=-1)

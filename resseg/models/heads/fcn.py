@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resseg.models.layers import Classifier, ConvNormAct
-from resseg.models.shortcuts import PathFactor
+from resseg.models.shortcuts import LongSkip
 
 
 class FCN(nn.Module):
@@ -49,6 +49,7 @@ class SkipFCN(nn.Module):
     num_classes: int
     skips: tuple[str, ...] = ()
     skip_scales: tuple[float, ...] = ()
+    gated: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -64,7 +65,9 @@ class SkipFCN(nn.Module):
 
         x = score(deepest(features))
         for stage, scale in reversed(list(zip(self.skips, scales, strict=True))):
-            skip = PathFactor(value=scale, name=f"skip_factor_{stage}")(score(stage))
+            skip = LongSkip(scale, self.gated, self.dtype, name=f"skip_factor_{stage}")(
+                score(stage)
+            )
             ratio = round(skip.shape[1] / x.shape[1])
             if ratio > 1:
                 x = Upsample(ratio, self.dtype, name=f"upsample_{stage}")(x)

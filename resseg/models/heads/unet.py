@@ -10,10 +10,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from resseg.models.blocks import Block, BlockFactors, BlockStyle
+from resseg.models.blocks import Block, BlockFactors
+from resseg.models.branch import BlockStyle
 from resseg.models.heads.fcn import deepest
 from resseg.models.layers import Classifier, Conv, ConvNormAct, resize_nearest
-from resseg.models.shortcuts import PathFactor
+from resseg.models.shortcuts import LongSkip
 
 
 class UNet(nn.Module):
@@ -26,6 +27,7 @@ class UNet(nn.Module):
             skips of kind none: then each block upsamples twofold.
         merge: concat or add (the deeper signal is projected to the skip's width).
         skip_scales: forward factor per skip.
+        gated: skips are multiplied by a gate of themselves.
     """
 
     num_classes: int
@@ -33,6 +35,7 @@ class UNet(nn.Module):
     skips: tuple[str, ...] = ("stem", "stage1", "stage2", "stage3")
     merge: str = "concat"
     skip_scales: tuple[float, ...] = ()
+    gated: bool = False
     dropout: float = 0.0
     norm: str = "batch"
     dtype: Any = jnp.float32
@@ -45,7 +48,9 @@ class UNet(nn.Module):
         for i in range(len(self.channels)):
             if i < len(levels):
                 stage, scale = levels[i]
-                factor = PathFactor(value=scale, name=f"skip_factor_{stage}")
+                factor = LongSkip(
+                    scale, self.gated, self.dtype, name=f"skip_factor_{stage}"
+                )
                 x = self.merged(x, factor(features[stage]), f"merge_{stage}")
             else:
                 x = resize_nearest(x, (2 * x.shape[1], 2 * x.shape[2]))

@@ -1,0 +1,169 @@
+"""The branch of a residual block, h(x; W)."""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from resseg.models.layers import Conv, Norm
+from resseg.models.plan import EXPANSION
+
+
+@dataclasses.dataclass(frozen=True)
+class BlockStyle:
+    """What all blocks of a network share. See `configs/base.py` for the meanings.
+
+    Attributes:
+        init: he, zero_gamma or fixup.
+        blocks: number of residual blocks L, for fixup.
+        span: 3x3 convolutions of a basic block; 0 = two.
+        detach: draw in each step which branches send nothing back to their input.
+        preserve: the backward pass of each block keeps the norm of the cotangent.
+    """
+
+    block: str = "basic"
+    order: str = "post"
+    norm: str = "batch"
+    shortcut: str = "identity"
+    learn_branch: str = "no"
+    transition: str = "B"
+    stride_on: str = "3x3"
+    groups: int = 1
+    group_width: int = 64
+    width_factor: float = 1.0
+    se_reduction: int = 0
+    standardized: bool = False
+    init: str = "he"
+    blocks: int = 1
+    span: int = 0
+    detach: bool = False
+    preserve: bool = False
+    dropout: float = 0.0
+    dtype: Any = jnp.float32
+
+
+class Branch(nn.Module):
+    """h(x; W): 3x3, 3x3 convolutions, or 1x1, 3x3, 1x1.
+
+    Where norm and ReLU stand (He 2016, figure 4):
+
+    - post: after each convolution, the last one without ReLU.
+    - bn_after_add: the same, the last one without both.
+    - relu_before_add: after each convolution.
+    - relu_only_pre: ReLU before each convolution, norm after it.
+    - pre: both before each convolution.
+
+    With `zero_gamma` the branch starts as the zero map: its last norm has scale 0
+    (Goyal 2017), or, where no norm follows, its last kernel is 0. With `fixup` (Zhang
+    2019, for networks without norm) that kernel is 0 and the deviation of the others is
+    multiplied by L^(-1 / (2m - 2)), for L blocks of m convolutions.
+
+    Attributes:
+        activated: the input has been normalised and rectified already (`pre` only).
+    """
+
+    features: int
+    strides: int
+    dilation: int
+    style: BlockStyle
+    activated: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        order = self.style.order
+        layers = convolutions(self.style, self.features, self.strides, self.dilation)
+        for i, layer in enumerate(layers, 1):
+            last = i == len(layers)
+            norm = self.norm(i, last)
+            if order == "pre" and not (i == 1 and self.activated):
+                x = self.activate(norm(x, train), train)
+            if order == "relu_only_pre":
+                x = self.activate(x, train)
+            x = self.convolution(i, layer, len(layers))(x)
+            if order != "pre" and not (order == "bn_after_add" and last):
+                x = norm(x, train)
+            inside = order in ("post", "bn_after_add") and not last
+            if inside or order == "relu_before_add":
+                x = self.activate(x, train)
+        if self.style.se_reduction:
+            x = SqueezeExcitation(self.style.se_reduction, self.style.dtype, name="se")(
+                x
+            )
+        return x
+
+    def norm(self, i: int, last: bool) -> Norm:
+        style = self.style
+        zero = style.init == "zero_gamma" and last and norm_ends(style)
+        return Norm(style.norm, zero, style.dtype, name=f"norm{i}")
+
+    def convolution(self, i: int, layer: dict[str, Any], count: int) -> Conv:
+        style, scale = self.style, 1.0
+        if style.init == "fixup":
+            scale = style.blocks ** (-1 / (2 * count - 2)) if i < count else 0.0
+        elif style.init == "zero_gamma" and i == count and not norm_ends(style):
+            scale = 0.0
+        return Conv(
+            **layer,
+            dtype=style.dtype,
+            standardized=style.standardized,
+            init_scale=scale,
+            name=f"conv{i}",
+        )
+
+    def activate(self, x: jax.Array, train: bool) -> jax.Array:
+        return nn.Dropout(self.style.dropout, deterministic=not train)(nn.relu(x))
+
+
+def norm_ends(style: BlockStyle) -> bool:
+    """Whether a norm with a scale follows the last convolution of a branch."""
+    return style.order not in ("pre", "bn_after_add") and style.norm != "none"
+
+
+def convolutions(
+    style: BlockStyle, features: int, strides: int, dilation: int
+) -> list[dict[str, Any]]:
+    """Arguments of the convolutions of a branch that puts out `features` channels.
+
+    The 3x3 of a bottleneck has `features / 4 * group_width / 64 * groups` channels
+    (ResNeXt, Xie 2016; with one group of 128, or `width_factor` 2, the Wide-2 of
+    torchvision).
+    """
+    spatial: dict[str, Any] = {"kernel": 3, "dilation": dilation}
+    if style.block == "basic":
+        first = {"features": features, "strides": strides, **spatial}
+        return [first, *({"features": features, **spatial},) * ((style.span or 2) - 1)]
+    planes = features // EXPANSION["bottleneck"]
+    share = style.width_factor * style.group_width / 64
+    inner = int(planes * share) * style.groups
+    layers = [
+        {"features": inner, "kernel": 1},
+        {"features": inner, "groups": style.groups, **spatial},
+        {"features": features, "kernel": 1},
+    ]
+    layers[0 if style.stride_on == "1x1" else 1]["strides"] = strides
+    return layers
+
+
+class SqueezeExcitation(nn.Module):
+    """Channels weighed by what their means say (Hu 2018): 1x1, ReLU, 1x1, sigmoid.
+
+    Attributes:
+        reduction: inner width = channels / reduction, to the nearest multiple of 8 that
+            keeps nine tenths of it (timm's rule).
+    """
+
+    reduction: int
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        wanted = channels / self.reduction
+        inner = max(8, int(wanted + 4) // 8 * 8)
+        inner += 8 * (inner < 0.9 * wanted)
+        y = x.mean(axis=(1, 2), keepdims=True)
+        settings: dict[str, Any] = {"use_bias": True, "dtype": self.dtype}
+        y = nn.relu(Conv(inner, 1, **settings, name="reduce")(y))
+        return x * nn.sigmoid(Conv(channels, 1, **settings, name="expand")(y))

@@ -1,0 +1,150 @@
+"""Combinations that no shortcut, branch or long skip can have."""
+
+from typing import Any
+
+from resseg import coefficients
+from resseg.backbone import UNETS, block_places, skip_names, spell_out
+from resseg.fields import (
+    COEFFICIENTS,
+    PER_BLOCK,
+    PER_LEVEL,
+    PER_PYRAMID_BRANCH,
+    SINGLE,
+)
+from resseg.refusals import refuse, value_of
+
+PYRAMID_HEADS = ("deeplabv3", "deeplabv3plus")
+CONCATENATING_HEADS = ("deeplabv3plus", *UNETS)
+ADDING_HEADS = ("fcn16s", "fcn8s", *UNETS)  # can join their long skips by addition
+# What each number of a coefficient must be, in words and as a condition.
+_ANY = ("finite numbers", lambda x: True)
+_SHARE = ("numbers between 0 and 1", lambda x: 0 <= x <= 1)
+_RATE = ("numbers of 0 or above, below 1", lambda x: 0 <= x < 1)
+COEFFICIENT_RANGES = dict.fromkeys(COEFFICIENTS, _ANY) | {
+    "model.shortcut.rate": _RATE,
+    "model.gradient.bypass": _SHARE,
+    "model.gradient.detach_rate": _RATE,
+}
+
+
+def places(config: Any) -> dict[str, tuple[str, ...]]:
+    """The blocks, long skips or pyramid branches that each coefficient has one for."""
+    joins = config.model.long_skip.kind != "none"
+    skips = skip_names(config.model) if joins else ()
+    pyramid = config.model.head.name in PYRAMID_HEADS
+    branches = ("conv1x1", "rate1", "rate2", "rate3", "pool") if pyramid else ()
+    return {
+        **dict.fromkeys(PER_BLOCK, block_places(config.model)),
+        **dict.fromkeys(PER_LEVEL, skips),
+        **dict.fromkeys(PER_PYRAMID_BRANCH, branches),
+        **dict.fromkeys(SINGLE, ("aux",)),
+    }
+
+
+def _coefficients(config: Any) -> None:
+    for key, names in places(config).items():
+        value, (words, holds) = value_of(config, key), COEFFICIENT_RANGES[key]
+        try:
+            # Where there is no such place, a single number has nothing to be wrong for.
+            schedules = coefficients.expand(value, max(len(names), 1), names or ("",))
+        except ValueError as error:
+            refuse(config, key, str(error))
+        if isinstance(value, tuple) and len(value) != len(names):
+            refuse(config, key, f"expected one number, got {len(value)}")
+        for schedule in schedules:
+            if not (holds(schedule.start) and holds(schedule.end)):
+                refuse(config, key, f"expected {words}")
+    starts = {"model.shortcut.gate_bias"}
+    if config.model.shortcut.kind in ("learned_scalar", "learned_channel"):
+        starts.add("model.shortcut.scale")
+    if config.model.branch.learn != "no":
+        starts.add("model.branch.scale")
+    for key in starts:
+        if coefficients.is_scheduled(value_of(config, key)):
+            refuse(config, key, "is learned from there on, so it has no schedule")
+
+
+def _absent_shortcut(config: Any) -> None:
+    if config.model.shortcut.kind != "none":
+        return
+    neutral = {
+        "model.shortcut.transition": "",
+        "model.shortcut.scale": 1.0,
+        "model.gradient.shortcut": 1.0,
+        "model.gradient.bypass": 0.0,  # nothing would go back
+        "model.gradient.detach_rate": 0.0,
+        "model.backbone.stochastic_depth": 0.0,  # a dropped branch would leave nothing
+        "model.branch.init": "he",  # each block would start as the zero map
+    }
+    for key, value in neutral.items():
+        if value_of(config, key) != value:
+            refuse(
+                config,
+                key,
+                f"impossible without shortcuts (kind 'none'), set {value!r}",
+            )
+
+
+def _long_skips(config: Any) -> None:
+    head, kind = config.model.head.name, config.model.long_skip.kind
+    if kind != "native" and not skip_names(config.model):
+        refuse(config, "model.long_skip.kind", f"head {head!r} has no long skips")
+    if kind == "add" and head not in ADDING_HEADS:
+        refuse(config, "model.long_skip.kind", f"head {head!r} can only concatenate")
+    if kind == "concat" and head not in CONCATENATING_HEADS:
+        refuse(config, "model.long_skip.kind", f"head {head!r} can only add")
+    if kind == "none":
+        for key in PER_LEVEL:
+            if value_of(config, key) != 1.0:
+                refuse(config, key, "impossible without long skips (kind 'none')")
+
+
+def _transition(config: Any) -> None:
+    if config.model.shortcut.transition == "A" and config.model.head.name == "resunet":
+        refuse(
+            config,
+            "model.shortcut.transition",
+            "the blocks of a resunet decoder lose channels, which 'A' cannot",
+        )
+    if config.model.shortcut.transition == "A" and config.model.shortcut.kind == (
+        "conv1x1"
+    ):
+        refuse(
+            config,
+            "model.shortcut.transition",
+            "has no 1x1 convolution and kind 'conv1x1' has one everywhere",
+        )
+
+
+def _branch_start(config: Any) -> None:
+    """A branch that starts as the zero map must be able to leave it."""
+    plan, model = spell_out(config.model), config.model
+    start = model.branch.init
+    key = "model.branch.init"
+    if start == "fixup" and model.norm != "none":
+        refuse(config, key, "is for networks with norm 'none'")
+    if start == "he":
+        return
+    if plan.order == "relu_before_add":
+        refuse(config, key, "order 'relu_before_add' ends in a ReLU, dead at zero")
+    bare = plan.order in ("pre", "bn_after_add") or model.norm == "none"
+    if bare and model.weight_standardization:
+        refuse(config, key, "the last kernel cannot be both zero and standardised")
+
+
+def _span(config: Any) -> None:
+    span = config.model.shortcut.span
+    if span and spell_out(config.model).block != "basic":
+        refuse(config, "model.shortcut.span", "bottlenecks have one of 3, set 0")
+    if span == 1 and config.model.branch.init == "fixup":
+        refuse(config, "model.shortcut.span", "fixup needs 2 convolutions or more")
+
+
+RULES = (
+    _coefficients,
+    _absent_shortcut,
+    _long_skips,
+    _transition,
+    _branch_start,
+    _span,
+)
