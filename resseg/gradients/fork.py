@@ -86,7 +86,7 @@ _recorded = contextvars.ContextVar("recorded", default=None)
 
 
 def coefficient(module: nn.Module, name: str, value: float) -> jax.Array:
-    """A float32 number of the module, in the `paths` collection; it starts as `value`."""
+    """A float32 number of the module in the `paths` collection, at first `value`."""
     recorded = _recorded.get()
     if recorded is not None:
         recorded[(*module.path, name)] = value
