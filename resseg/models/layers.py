@@ -6,6 +6,7 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 BATCH_MOMENTUM = 0.9  # share of the old running statistics kept per step
 EPSILON = 1e-5
@@ -142,7 +143,11 @@ class Norm(nn.Module):
         if self.kind == "batch":
             return BatchNorm(self.zero_scale, self.dtype, name="batch")(x, train)
         if self.kind == "group":
-            groups = next(g for g in (32, 16, 8, 4, 2, 1) if x.shape[-1] % g == 0)
+            # 32 (Wu 2018), but at least 4 channels in each: a group of one value, as
+            # where an image has shrunk to a pixel, would be normalised to zero.
+            halvings, channels = (32, 16, 8, 4, 2), x.shape[-1]
+            fit = [g for g in halvings if channels % g == 0 and channels >= 4 * g]
+            groups = max(fit, default=1)
             return nn.GroupNorm(
                 num_groups=groups,
                 epsilon=EPSILON,
@@ -219,17 +224,22 @@ def resize(
 def corner_weights(to: int, of: int) -> jax.Array:
     """`[to, of]`: weights of linear interpolation with aligned corners."""
     places = jnp.linspace(0, of - 1, to) if to > 1 else jnp.zeros(1)
-    return jnp.maximum(1 - jnp.abs(places[:, None] - jnp.arange(of)), 0)
+    return jnp.maximum(1 - jnp.abs(places[:, None] - jnp.arange(of)[None]), 0)
 
 
 def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Nearest neighbour to `[batch, *size, c]`; by repetition where that is it."""
-    height, width = x.shape[1:3]
-    if size == (height, width):
-        return x
-    if size[0] % height == 0 and size[1] % width == 0:
-        return x.repeat(size[0] // height, axis=1).repeat(size[1] // width, axis=2)
-    return jax.image.resize(x, (x.shape[0], *size, x.shape[-1]), "nearest")
+    """Nearest neighbour to `[batch, *size, c]`: place i shows place floor(i * of / to).
+
+    This is torch's rule; `jax.image.resize` goes by the centres of pixels.
+    """
+    for axis, to in enumerate(size, 1):
+        of = x.shape[axis]
+        source, ratio = np.arange(to) * of // to, -(-to // of)
+        if (source == np.arange(to) // ratio).all():
+            x = jax.lax.slice_in_dim(x.repeat(ratio, axis=axis), 0, to, axis=axis)
+        else:
+            x = jnp.take(x, source, axis=axis)
+    return x
 
 
 def average_pool(x: jax.Array, strides: int) -> jax.Array:
@@ -238,8 +248,8 @@ def average_pool(x: jax.Array, strides: int) -> jax.Array:
     padding = ((0, 0), *((0, -side % strides) for side in x.shape[1:3]), (0, 0))
 
     def windows(values: jax.Array) -> jax.Array:
-        zero = jnp.zeros((), values.dtype)
-        return jax.lax.reduce_window(values, zero, jax.lax.add, window, steps, padding)
+        # A plain zero: with a traced one jax sees no windowed sum, and no gradient.
+        return jax.lax.reduce_window(values, 0.0, jax.lax.add, window, steps, padding)
 
     return windows(x) / windows(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
 

@@ -23,6 +23,7 @@ class Segmenter(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> dict[str, jax.Array]:
         size = (images.shape[1], images.shape[2])
         features = self.backbone(images.astype(self.dtype), train)
+        features["image"] = images  # its size is where a decoder ends
         # Nothing behind the head sees half precision.
         scores = {"logits": self.head(features, train).astype(jnp.float32)}
         if self.aux is not None:

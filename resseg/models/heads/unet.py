@@ -53,7 +53,9 @@ class UNet(nn.Module):
                 )
                 x = self.merged(x, factor(features[stage]), f"merge_{stage}")
             else:
-                x = resize_nearest(x, (2 * x.shape[1], 2 * x.shape[2]))
+                height, width = features["image"].shape[1:3]
+                size = (min(2 * x.shape[1], height), min(2 * x.shape[2], width))
+                x = resize_nearest(x, size)
             x = self.decoder(i)(x, train)
         return Classifier(
             self.num_classes, self.dropout, self.dtype, kernel=3, name="classifier"

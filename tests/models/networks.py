@@ -1,0 +1,12 @@
+"""Networks named by the settings that differ from `configs/base.py`."""
+
+from configs import base
+from resseg.network import build_segmenter
+
+
+def network(num_classes=21, **settings):
+    """`settings` are keys of `config.model`."""
+    config = base.get_config().model
+    for key, value in settings.items():
+        config.update_from_flattened_dict({key: value})
+    return build_segmenter(config, num_classes)
