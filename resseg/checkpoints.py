@@ -1,5 +1,10 @@
 """Checkpoints: latest, best and every N. The only module that imports orbax."""
 
+import contextlib
+import functools
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +16,7 @@ from resseg.steps import TrainState
 
 LATEST, BEST = "checkpoints", "best"  # folders inside a run folder
 VARIABLES = "variables"  # the item that a forward pass needs
+_INDEX = "_METADATA"  # orbax's list of the arrays of an item
 
 
 class Checkpoints:
@@ -58,16 +64,23 @@ class Checkpoints:
                 self._best.delete(later)
 
     def restore(self, like: TrainState) -> tuple[TrainState, dict]:
-        """The latest state, with the shardings of `like`, and its place in the data."""
-        step = self._latest.latest_step()
-        restored = self._latest.restore(
-            step,
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardRestore(_abstract(like.variables())),
-                training=ocp.args.StandardRestore(_abstract(_training_part(like))),
-                position=ocp.args.JsonRestore(),
-            ),
-        )
+        """The latest state, with the shardings of `like`, and its place in the data.
+
+        Raises:
+            UserError: its files are damaged.
+        """
+        *earlier, step = sorted(self._latest.all_steps())
+        then = f"goes on from step {earlier[-1]}" if earlier else "begins anew"
+        saved: Any = self._latest.directory
+        with _damage_named(saved / str(step), f"remove it, and the run {then}"):
+            restored = self._latest.restore(
+                step,
+                args=ocp.args.Composite(
+                    variables=ocp.args.StandardRestore(_abstract(like.variables())),
+                    training=ocp.args.StandardRestore(_abstract(_training_part(like))),
+                    position=ocp.args.JsonRestore(),
+                ),
+            )
         variables, training = restored["variables"], restored["training"]
         state = TrainState(
             step=training["step"],
@@ -101,13 +114,22 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
     """`step` if it has a checkpoint; None = the best if there is one, else the latest.
 
     Raises:
-        UserError: there is no checkpoint, or none of that step.
+        UserError: there is no checkpoint, none of that step, or the best is damaged.
     """
     steps, best = saved_steps(workdir)
     if not steps:
         raise UserError(f"{workdir}: no checkpoint in it yet")
+    if step is None and best is not None:
+        saved = workdir / BEST / str(best)
+        if not (saved / VARIABLES / _INDEX).is_file():
+            listed = ", ".join(map(str, steps))
+            raise UserError(
+                f"{saved}: damaged, without {VARIABLES}/{_INDEX}; remove it, or choose "
+                f"a checkpoint with --step (there are {listed})"
+            )
+        return best
     if step is None:
-        return steps[-1] if best is None else best
+        return steps[-1]
     if step not in steps:
         listed = ", ".join(map(str, steps))
         raise UserError(f"{workdir}: no checkpoint of step {step}; there are {listed}")
@@ -115,19 +137,56 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
 
 
 def restore_variables(workdir: Path, step: int | None = None) -> dict[str, Any]:
-    """params, batch_stats and paths of a step as host arrays; see `choose_step`."""
+    """params, batch_stats and paths of a step as host arrays; see `choose_step`.
+
+    Raises:
+        UserError: as `choose_step`, or the files of the checkpoint are damaged.
+    """
     step = choose_step(workdir, step)
     folder = workdir / (LATEST if step in _steps(workdir / LATEST) else BEST)
     saved: Any = folder.absolute() / str(step) / VARIABLES
     # Onto one device, whatever the run was trained on.
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     reader = ocp.StandardCheckpointHandler()
-    like = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-        reader.metadata(saved).tree,
-    )
-    restored = reader.restore(saved, args=ocp.args.StandardRestore(like))
+    others = [str(other) for other in saved_steps(workdir)[0] if other != step]
+    remedy = "no other checkpoint is there: train again"
+    if others:
+        remedy = f"choose another with --step (there are {', '.join(others)})"
+    with _damage_named(folder / str(step), remedy):
+        like = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
+            reader.metadata(saved).tree,
+        )
+        restored = reader.restore(saved, args=ocp.args.StandardRestore(like))
     return jax.device_get(restored)
+
+
+def save_variables(workdir: Path, variables: dict[str, Any]) -> None:
+    """Saves weights that no training led to as the checkpoint of step 0."""
+    manager = _manager(workdir / LATEST, None)
+    saved = ocp.args.StandardSave(variables)
+    manager.save(0, args=ocp.args.Composite(variables=saved))
+    manager.close()
+
+
+@contextlib.contextmanager
+def _damage_named(saved: Path, remedy: str) -> Iterator[None]:
+    """What reading a damaged checkpoint raises, as one line that names it."""
+    hook = sys.unraisablehook
+    sys.unraisablehook = functools.partial(_report_unraisable, hook)
+    try:
+        yield
+    except (ValueError, OSError, KeyError) as error:
+        # The hook stays: other reads that are under way fail later, in other threads.
+        reason = textwrap.shorten(str(error), 100)
+        raise UserError(f"{saved}: damaged checkpoint ({reason}); {remedy}") from error
+    sys.unraisablehook = hook
+
+
+def _report_unraisable(hook: Callable, unraisable: Any) -> None:
+    """As `hook`, but for reads whose event loop ended with the first that failed."""
+    if "Event loop is closed" not in str(unraisable.exc_value):
+        hook(unraisable)
 
 
 def _training_part(state: TrainState) -> dict[str, Any]:

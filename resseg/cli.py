@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from resseg import __version__
+from resseg import __version__, interrupts
 from resseg.command_line import Parser, UsageError, refuse_unknown, split_overrides
 from resseg.errors import UserError, choose
 from resseg.help_texts import COMMANDS, EPILOGS
@@ -18,13 +18,18 @@ from resseg.help_texts import COMMANDS, EPILOGS
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-OVERRIDABLE = ("train", "config", "probe")  # take --config.KEY=VALUE
+OVERRIDABLE = ("train", "config", "probe", "describe")  # take --config.KEY=VALUE
 # What the machine refuses; any other OSError is a fault of the program.
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command; returns the exit status."""
+    """Runs one command; returns the exit status.
+
+    Without `argv` it is the command of this process, which Ctrl-C ends at once.
+    """
+    if argv is None:
+        interrupts.watch()
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
@@ -41,8 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return _fail(f"{error.filename or 'output'}: {error.strerror}")
     except KeyboardInterrupt:
+        if argv is None:
+            interrupts.leave()
         print("resseg: interrupted", file=sys.stderr)
-        return 130
+        return interrupts.STATUS
 
 
 def _fail(message: str) -> int:
@@ -174,6 +181,49 @@ def _add_config(parser: argparse.ArgumentParser) -> None:
     _add_overrides(parser)
 
 
+def _add_describe(parser: argparse.ArgumentParser) -> None:
+    from resseg import describe_command
+
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="experiment file, stored config.json or run folder",
+    )
+    describe_command.add_arguments(parser)
+    _add_overrides(parser)
+
+
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--layout",
+        required=True,
+        metavar="L",
+        help="library whose names the tensors have: torchvision, timm or smp",
+    )
+    parser.add_argument(
+        "--arch", required=True, metavar="A", help="the network, by that library's name"
+    )
+    parser.add_argument(
+        "--weights",
+        required=True,
+        metavar="FILE",
+        help=".safetensors or .npz; .pth or .pt where torch is installed",
+    )
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", help="run folder, made anew"
+    )
+    parser.add_argument(
+        "--classes",
+        metavar="FILE|LIST",
+        help="a,b,c or a text file with one name per line (default: VOC's for the 21 "
+        "scores of torchvision, else class0, class1, …)",
+    )
+    parser.add_argument(
+        "--data", metavar="NAME", help="data set that `resseg evaluate` is to read"
+    )
+
+
 def _add_data(parser: argparse.ArgumentParser) -> None:
     from resseg.data import commands
 
@@ -259,6 +309,19 @@ def _config(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _describe(arguments: argparse.Namespace) -> int:
+    from resseg import describe_command
+
+    config = _load(arguments.config, arguments.overrides)
+    return describe_command.run_command(arguments, config)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    from resseg import importing
+
+    return importing.run_command(arguments)
+
+
 def _data(arguments: argparse.Namespace) -> int:
     from resseg.data import commands
 
@@ -272,6 +335,8 @@ _ADDERS = {
     "inspect": _add_inspect,
     "probe": _add_probe,
     "config": _add_config,
+    "describe": _add_describe,
+    "import": _add_import,
     "data": _add_data,
 }
 _RUNNERS = {
@@ -281,5 +346,7 @@ _RUNNERS = {
     "inspect": _inspect,
     "probe": _probe,
     "config": _config,
+    "describe": _describe,
+    "import": _import,
     "data": _data,
 }

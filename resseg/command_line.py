@@ -17,6 +17,9 @@ class Parser(argparse.ArgumentParser):
         self.set_defaults(parser=self)  # in the result: the parser of the subcommand
 
     def error(self, message: str) -> NoReturn:
+        wrong = re.search(r"invalid choice: '(.+?)' \(choose from (.+)\)", message)
+        if wrong:
+            message += nearest(wrong[1], re.findall(r"[\w-]+", wrong[2]))
         raise UsageError(message, self)
 
 
@@ -55,6 +58,11 @@ def refuse_unknown(arguments: Sequence[str], parser: argparse.ArgumentParser) ->
     known = set(re.findall(r"--[a-z][a-z-]*", parser.format_usage())) | {"--help"}
     for argument in arguments:
         option = argument.partition("=")[0]
+        word, dot, key = option.partition(".")
+        if dot and "--config" in known and nearest(word, ["--config"]):
+            raise UsageError(
+                f"{option}: no such option (did you mean '--config.{key}'?)", parser
+            )
         if option.startswith("--") and len(option) > 2 and option not in known:
             hint = nearest(option, sorted(known))
             raise UsageError(f"{option}: no such option{hint}", parser)

@@ -5,6 +5,7 @@ into the keys of `configs/base.py`, so all three give equal configs for the same
 """
 
 import json
+import re
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,6 +24,9 @@ from resseg.fields import (
     parse,
 )
 from resseg.validation import CHOICES, check_against_data, validate
+
+# What ml_collections says of a value of another type.
+_OTHER_TYPE = re.compile(r"field '(\w+)'.*<class '(\w+)'>.*<class '(\w+)'>")
 
 __all__ = [
     "CHOICES",
@@ -126,7 +130,11 @@ def _where_it_failed(path: Path, error: Exception) -> str:
         return f"{path}: {type(error).__name__}: {error}"
     source = path.read_text().splitlines()[lines[-1] - 1].strip()
     reason = " ".join(str(error.args[0] if error.args else error).split())
-    return f"{path}, line {lines[-1]}: `{source}`: {type(error).__name__}: {reason}"
+    what = f"{type(error).__name__}: {reason}"
+    types = _OTHER_TYPE.search(reason)
+    if types:
+        what = f"field {types[1]!r}: expected {types[3]}, found {types[2]}"
+    return f"{path}, line {lines[-1]}: `{source}`: {what}"
 
 
 def diff(a: ConfigDict, b: ConfigDict) -> list[tuple[str, object, object]]:

@@ -111,7 +111,9 @@ def score_lines(scores: Mapping[str, Any], classes: tuple[str, ...]) -> list[str
         lines.append(f"{name:<{width}}  {iou:.3f}  {dice:.3f}  {boundary:.3f}")
     lines.append(
         f"mIoU {scores['mean_iou']:.4f}  mean Dice {scores['mean_dice']:.4f}  "
-        f"mean boundary IoU {scores['mean_boundary_iou']:.4f}  "
+        f"mean boundary IoU {scores['mean_boundary_iou']:.4f}"
+    )
+    lines.append(
         f"pixel accuracy {scores['pixel_accuracy']:.4f}  "
         f"mean class accuracy {scores['mean_class_accuracy']:.4f}"
     )
@@ -122,11 +124,12 @@ def run_command(args: argparse.Namespace) -> int:
     """`resseg evaluate RUN [--split S] [--data NAME] [--step N]`."""
     run = open_run(args.run)
     config = copy_with_data(load_config(run.path), args.data)
+    classes = run.classes
     spec = sources.dataset_spec(config.data)
-    if len(spec.classes) != len(run.classes):
+    if len(spec.classes) != len(classes):
         raise UserError(
             f"--data {spec.name}: has {len(spec.classes)} classes, the run was trained "
-            f"on {len(run.classes)} ({', '.join(run.classes)})"
+            f"on {len(classes)} ({', '.join(classes)})"
         )
     split = args.split or config.data.eval_split
     choose("--split", split, spec.splits)

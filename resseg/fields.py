@@ -260,7 +260,7 @@ def parse(key: str, text: str) -> object:
     optional field.
 
     Raises:
-      UserError: no such key, or text that does not fit its type.
+      UserError: no such key, or text that does not fit its type; shown as it is.
     """
     check_key(key)
     kind = kinds()[key]
@@ -272,5 +272,10 @@ def parse(key: str, text: str) -> object:
     bracketed = bare[:1] + bare[-1:] in ("()", "[]")
     if bracketed or "," in bare or kind.wants_list():
         items = (bare[1:-1] if bracketed else bare).split(",")
-        return normalise(key, [_parse_scalar(item) for item in items if item.strip()])
-    return normalise(key, _parse_scalar(bare))
+        value = [_parse_scalar(item) for item in items if item.strip()]
+    else:
+        value = _parse_scalar(bare)
+    try:
+        return kind.convert(value)
+    except TypeError:
+        raise UserError(f"config.{key}={text}: expected {kind.words}") from None

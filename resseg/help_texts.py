@@ -7,6 +7,8 @@ COMMANDS = {
     "inspect": "show the gradient flow of a run",
     "probe": "measure a run, or a network as it starts, on demand",
     "config": "print a config, check it, compare it with another",
+    "describe": "show the network of a config: parts, shapes, costs, what it sees",
+    "import": "make a run of the weights of a torch network",
     "data": "prepare, check and show data sets",
 }
 
@@ -68,6 +70,40 @@ examples:
   resseg config runs/quickstart --diff configs/quickstart.py
 
 A star marks what differs from configs/base.py, where every key is explained.""",
+    "describe": """\
+examples:
+  resseg describe --config configs/quickstart.py
+  resseg describe --config runs/quickstart --size 512x512
+  resseg describe --config configs/nuclei/unet.py --config.model.backbone.depth=50 \\
+      --classes 21 --json
+
+One row per stage, block and fork, in depth order; a row sums up the indented ones below
+it. str. = stride, dil. = dilation, field = receptive field in pixels, MACs =
+multiply-accumulates of the convolutions for one image. A terminal too narrow for all
+columns shows fewer; a pipe gets all. Nothing is computed and no device is needed.""",
+    "import": """\
+examples:
+  resseg import --layout torchvision --arch deeplabv3_resnet50 \\
+      --weights deeplabv3_resnet50_coco.pth --workdir runs/voc
+  resseg predict runs/voc photos --out segmented
+
+  resseg import --layout smp --arch Unet_resnet34 --weights unet.safetensors \\
+      --workdir runs/cells --classes background,cell --data cells
+  resseg evaluate runs/cells
+
+  resseg import --layout timm --arch resnet50d --weights resnet50d.safetensors \\
+      --workdir runs/backbone
+
+architectures:
+  torchvision  resnet18 34 50 101 152, resnext50_32x4d, resnext101_32x8d and _64x4d,
+               wide_resnet50_2 and 101_2; fcn_ and deeplabv3_ with resnet50 or 101
+  timm         resnet18 34 50 101 152, resnet50d, seresnet50, resnetv2_50
+  smp          Unet_, DeepLabV3_ and DeepLabV3Plus_ with resnet18, 34, 50 or 101
+
+Every tensor must be there with its shape, and none left over. Training goes on from
+such a run with --config RUN --init-from RUN. A classification network has no head: put
+one on it with --config.init.backbone_from=RUN. A .pth file is read with torch
+(pip install 'resseg[interop]'), the others without.""",
     "data": """\
 examples:
   resseg data list

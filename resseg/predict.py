@@ -1,6 +1,7 @@
-"""`resseg predict`: images of any size -> class masks, overlays, probabilities."""
+"""`resseg predict`: images of any size -> class masks, pictures, probabilities."""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,11 @@ import cv2
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from resseg.build import padding_multiple
 from resseg.data.reading import IMAGE_SUFFIXES, read_image
-from resseg.data.spec import overlay
+from resseg.data.spec import overlay, palette
 from resseg.data.transforms import normalize
 from resseg.errors import UserError
 from resseg.inference import Trained, load_trained
@@ -72,19 +74,29 @@ def find_images(path: Path) -> list[Path]:
 
 
 def run_command(args: argparse.Namespace) -> int:
-    """`resseg predict RUN IMAGE_OR_DIR --out DIR [--probabilities] [--step N]`."""
+    """`resseg predict RUN IMAGE_OR_DIR --out DIR [--probabilities] [--step N]`.
+
+    Images that cannot be read are left out; they are named at the end, and the status
+    is 2.
+    """
     run = open_run(args.run)
+    count = len(run.classes)
     images = find_images(Path(args.images))
     out = make_output(Path(args.out), images)
     trained = load_trained(run, args.step)
     predict = Predictor(trained)
-    count = len(trained.classes)
+    unreadable: list[UserError] = []
     for done, path in enumerate(images, 1):
-        image = read_image(path)
+        try:
+            image = read_image(path)
+        except UserError as error:
+            unreadable.append(error)
+            continue
         probabilities = predict(image)
         classes = probabilities.argmax(-1).astype(np.uint8)
         painted = overlay(image, classes, count)
         cv2.imwrite(str(out / f"{path.stem}.png"), classes)
+        write_colors(out / f"{path.stem}_color.png", classes, count)
         cv2.imwrite(str(out / f"{path.stem}_overlay.png"), painted[..., ::-1])
         if args.probabilities:
             np.save(
@@ -96,8 +108,36 @@ def run_command(args: argparse.Namespace) -> int:
             for name, share in zip(trained.classes, shares, strict=True)
         )
         say(f"{done}/{len(images)}  {path.name}  {listed}")
-    say(f"class masks and overlays of step {trained.step} in {out}")
-    return 0
+    if len(unreadable) < len(images):
+        say(
+            f"step {trained.step}, in {out}: NAME.png (class indices, nearly black), "
+            "NAME_color.png, NAME_overlay.png"
+        )
+    skipped = count_others(Path(args.images), images)
+    if skipped:
+        say(f"{skipped} files left out: not {', '.join(IMAGE_SUFFIXES)}")
+    for error in unreadable:
+        print(f"resseg: error: {error}", file=sys.stderr)
+    return 2 if unreadable else 0
+
+
+def count_others(path: Path, images: list[Path]) -> int:
+    """How many files of a folder are no images; 0 for an image itself."""
+    if not path.is_dir():
+        return 0
+    files = [p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")]
+    return len(set(files) - set(images))
+
+
+def write_colors(path: Path, classes: np.ndarray, count: int) -> None:
+    """A palette PNG: a viewer shows colours, Pillow reads the class indices.
+
+    OpenCV reads the colours of a palette, so this cannot stand for the mask itself.
+    """
+    height, width = classes.shape
+    picture = Image.frombytes("P", (width, height), classes.tobytes())
+    picture.putpalette(palette(count).tobytes())
+    picture.save(path)
 
 
 def make_output(out: Path, images: list[Path]) -> Path:

@@ -27,7 +27,7 @@ class TrainingProgress:
     def __init__(self, start: int, steps: int, batch_size: int):
         self._steps, self._batch = steps, batch_size
         self._last_step, self._last_time, self._waited = start, time.monotonic(), 0.0
-        self._bar = None
+        self._bar, self._text = None, ""
         if console.is_terminal:
             self._bar = Progress(
                 TextColumn("step"),
@@ -37,7 +37,9 @@ class TrainingProgress:
                 console=console,
                 transient=True,
             )
-            self._task = self._bar.add_task("", total=steps, completed=start, text="")
+            self._task = self._bar.add_task(
+                "", total=steps, completed=start, text="compiling"
+            )
             self._bar.start()
 
     def wait(self, seconds: float) -> None:
@@ -47,6 +49,8 @@ class TrainingProgress:
     def restart(self, step: int) -> None:
         """Counts from here: what was before held compilation or evaluation."""
         self._last_step, self._last_time, self._waited = step, time.monotonic(), 0.0
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, text=self._text)
 
     def update(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
         """Shows one line; returns what the clock says of the steps since the last."""
@@ -69,6 +73,7 @@ class TrainingProgress:
             width = len(str(self._steps))
             console.print(f"step {step:>{width}}/{self._steps}  {text}", soft_wrap=True)
         else:
+            self._text = text
             self._bar.update(self._task, completed=step, text=text)
         return timing
 

@@ -22,8 +22,8 @@ def make_mesh(data: int = 0) -> Mesh:
     if data > available:
         kind = jax.devices()[0].device_kind
         raise UserError(
-            f"config.mesh.data={data}: there are {available} devices ({kind}); "
-            "choose at most that, or 0 for all"
+            f"config.mesh.data={data}: expected at most {available}, the number of "
+            f"{kind} devices here, or 0 for all"
         )
     count = data or available
     return jax.make_mesh(

@@ -36,8 +36,6 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
         UserError: wrong input; before any device work, with the folder as it was.
         Diverged: the loss became infinite or NaN.
     """
-    folder = runs.prepare(workdir)
-    resumes = runs.check_same_config(folder, config, base_config())
     spec = sources.dataset_spec(config.data)
     check_against_data(config, spec.num_classes)
     for key in ("split", "eval_split"):
@@ -47,9 +45,6 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
         share["process_index"] = jax.process_index()
         share["process_count"] = jax.process_count()
     loader = pipeline.TrainLoader(config.data, config.seed, **share)
-    start = None
-    if checkpoints.latest_step(folder) is None:
-        start = initial.load(config, build.variable_shapes(config, spec.num_classes))
     mesh = sharding.make_mesh(config.mesh.data)
     for key in ("batch_size", "eval_batch_size"):
         if config.data[key] % mesh.size:
@@ -57,9 +52,14 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
                 f"config.data.{key}={config.data[key]}: not divisible by the "
                 f"{mesh.size} devices of the data axis (config.mesh.data)"
             )
+    folder = runs.prepare(workdir)
+    resumes = runs.check_same_config(folder, config, base_config())
+    start = None
+    if checkpoints.latest_step(folder) is None:
+        start = initial.load(config, build.variable_shapes(config, spec.num_classes))
     with runs.locked(folder):
+        runs.write_config(folder, config)
         if not resumes:
-            runs.write_config(folder, config)
             runs.write_dataset(folder, spec.name, spec.classes, spec.splits)
         runs.write_environment(folder, sharding.describe(mesh))
         return Run(config, folder, spec, loader, mesh, start).train()

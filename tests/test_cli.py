@@ -80,14 +80,18 @@ def test_train_gets_config_with_overrides_and_workdir(train):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--config.train.steps=abc"], "config.train.steps='abc': expected int"),
+        (["--config.train.steps=abc"], "config.train.steps=abc: expected int"),
+        (["--config.train.steps=1e3"], "config.train.steps=1e3: expected int"),
         (
             ["--config.train.step=1"],
             "config.train.step: no such key (did you mean 'tra",
         ),
         (["--config.train.steps"], "--config.train.steps: expected a value after it"),
         (["--config.seed", "--workdir"], "--config.seed: expected a value after it"),
-        (["--confg.seed=1"], "--confg.seed: no such option (did you mean '--config'?)"),
+        (
+            ["--confg.seed=1"],
+            "--confg.seed: no such option (did you mean '--config.seed'?)",
+        ),
         (["--step", "3"], "--step: no such option"),
         (["stray"], "unexpected argument: stray (see resseg train --help)"),
     ],
@@ -122,6 +126,11 @@ def test_train_refuses_before_it_starts(train, capsys, options, expected):
         (
             ["data", "prepare", "x", "--imagse", "y"],
             "--imagse: no such option (did you mean '--images'?) (see resseg data prep",
+        ),
+        (
+            ["data", "chek"],
+            "argument COMMAND: invalid choice: 'chek' (choose from 'prepare', 'check', "
+            "'show', 'list') (did you mean 'check'?)",
         ),
         (
             ["inspect", "--colums"],

@@ -159,13 +159,13 @@ def test_text_is_read_by_the_type_of_the_key(key, text, value):
 @pytest.mark.parametrize(
     ("key", "text", "expected"),
     [
-        ("train.steps", "abc", "config.train.steps='abc': expected int"),
+        ("train.steps", "abc", "config.train.steps=abc: expected int"),
         ("train.steps", "1.5", "config.train.steps=1.5: expected int"),
-        ("train.steps", "none", "config.train.steps=None: expected int"),
-        ("train.steps", "true", "config.train.steps=True: expected int"),
+        ("train.steps", "none", "config.train.steps=none: expected int"),
+        ("train.steps", "true", "config.train.steps=true: expected int"),
         ("log.tensorboard", "1", "config.log.tensorboard=1: expected true or false"),
         ("optim.ema", "nan", "config.optim.ema=nan: expected finite float"),
-        ("data.crop", "a,b", "config.data.crop=['a', 'b']: expected list of ints"),
+        ("data.crop", "a,b", "config.data.crop=a,b: expected list of ints"),
         ("optim.lr", "1", "config.optim.lr: no such key"),
         ("model.head", "fcn", "config.model.head: a section, not a key; it holds"),
     ],
@@ -218,7 +218,7 @@ def test_a_stored_config_with_an_unknown_key_is_refused(tmp_path):
         ),
         (
             ["config.train.steps = 'abc'"],
-            "line 6: `config.train.steps = 'abc'`: TypeErro",
+            "line 6: `config.train.steps = 'abc'`: field 'steps': expected int, f",
         ),
         (
             ["x = 1", "config.seed = 1 / 0"],
@@ -257,6 +257,7 @@ def test_every_field_has_its_choices_or_its_range():
     """A new key of base.py needs a line in validation.py."""
     free = {key for key, kind in fields.kinds().items() if kind is fields.BOOL}
     free |= {"data.name", "data.dir", "data.split", "data.eval_split"}
+    free |= {"init.variables_from", "init.backbone_from"}
     tables = [set(CHOICES), set(validation.RANGES), free]
     assert set.union(*tables) == set(fields.kinds())
     assert sum(map(len, tables)) == len(fields.kinds())
@@ -278,7 +279,7 @@ REFUSALS = [
     (
         {"model.head.name": "unett"},
         "config.model.head.name='unett': choose from fcn, fcn32s, fcn16s, fcn8s, unet, "
-        "deeplabv3, deeplabv3plus (did you mean 'unet'?)",
+        "resunet, deeplabv3, deeplabv3plus (did you mean 'unet'?)",
     ),
     (
         {"optim.learning_rat": 1.0},
@@ -416,13 +417,125 @@ REFUSALS = [
         "config.model.gradient.long_skip=0.5: impossible without long skips (kind "
         "'none')",
     ),
-    (
-        {"model.backbone.zero_gamma": True, "model.norm": "none"},
-        "config.model.backbone.zero_gamma=True: needs norm 'batch' or 'group'",
+    *(
+        (
+            {
+                "model.backbone.zero_gamma": True,
+                "model.weight_standardization": True,
+                key: value,
+            },
+            "config.model.backbone.zero_gamma=True: the last kernel of a branch cannot "
+            "be zero and standardised",
+        )
+        for key, value in [
+            ("model.norm", "none"),
+            ("model.backbone.order", "pre"),
+            ("model.backbone.variant", "v2"),
+        ]
+    ),
+    *(
+        (
+            {key: value},
+            f"config.{key}={value!r}: basic blocks have no such part, set {neutral!r} "
+            "or block 'bottleneck'",
+        )
+        for key, value, neutral in [
+            ("model.backbone.groups", 32, 1),
+            ("model.backbone.group_width", 4, 64),
+            ("model.backbone.stride_on", "1x1", ""),
+        ]
     ),
     (
-        {"model.backbone.zero_gamma": True, "model.backbone.order": "pre"},
-        "config.model.backbone.zero_gamma=True: needs order 'post'",
+        {
+            "model.backbone.block": "bottleneck",
+            "model.backbone.groups": 32,
+            "model.backbone.group_width": 4,
+            "model.backbone.width": 8,
+        },
+        "config.model.backbone.width=8: width_factor and group_width leave the blocks "
+        "no channel, expected at least 16",
+    ),
+    (
+        {"model.backbone.width_factor": 0.05},
+        "config.model.backbone.width=16: width_factor and group_width leave the blocks "
+        "no channel, expected at least 20",
+    ),
+    (
+        {"model.backbone.width_factor": 0},
+        "config.model.backbone.width_factor=0.0: expected above 0",
+    ),
+    (
+        {"model.backbone.stem": "deep", "model.backbone.width": 9}
+        | {"model.backbone.output_stride": 64},
+        "config.model.backbone.width=9: the deep stem halves it, expected even",
+    ),
+    (
+        {"model.backbone.multi_grid": (1, 2, 4)},
+        "config.model.backbone.multi_grid=(1, 2, 4): expected 1 numbers, one per block "
+        "of the last stage, got 3",
+    ),
+    (
+        {"model.backbone.multi_grid": (0,)},
+        "config.model.backbone.multi_grid=(0,): expected above 0",
+    ),
+    (
+        {"model.backbone.se_reduction": -1},
+        "config.model.backbone.se_reduction=-1: expected 0 or above",
+    ),
+    (
+        {"model.shortcut.kind": "none", "model.shortcut.transition": "D"},
+        "config.model.shortcut.transition='D': impossible without shortcuts (kind "
+        "'none'), set ''",
+    ),
+    (
+        {"model.head.name": "resunet", "model.shortcut.transition": "A"},
+        "config.model.shortcut.transition='A': the blocks of a resunet decoder lose "
+        "channels, which 'A' cannot",
+    ),
+    (
+        {"model.shortcut.kind": "conv1x1", "model.shortcut.transition": "A"},
+        "config.model.shortcut.transition='A': has no 1x1 convolution and kind "
+        "'conv1x1' has one everywhere",
+    ),
+    (
+        {"model.backbone.width_factor": 0.5, "model.shortcut.transition": "A"},
+        "config.model.shortcut.transition='A': a width_factor below 1 loses channels, "
+        "which 'A' cannot",
+    ),
+    (
+        {"model.head.name": "resunet", "model.shortcut.scale": (1, 1, 1, 1)},
+        "config.model.shortcut.scale=(1.0, 1.0, 1.0, 1.0): expected one number or 8, "
+        "one per block; got 4",
+    ),
+    (
+        {"model.head.name": "resunet", "model.backbone.output_stride": 8},
+        "config.model.backbone.output_stride=8: the U-Net decodes every stride of its "
+        "backbone, expected 16 (a dilated backbone goes with an fcn or deeplab head)",
+    ),
+    (
+        {"model.backbone.depth": 20},
+        "config.model.backbone.stage_strides=(2, 2, 2, 2): expected 3 numbers, one per "
+        "stage, got 4",
+    ),
+    (
+        {"model.head.name": "deeplabv3", "model.head.rates": (6, 12, 6)},
+        "config.model.head.rates=(6, 12, 6): expected 3 different dilations",
+    ),
+    *(
+        ({key: value}, f"config.{key}={value!r}: head 'unet' has no pyramid")
+        for key, value in [("model.head.width", 64), ("model.head.separable", True)]
+    ),
+    (
+        {"model.head.name": "deeplabv3", "model.head.convs": (1, 1)},
+        "config.model.head.convs=(1, 1): head 'deeplabv3' has no such layers",
+    ),
+    (
+        {"model.head.name": "deeplabv3plus", "model.head.convs": (1,)},
+        "config.model.head.convs=(1,): expected 2 numbers, got 1",
+    ),
+    (
+        {"init.variables_from": "a", "init.backbone_from": "b"},
+        "config.init.backbone_from='b': init.variables_from is set too",
     ),
     (
         {"loss.class_weights": "median"},
@@ -483,6 +596,24 @@ def test_refusals(overrides, message):
         {"model.shortcut.kind": "none"},
         {"model.gradient.branch_in": (0, 1, 1, 1)},
         {"model.backbone.zero_gamma": True, "model.norm": "group"},
+        {"model.backbone.zero_gamma": True, "model.norm": "none"},
+        {"model.backbone.zero_gamma": True, "model.backbone.order": "pre"},
+        {"model.backbone.zero_gamma": True, "model.weight_standardization": True},
+        {"model.backbone.width_factor": 2.0, "model.shortcut.transition": "A"},
+        {
+            "model.backbone.block": "bottleneck",
+            "model.backbone.groups": 32,
+            "model.backbone.group_width": 4,
+            "model.backbone.stride_on": "1x1",
+        },
+        {"model.head.name": "resunet", "model.shortcut.scale": (1.0,) * 8},
+        {
+            "model.head.name": "deeplabv3plus",
+            "model.backbone.output_stride": 8,
+            "model.backbone.multi_grid": (2,),
+            "model.head.convs": (1, 1),
+            "model.head.separable": True,
+        },
         {
             "model.head.name": "fcn",
             "model.backbone.stage_sizes": (5,),

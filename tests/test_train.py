@@ -2,20 +2,24 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import cv2
 import jax
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 import resseg
 from resseg import runs, train
 from resseg.cli import main
+from resseg.data import colorize
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout
 
@@ -121,6 +125,30 @@ def test_a_finished_run_is_not_trained_again(finished, overrides, capsys):
     assert (finished / layout.METRICS).read_bytes() == before
     assert f"resumed at step {STEPS} of {STEPS}" in capsys.readouterr().out
     assert scores["step"] == STEPS
+
+
+def test_what_is_logged_may_differ_where_a_run_goes_on(finished, overrides, tmp_path):
+    run = shutil.copytree(finished, tmp_path / "run")
+    settings = {"log.every": 3, "data.threads": 1, "eval.predictions": 0}
+    config = resseg.load_config(QUICKSTART, overrides | settings)
+    train.train_and_evaluate(config, run)
+    assert resseg.load_config(run) == config != resseg.load_config(finished)
+
+
+def test_a_damaged_checkpoint_is_one_line_and_status_2(finished, tmp_path, capfd):
+    run = shutil.copytree(finished, tmp_path / "run")
+    for file in (run / layout.CHECKPOINTS).rglob("d/*"):
+        os.truncate(file, file.stat().st_size // 2)
+    step = ["--step", str(STEPS)]
+    for call in (
+        ["train", "--config", str(run), "--workdir", str(run)],
+        ["evaluate", str(run), *step],
+        ["predict", str(run), str(tmp_path), "--out", str(tmp_path / "out"), *step],
+    ):
+        cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((32, 32, 3), np.uint8))
+        assert main(call) == 2
+        (line,) = capfd.readouterr().err.splitlines()
+        assert f"{layout.CHECKPOINTS}/{STEPS}: damaged checkpoint" in line
 
 
 class Interrupted(Exception):
@@ -235,10 +263,11 @@ def test_evaluate_repeats_the_last_evaluation(finished, capsys):
     last = resseg.open_run(finished).metrics.iloc[-1]
     assert f"mIoU {last['mean_iou']:.4f}" in out
     assert "shapes/val, 6 images" in out
+    assert f"pixel accuracy {last['pixel_accuracy']:.4f}  mean class accuracy" in out
+    assert max(map(len, out.splitlines())) <= 80
 
 
 def test_predict_writes_masks_of_the_size_of_the_image(finished, tmp_path, capsys):
-    cv2 = pytest.importorskip("cv2")
     image = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "photo.jpg"), image)
     out = tmp_path / "out"
@@ -247,10 +276,31 @@ def test_predict_writes_masks_of_the_size_of_the_image(finished, tmp_path, capsy
     mask = cv2.imread(str(out / "photo.png"), cv2.IMREAD_UNCHANGED)
     assert mask.shape == (37, 53) and mask.max() < 7
     assert cv2.imread(str(out / "photo_overlay.png")).shape == (37, 53, 3)
+    colors = Image.open(out / "photo_color.png")
+    np.testing.assert_array_equal(np.array(colors), mask)
+    np.testing.assert_array_equal(np.array(colors.convert("RGB")), colorize(mask, 7))
     probabilities = np.load(out / "photo_probabilities.npy").astype(np.float32)
     np.testing.assert_allclose(probabilities.sum(-1), 1.0, atol=2e-3)
     np.testing.assert_array_equal(probabilities.argmax(-1)[mask == 0], 0)
     assert main(["predict", str(finished), str(tmp_path), "--out", str(tmp_path)]) == 2
+
+
+def test_predict_leaves_out_what_it_cannot_read(finished, tmp_path, capfd):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for name in "ac":
+        cv2.imwrite(str(photos / f"{name}.png"), np.zeros((32, 32, 3), np.uint8))
+    (photos / "b.png").write_bytes((photos / "a.png").read_bytes()[:40])
+    for name in ("notes.txt", "list.csv"):
+        (photos / name).write_text("")
+    assert main(["predict", str(finished), str(photos), "--out", str(out)]) == 2
+    captured = capfd.readouterr()
+    assert "2 files left out: not .png" in captured.out
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"resseg: error: {photos / 'b.png'}: cannot be read")
+    assert {path.name for path in out.iterdir()} == {
+        f"{name}{kind}.png" for name in "ac" for kind in ("", "_color", "_overlay")
+    }
 
 
 def test_inspect_shows_every_fork_and_draws_the_heat_map(finished, capsys):

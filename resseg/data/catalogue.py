@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from resseg.data.catalogue_entries import ENTRIES, Entry, find
+from resseg.data.records import open_builder, read_record
 from resseg.data.spec import DatasetSpec
 from resseg.errors import UserError, choose
 
@@ -31,11 +32,9 @@ def spec(entry: Entry, data_dir: str | Path) -> DatasetSpec:
     """Classes and image counts of a prepared catalogue data set.
 
     Raises:
-        UserError: it is not prepared in `data_dir`.
+        UserError: it is not prepared in `data_dir`, or damaged.
     """
-    import tensorflow_datasets as tfds
-
-    splits = tfds.builder_from_directory(str(_directory(entry, data_dir))).info.splits
+    splits = open_builder(_directory(entry, data_dir)).info.splits
     counts = {
         name: splits[stored].num_examples for name, stored in entry.splits.items()
     }
@@ -61,13 +60,10 @@ class CatalogueSource:
         self.spec = spec(entry, data_dir)
         self.split = split
         self._entry = entry
-        folder = _directory(entry, data_dir)
+        self._folder = folder = _directory(entry, data_dir)
         skip = tfds.decode.SkipDecoding()
-        builder = tfds.builder_from_directory(str(folder))
-        # The decorators of TFDS hide the parameters of this method from pyright.
-        self._records = builder.as_data_source(
-            entry.splits[split],  # pyright: ignore[reportCallIssue]
-            decoders={entry.image: skip, entry.mask: skip},
+        self._records = open_builder(folder).as_data_source(
+            entry.splits[split], decoders={entry.image: skip, entry.mask: skip}
         )
         if len(self._records) != len(self):
             raise UserError(
@@ -91,7 +87,10 @@ class CatalogueSource:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.split}[{index}] of {len(self)} images")
-        entry, record = self._entry, self._records[index]
+        entry = self._entry
+        record = read_record(
+            self._records, index, self._folder, entry.splits[self.split]
+        )
         name = f"{self.split}-{index:06d}"
         if entry.record_name is not None:
             name = Path(record[entry.record_name].decode()).stem
@@ -132,7 +131,7 @@ def prepare(entry: Entry, data_dir: str | Path) -> DatasetSpec:
         UserError: TensorFlow is missing, or files that only the user can fetch are.
     """
     if importlib.util.find_spec("tensorflow") is None:
-        raise UserError(how_to_prepare(entry, data_dir))
+        raise UserError(how_to_prepare(entry, data_dir, field="NAME"))
     import tensorflow_datasets as tfds
 
     builder = tfds.builder(entry.builder, data_dir=data_dir, file_format="array_record")
@@ -143,13 +142,21 @@ def prepare(entry: Entry, data_dir: str | Path) -> DatasetSpec:
     return spec(entry, data_dir)
 
 
-def how_to_prepare(entry: Entry, data_dir: str | Path) -> str:
-    """One line: the command that prepares an entry, and where it runs."""
+def how_to_prepare(
+    entry: Entry, data_dir: str | Path, field: str = "config.data.name"
+) -> str:
+    """One line: the command that prepares an entry, and where it runs.
+
+    Args:
+        entry: what is not prepared.
+        data_dir: where prepared data sets live.
+        field: what the user said its name with.
+    """
     first = ""
     if entry.needs:
         first = f"put {entry.needs} into {data_dir}/downloads/manual; "
     return (
-        f"config.data.name={entry.name!r}: not prepared in {data_dir}; {first}"
+        f"{field}={entry.name!r}: not prepared in {data_dir}; {first}"
         "with TensorFlow installed, in this or another environment, run: "
         'python -c "import tensorflow_datasets as tfds; '
         f"tfds.builder('{entry.builder}', data_dir='{data_dir}', "

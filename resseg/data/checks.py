@@ -12,7 +12,7 @@ from rich.progress import track
 
 from resseg.data import reading
 from resseg.data.findings import SEVERITY, Finding, Report, SplitReport
-from resseg.data.pairs import Listing, Pair
+from resseg.data.pairs import WHOLE, Listing, Pair
 from resseg.data.reading import AS_INDICES, MaskRule
 from resseg.data.spec import VOID
 from resseg.errors import UserError
@@ -176,6 +176,9 @@ def _of_splits(
 ) -> Iterator[Finding]:
     """Whatever concerns a split, or the data set, as a whole."""
     known = [split for split, report in splits.items() if report.images]
+    if len(known) == 1 and known != [WHOLE]:
+        message = f"has images in split {known[0]!r} alone: none to evaluate on"
+        yield Finding("split", where, message)
     broken = any(item.severity == "error" for item in earlier)
     for split in splits:
         if split not in known and not broken:

@@ -1,7 +1,9 @@
 """`resseg data`: prepare, check, show and list data sets."""
 
 import argparse
+import shlex
 from pathlib import Path
+from typing import Any
 
 from resseg.data.options import add_arguments
 from resseg.errors import UserError
@@ -47,7 +49,13 @@ def _prepare(args: argparse.Namespace) -> int:
         fraction = 0.2 if args.val_fraction is None else args.val_fraction
         listing = pairs.split_by_fraction(listing, fraction, args.seed)
     report = folder.prepare(
-        args.name, listing, classes, _rule(args), args.dir, args.overwrite
+        args.name,
+        listing,
+        classes,
+        _rule(args),
+        args.dir,
+        args.overwrite,
+        _check_line(args),
     )
     print_report(report, console)
     extra = "" if args.dir == Path("data") else f" --dir {args.dir}"
@@ -79,8 +87,11 @@ def _check(args: argparse.Namespace) -> int:
 def _show(args: argparse.Namespace) -> int:
     from resseg.data.contact_sheet import write_contact_sheet
 
-    out = args.out or Path(f"{args.name}-sheet.png")
-    print(write_contact_sheet(_data_config(args), out, args.batches))
+    data = _data_config(args)
+    if args.out is not None and not args.out.parent.is_dir():
+        raise UserError(f"--out {args.out}: there is no folder {args.out.parent}")
+    out = args.out or Path(data.dir, args.name, "sheet.png")
+    print(write_contact_sheet(data, out, args.batches))
     return 0
 
 
@@ -93,14 +104,25 @@ def _list(args: argparse.Namespace) -> int:
     console = Console()
     table = Table("name", "splits", "classes", "where", box=None, pad_edge=False)
     entries = [e.name for e in catalogue.ENTRIES if catalogue.is_prepared(e, args.dir)]
+    damaged = []
     for name in [*sources.prepared(args.dir), *entries]:
-        spec = sources.dataset_spec(_base_data(name, args.dir))
+        data = _base_data(name, args.dir)
+        try:
+            spec = sources.dataset_spec(data)
+            for split in spec.splits:
+                sources.open_split(data, split)
+        except UserError as error:
+            table.add_row(name, "damaged", "", str(args.dir / name))
+            damaged.append(f"{name}: {error}")
+            continue
         splits = ", ".join(f"{split} {count}" for split, count in spec.splits.items())
         shown = ", ".join(spec.classes[:8]) + ", ..." * (spec.num_classes > 8)
         classes = f"{spec.num_classes}: {shown}"
         table.add_row(name, splits, classes, str(args.dir / name))
     if table.row_count:
         console.print(table)
+        for line in damaged:
+            console.print(line, style="red", markup=False, soft_wrap=True)
     else:
         console.print(f"no data set is prepared in {args.dir}")
     console.print("built in: shapes (makes itself on first use)")
@@ -148,7 +170,7 @@ def _rule(args: argparse.Namespace):
     return MaskRule(args.void, args.binary, args.first)
 
 
-def _data_config(args: argparse.Namespace):
+def _data_config(args: argparse.Namespace) -> Any:
     """The `data` section of --config, or of the base config, for args.name."""
     file = getattr(args, "config", None)
     if file is None:
@@ -161,12 +183,26 @@ def _data_config(args: argparse.Namespace):
     return load_config(file, changes).data
 
 
-def _base_data(name: str, data_dir: Path):
+def _base_data(name: str, data_dir: Path) -> Any:
     from resseg.fields import base_config
 
     config = base_config()
     config.update({"data": {"name": name, "dir": str(data_dir)}})
     return config.data
+
+
+def _check_line(args: argparse.Namespace) -> str:
+    """The command that checks the files that `prepare` was given."""
+    words = ["resseg", "data", "check"]
+    for name in ("folder", "images", "masks", "classes", "void"):
+        value = getattr(args, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    if args.binary:
+        words.append("--binary")
+    if args.first:
+        words += ["--first", str(args.first)]
+    return shlex.join(words)
 
 
 def _train_line(args: argparse.Namespace, splits) -> str:

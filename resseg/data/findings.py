@@ -17,6 +17,7 @@ SEVERITY = {
     "pair": "error",  # an image without its mask
     "size": "error",  # image and mask differ in size
     "id": "error",  # a mask value that is no class
+    "split": "warning",  # nothing to evaluate on
     "unseen": "warning",  # a class that a split never shows
     "duplicate": "warning",  # one picture in two splits
     "unlabelled": "warning",  # a mask that is void throughout

@@ -28,7 +28,8 @@ def read_classes(value: str) -> tuple[str, ...]:
         names = [line.strip() for line in lines if line.strip()]
     else:
         raise UserError(
-            f"--classes {value}: no such file, and no list such as background,cell"
+            f"--classes {value}: no such file, and a list has two names or more, such "
+            "as background,cell"
         )
     for index, name in enumerate(names):
         if not name:
@@ -47,6 +48,7 @@ def prepare(
     rule: MaskRule = AS_INDICES,
     data_dir: str | Path = "data",
     overwrite: bool = False,
+    check_line: str = "resseg data check",
 ) -> Report:
     """Checks every pair, then writes the data set `<data_dir>/<name>`.
 
@@ -61,6 +63,7 @@ def prepare(
         rule: how mask values become class indices.
         data_dir: where prepared data sets live.
         overwrite: replace a data set of that name.
+        check_line: the command that shows every error.
 
     Returns:
         The report of the check; its warnings did not stop the preparation.
@@ -72,7 +75,7 @@ def prepare(
     require_free(name, data_dir, overwrite)
     report = checks.check_folder(listing, classes, rule, where=name)
     if report.errors:
-        raise UserError(_worst(report))
+        raise UserError(_worst(report, check_line))
     splits = {
         split: lambda pairs=pairs, split=split: checks.watched(
             _records(pairs, rule, report.bits), f"writing {split}", len(pairs)
@@ -99,11 +102,11 @@ def require_free(name: str, data_dir: str | Path, overwrite: bool) -> None:
         raise UserError(f"{target}: exists; add --overwrite to replace it")
 
 
-def _worst(report: Report) -> str:
+def _worst(report: Report, check_line: str) -> str:
     message = report.lines("error")[0]
     more = len(report.errors) - 1
     if more:
-        message += f" (and {more} more error{'s' * (more > 1)}: resseg data check)"
+        message += f" (and {more} more error{'s' * (more > 1)}: {check_line})"
     return message
 
 

@@ -105,7 +105,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", metavar="FILE", help="augment as this file says (default: base)"
     )
     show.add_argument(
-        "--out", type=Path, metavar="PNG", help="to write (default NAME-sheet.png)"
+        "--out",
+        type=Path,
+        metavar="PNG",
+        help="to write (default: sheet.png in the folder of the data set)",
     )
     show.add_argument(
         "--batches", type=int, default=1, metavar="N", help="batches drawn (default 1)"

@@ -12,6 +12,7 @@ from resseg.data.findings import Finding
 from resseg.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
 from resseg.errors import UserError, nearest
 
+WHOLE = "all"  # the split of pairs that are still to be split
 _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
@@ -65,7 +66,7 @@ def scan_folder(folder: Path) -> Listing:
 
 
 def scan_pairs(images: Path, masks: Path) -> Listing:
-    """Matches two flat folders by stem; everything lands in the one split `all`.
+    """Matches two flat folders by stem; everything lands in the one split `WHOLE`.
 
     Raises:
         UserError: a folder is missing.
@@ -73,7 +74,7 @@ def scan_pairs(images: Path, masks: Path) -> Listing:
     _require_folder("--images", images)
     _require_folder("--masks", masks)
     findings: list[Finding] = []
-    return Listing({"all": _match("all", images, masks, findings)}, findings)
+    return Listing({WHOLE: _match(WHOLE, images, masks, findings)}, findings)
 
 
 def split_by_fraction(listing: Listing, fraction: float, seed: int) -> Listing:
@@ -169,6 +170,19 @@ def _match(
 ) -> list[Pair]:
     left = _by_stem(images, IMAGE_SUFFIXES, "an image", findings)
     right = _by_stem(masks, MASK_SUFFIXES, "a mask", findings)
+    refused = {
+        Path(item.file).stem
+        for item in findings
+        if item.kind == "layout" and Path(item.file).parent == masks
+    }
+    for folder, found, what, suffixes in (
+        (images, left, "image", IMAGE_SUFFIXES),
+        (masks, right or refused, "mask", MASK_SUFFIXES),
+    ):
+        if not found:
+            message = f"holds no {what} ({', '.join(suffixes)})"
+            findings.append(Finding("layout", str(folder), message))
+            return []
     shared = [stem for stem in left if stem in right]
     if left and right and not shared:
         here, there = next(iter(left.values())).name, next(iter(right.values())).name
@@ -176,7 +190,7 @@ def _match(
         findings.append(Finding("pair", str(images), message))
         return []
     for stem, path in left.items():
-        if stem not in right:
+        if stem not in right and stem not in refused:
             message = f"no mask {stem}.png in {masks}{nearest(stem, right)}"
             findings.append(Finding("pair", str(path), message))
     for stem, path in right.items():

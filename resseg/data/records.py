@@ -1,5 +1,6 @@
 """One split of a prepared data set, read in any order."""
 
+import textwrap
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -40,12 +41,14 @@ class Source:
             split: name of the split.
 
         Raises:
-            UserError: files and their description disagree on the number of images.
+            UserError: files are damaged, or disagree with their description on the
+                number of images.
         """
         self.spec = spec
         self.split = split
+        self._folder = Path(directory)
         # TFDS decorates its methods, which hides what they take.
-        builder: Any = tfds.builder_from_directory(str(directory))
+        builder: Any = open_builder(directory)
         # TFDS would decode with what it finds, Pillow or OpenCV; here it is said.
         skip = tfds.decode.SkipDecoding()
         self._records = builder.as_data_source(
@@ -58,6 +61,8 @@ class Source:
                 f"descriptions say {declared} and {spec.splits[split]}; prepare the "
                 "data set again"
             )
+        # A file that was cut short cannot be read at all: better known at once.
+        self._read(0)
 
     def __len__(self) -> int:
         return self.spec.splits[self.split]
@@ -70,11 +75,12 @@ class Source:
             class indices and void, and `name`.
 
         Raises:
-            UserError: the record cannot be decoded; the message names the image.
+            UserError: the record cannot be read or decoded; the message names the file
+                or the image.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.split}[{index}] of {len(self)} images")
-        record = self._records[index]
+        record = self._read(index)
         name = record["name"].decode()
         # What EXIF says about turning is left aside, as TFDS does: a mask has no EXIF.
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
@@ -87,6 +93,9 @@ class Source:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         return {"image": image, "mask": mask, "name": name}
 
+    def _read(self, index: int) -> dict:
+        return read_record(self._records, index, self._folder, self.split)
+
     def _decode(self, encoded: bytes, flags: int, what: str) -> np.ndarray:
         content = np.frombuffer(encoded, np.uint8)
         decoded = cv2.imdecode(content, flags) if content.size else None
@@ -96,6 +105,51 @@ class Source:
 
     def _error(self, message: str) -> UserError:
         return UserError(f"data set {self.spec.name}, split {self.split}: {message}")
+
+
+def open_builder(directory: str | Path) -> Any:
+    """The TFDS builder of a prepared folder.
+
+    Raises:
+        UserError: what describes it is missing or damaged; names the file.
+    """
+    folder = Path(directory)
+    try:
+        return tfds.builder_from_directory(str(folder))
+    except Exception as error:  # TFDS, protobuf and JSON each raise their own
+        for name in ("dataset_info.json", "features.json"):
+            if not (folder / name).is_file():
+                raise damaged(folder / name, "missing") from error
+        raise damaged(f"{folder / 'dataset_info.json'} or features.json", error) from (
+            error
+        )
+
+
+def read_record(records: Any, index: int, folder: Path, split: str) -> dict:
+    """A stored record, encoded as it is.
+
+    Raises:
+        UserError: its file is missing or damaged.
+    """
+    found = list(folder.glob(f"*-{split}.array_record-*"))
+    file = found[0] if len(found) == 1 else folder / f"*-{split}.array_record-*"
+    try:
+        record = records[index]
+    except (RuntimeError, OSError, ValueError) as error:
+        raise damaged(file, error) from error
+    # So a file is read that was cut at the end of a block.
+    if any(value is None for value in record.values()):
+        raise damaged(file, f"no record {index}")
+    return record
+
+
+def damaged(file: str | Path, reason: object) -> UserError:
+    """The error that names a damaged file of a data set, and what to do."""
+    short = textwrap.shorten(str(reason), 80)
+    return UserError(
+        f"{file}: damaged ({short}); remove its folder and prepare the data set again "
+        "(shapes makes itself again)"
+    )
 
 
 def _size(array: np.ndarray) -> str:

@@ -12,6 +12,7 @@ drawn again, in any order.
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -53,6 +54,7 @@ def prepare(data_config) -> Path:
             split: lambda split=split, count=count: _split(settings, split, count)
             for split, count in zip(_SPLITS, counts, strict=True)
         }
+        print(f"drawing data set shapes into {folder}", file=sys.stderr, flush=True)
         try:
             write_dataset(
                 data_config.dir, "shapes", CLASSES, splits, variant=digest[:12]

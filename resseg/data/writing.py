@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from resseg.data import counts
-from resseg.data.records import Source
+from resseg.data.records import Source, damaged
 from resseg.data.spec import DatasetSpec
 from resseg.errors import UserError
 
@@ -97,9 +97,18 @@ def is_complete(folder: Path) -> bool:
 
 
 def read_spec(folder: Path) -> DatasetSpec:
-    """Reads back what `write_dataset` returned."""
-    content = json.loads((folder / _SPEC_FILE).read_text())
-    return DatasetSpec(content["name"], tuple(content["classes"]), content["splits"])
+    """Reads back what `write_dataset` returned.
+
+    Raises:
+        UserError: the file that holds it is damaged.
+    """
+    file = folder / _SPEC_FILE
+    try:
+        content = json.loads(file.read_text())
+        names, splits = tuple(content["classes"]), content["splits"]
+        return DatasetSpec(content["name"], names, splits)
+    except (ValueError, KeyError) as error:
+        raise damaged(file, error) from error
 
 
 def _write(

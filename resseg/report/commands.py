@@ -2,6 +2,7 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,9 @@ def add_inspect_arguments(parser: argparse.ArgumentParser) -> None:
         "--columns", action="store_true", help="say what the columns mean, and stop"
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="the picture (default: RUN/gradients.png)"
+        "--out",
+        metavar="FILE",
+        help="the picture (default: RUN/gradients.png, or gradients-PATH.png)",
     )
 
 
@@ -27,7 +30,7 @@ def run_inspect(args: argparse.Namespace) -> int:
     """Prints the tables, writes the heat map, says where it is.
 
     Raises:
-        UserError: RUN is missing, no run, or without gradient rows; `--path` is in no
+        UserError: RUN is missing, no run, or has no gradient rows; `--path` is in no
             row; `--last` or `--out` cannot be used.
     """
     import numpy as np
@@ -59,6 +62,12 @@ def run_inspect(args: argparse.Namespace) -> int:
     run = open_run(args.run)
     gradients = run.read_gradients(USED)
     if gradients.empty:
+        config: Any = run.config
+        if config.log.gradients.every:
+            raise UserError(
+                f"{run.path} holds no gradient rows yet: they are written with each "
+                "checkpoint and when training ends"
+            )
         raise UserError(
             f"{run.path} holds no gradient rows: train with log.gradients.every > 0"
         )
@@ -66,7 +75,10 @@ def run_inspect(args: argparse.Namespace) -> int:
         paths = column(gradients, "path")
         choose("--path", args.path, dict.fromkeys(paths))
         gradients = where(gradients, paths == args.path)
-    picture = _picture(run.path / layout.HEATMAP if args.out is None else args.out)
+    whole = run.path / layout.HEATMAP
+    # That of one path alone must not replace the whole picture.
+    usual = whole if args.path is None else whole.with_stem(f"gradients-{args.path}")
+    picture = _picture(usual if args.out is None else args.out)
 
     recent = last_steps(gradients, args.last)
     summary = summarise(recent)

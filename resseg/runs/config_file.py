@@ -13,14 +13,24 @@ from resseg.errors import UserError
 from resseg.runs import layout
 
 _NAMED = 6  # differing keys that a message lists
+# What may differ where a run goes on: nothing that is computed depends on it.
+_MAY_DIFFER = (
+    "checkpoint.",
+    "data.dir",
+    "data.threads",
+    "data.workers",
+    "eval.predictions",
+    "log.every",
+    "log.tensorboard",
+)
 
 
 def prepare(workdir: str | os.PathLike) -> Path:
     """Makes the run folder where it is missing, and nothing else.
 
     Raises:
-        UserError: The path is a file, cannot be made or written to, or holds logs
-            without the config they belong to.
+        UserError: The path is a file, cannot be made or written to, holds imported
+            weights, or logs without the config they belong to.
     """
     folder = Path(workdir)
     if folder.exists() and not folder.is_dir():
@@ -32,6 +42,11 @@ def prepare(workdir: str | os.PathLike) -> Path:
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"--workdir {folder} cannot be written to: {reason}") from error
+    if (folder / layout.IMPORTED).exists():
+        raise UserError(
+            f"--workdir {folder} holds imported weights: train in another folder, with "
+            f"--init-from {folder}"
+        )
     if not (folder / layout.CONFIG).exists():
         names = (*layout.LOGS, layout.CHECKPOINTS)
         for name in names:
@@ -73,8 +88,9 @@ def check_same_config(
 ) -> bool:
     """True where the folder holds a run of this config, False where it holds none.
 
-    A key that the run does not know yet, as it is of an earlier version, had in effect
-    the default that it has now.
+    Keys on which nothing that is computed depends, as where the data lie or how often
+    a line is logged, may differ. A key that the run does not know yet, as it is of an
+    earlier version, had in effect the default that it has now.
 
     Raises:
         UserError: It holds a run of another config; the message names what differs.
@@ -86,17 +102,24 @@ def check_same_config(
     stored = known | dict(_flat(_load(folder)))
     given = dict(_flat(json.loads(json.dumps(_plain(config)))))
     differing = [
-        f"{key} is {_shown(stored, key)} there and {_shown(given, key)} here"
+        key
         for key in sorted(stored | given)
-        if _shown(stored, key) != _shown(given, key)
+        if _shown(stored, key) != _shown(given, key) and not key.startswith(_MAY_DIFFER)
     ]
     if differing:
+        listed = [
+            f"{key} is {_shown(stored, key)} there and {_shown(given, key)} here"
+            for key in differing[:_NAMED]
+        ]
         rest = len(differing) - _NAMED
         more = f"; and {rest} more" if rest > 0 else ""
+        other = "another --workdir"
+        if "train.steps" in differing:  # the learning rate schedule depends on it
+            other += f" (with --init-from {folder} to start from its weights)"
         raise UserError(
             f"--workdir {folder} holds a run of another config: "
-            f"{'; '.join(differing[:_NAMED])}{more}. Choose another --workdir, or "
-            "the config of that run to resume it"
+            f"{'; '.join(listed)}{more}. Choose {other}, or the config of that run to "
+            "resume it"
         )
     return True
 

@@ -15,4 +15,6 @@ PREDICTIONS = "predictions"  # overlays of the last evaluation
 HEATMAP = "gradients.png"  # written by `resseg inspect`
 PROBES = "probes"  # tables and figures of `resseg probe`
 
+IMPORTED = "imported.json"  # layout and file of the torch weights it was made of
+
 LOGS = (METRICS, TIMING, GRADIENTS, BLOCKS, EVENTS)  # written while training

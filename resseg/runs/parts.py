@@ -5,8 +5,9 @@ A part is named by its first step alone, so that cutting it short replaces it in
 step of the file system. The table read back does not depend on where parts begin.
 """
 
+import contextlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from resseg.errors import UserError
 from resseg.runs.gradients_table import Column
 
 BUFFER_ROWS = 65_536
@@ -63,7 +65,11 @@ class PartedTable:
             column.clear()
 
     def cut(self, step: int) -> None:
-        """Drops what is stored of later steps, and what a killed flush left behind."""
+        """Drops what is stored of later steps, and what a killed flush left behind.
+
+        Raises:
+            UserError: the last part to keep is damaged.
+        """
         for leftover in self._folder.glob("*.partial"):
             leftover.unlink()
         kept = []
@@ -73,7 +79,8 @@ class PartedTable:
             else:
                 kept.append(part)
         if kept:  # parts do not overlap: only the last can reach past the step
-            table = pq.read_table(kept[-1])
+            with _damage_named(kept[-1]):
+                table = pq.read_table(kept[-1])
             short = table.filter(pc.field("step") <= step)
             if short.num_rows < table.num_rows:
                 write_parquet(short, kept[-1])
@@ -105,15 +112,29 @@ def read_parts(
 
     That order is by step, then by depth, then by the fork's own order of paths. A
     folder that is missing or empty gives an empty table with the same columns.
+
+    Raises:
+        UserError: a part is damaged.
     """
     whole = schema(columns)
     wanted = whole if names is None else pa.schema([whole.field(n) for n in names])
-    tables = [
-        pq.read_table(part, columns=wanted.names, schema=whole)
-        for part in parts(folder)
-    ]
+    tables = []
+    for part in parts(folder):
+        with _damage_named(part):
+            tables.append(pq.read_table(part, columns=wanted.names, schema=whole))
     table = pa.concat_tables(tables) if tables else wanted.empty_table()
     return table.to_pandas()
+
+
+@contextlib.contextmanager
+def _damage_named(part: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(
+            f"{part}: damaged; restore it from a copy, or remove it to go without the "
+            f"rows of these steps, from {_first_step(part)} on"
+        ) from error
 
 
 def _first_step(part: Path) -> int:

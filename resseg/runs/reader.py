@@ -62,8 +62,18 @@ class Run:
 
     @cached_property
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes it was trained on, by class index."""
-        return tuple(read_json(self.path / layout.DATASET)["classes"])
+        """Names of the classes it was trained on, by class index.
+
+        Raises:
+            UserError: It is an imported backbone, which has none.
+        """
+        classes = tuple(read_json(self.path / layout.DATASET)["classes"])
+        if not classes:
+            raise UserError(
+                f"{self.path} holds a backbone without a segmentation head: train one "
+                f"on it with --config.init.backbone_from={self.path}"
+            )
+        return classes
 
     @cached_property
     def metrics(self) -> pd.DataFrame:

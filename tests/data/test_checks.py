@@ -1,6 +1,7 @@
 """Each thing that can be wrong with a data set, and how it is reported."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -177,7 +178,31 @@ def test_empty_split(root):
     for path in (root / "val").rglob("*.png"):
         path.unlink()
     report = _check(root)
-    assert report.lines("error") == ["here: split 'val' is empty"]
+    kinds = ".png, .jpg, .jpeg, .bmp, .tif, .tiff, .webp"
+    message = f"{root / 'val/images'}: holds no image ({kinds})"
+    assert report.lines("error") == [message]
+
+
+def test_a_set_with_nothing_to_evaluate_on_is_warned_of(root):
+    shutil.rmtree(root / "val")
+    report = _check(root)
+    assert report.status == 0
+    assert report.lines("warning") == [
+        "here: has images in split 'train' alone: none to evaluate on"
+    ]
+    flat = pairs.scan_pairs(root / "train/images", root / "train/masks")
+    assert checks.check_folder(flat, CLASSES).findings == []
+
+
+def test_a_jpeg_mask_counts_once(root):
+    for path in root.glob("*/masks/*.png"):
+        Image.open(path).save(path.with_suffix(".jpg"))
+        path.unlink()
+    assert [item.kind for item in _check(root).errors] == ["layout"] * 3
+    (root / "val/masks/c.jpg").unlink()
+    last = _check(root).errors[-1]
+    assert last.message == "holds no mask (.png, .bmp, .tif, .tiff)"
+    assert last.file == str(root / "val/masks")
 
 
 def test_folder_without_the_layout(tmp_path, root):

@@ -120,7 +120,8 @@ def test_options_that_cannot_be(files, options, message):
 
 
 def test_catalogue_name_without_tensorflow_says_what_to_do(tmp_path):
-    with pytest.raises(UserError, match="with TensorFlow installed"):
+    message = "^NAME='oxford_iiit_pet': .* with TensorFlow installed"
+    with pytest.raises(UserError, match=message):
         _run("prepare", "oxford_iiit_pet", "--dir", tmp_path)
 
 
@@ -133,7 +134,7 @@ def test_show_draws_every_crop_of_the_batches(files):
         "    config = base.get_config()\n    config.data.batch_size = 4\n"
         "    config.data.crop = (32, 32)\n    return config\n"
     )
-    out = files / "sheets/cells.png"
+    out = files / "cells.png"
     words = ("show", "cells", "--dir", data, "--config", config, "--out", out)
     assert _run(*words) == 0
     one = np.array(Image.open(out))
@@ -146,6 +147,44 @@ def test_show_draws_every_crop_of_the_batches(files):
     assert three.shape[0] > one.shape[0] and three.shape[1] >= one.shape[1]
     with pytest.raises(UserError, match="--batches 0: expected 1 or more"):
         _run(*words, "--batches", 0)
+    assert _run(*words[:-2]) == 0
+    assert (np.array(Image.open(data / "cells" / "sheet.png")) == one).all()
+    with pytest.raises(UserError, match=r"--out .*: there is no folder .*nowhere"):
+        _run(*words[:-1], files / "nowhere" / "x.png")
+    assert not (files / "nowhere").exists()
+
+
+def test_a_failed_preparation_prints_the_whole_check(files, capsys):
+    for number in (2, 3):
+        Image.fromarray(np.full((20, 24), 9, np.uint8)).save(
+            files / f"masks/{number}.png"
+        )
+    options = (*_flat(files), "--void", 7, "--first", 1, "--dir", files / "data")
+    with pytest.raises(UserError, match="1 more error: resseg data check") as caught:
+        _run("prepare", "cells", *options)
+    line = str(caught.value).partition(": resseg data ")[2].removesuffix(")")
+    assert _run(*line.split()) == 2
+    assert capsys.readouterr().out.count("holds 8") == 2
+
+
+def test_a_damaged_set_is_listed_as_damaged(files, capsys):
+    data = files / "data"
+    for name in ("cells", "whole"):
+        _run("prepare", name, *_flat(files), "--dir", data)
+    (data / "cells/1.0.0/dataset_info.json").unlink()
+    capsys.readouterr()
+    assert _run("list", "--dir", data) == 0
+    out = capsys.readouterr().out
+    rows = [line.split()[:2] for line in out.splitlines()]
+    assert ["cells", "damaged"] in rows and ["whole", "train"] in rows
+    assert f"{data}/cells/1.0.0/dataset_info.json: damaged (missing)" in out
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+    with pytest.raises(UserError, match=r"images: holds no image \(\.png"):
+        _run("prepare", "cells", *_flat(tmp_path), "--dir", tmp_path / "data")
 
 
 def test_help_teaches_and_loads_nothing_heavy(capsys):

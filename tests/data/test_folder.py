@@ -310,6 +310,7 @@ def test_class_names_from_list_and_file(tmp_path):
         ("a,,c", "class 1 is empty"),
         ("a,b,a", "'a' comes twice"),
         ("names.csv", "no such file"),
+        ("cell", "a list has two names or more"),
     ):
         with pytest.raises(UserError, match=message):
             folder.read_classes(wrong)

@@ -88,6 +88,13 @@ def test_the_data_set_on_disk_holds_what_draw_draws(data):
         assert np.array_equal(stored["mask"], drawn["mask"])
 
 
+def test_it_is_said_where_the_data_set_is_drawn_and_only_then(data, capsys):
+    folder = shapes.prepare(data)
+    assert capsys.readouterr().err == f"drawing data set shapes into {folder}\n"
+    shapes.prepare(data)
+    assert capsys.readouterr().err == ""
+
+
 def test_other_settings_lie_in_another_folder(data):
     first = shapes.prepare(data)
     written = (first / "dataset_info.json").stat().st_mtime_ns

@@ -1,5 +1,6 @@
 """Data sets on disk: complete or absent, found or explained."""
 
+import os
 import pickle
 import subprocess
 import sys
@@ -200,6 +201,75 @@ def test_lost_records_are_noticed_on_opening(data):
     info.write_text(text.replace('"5"', '"4"'))
     with pytest.raises(UserError, match="split 'train' holds 4 images"):
         sources.open_split(data, "train")
+
+
+def _cut_in_half(folder):
+    for file in folder.glob("*train*"):
+        os.truncate(file, file.stat().st_size // 2)
+
+
+def _cut_the_end(folder):
+    for file in folder.glob("*train*"):
+        os.truncate(file, file.stat().st_size - 100)
+
+
+def _empty_records(folder):
+    for file in folder.glob("*train*"):
+        os.truncate(file, 0)
+
+
+def _no_description(folder):
+    (folder / "dataset_info.json").unlink()
+
+
+def _broken_description(folder):
+    os.truncate(folder / "dataset_info.json", 90)
+
+
+def _no_features(folder):
+    (folder / "features.json").unlink()
+
+
+def _broken_names(folder):
+    os.truncate(folder / "resseg.json", 30)
+
+
+@pytest.mark.parametrize(
+    ("damage", "file"),
+    [
+        (_cut_in_half, "cells-train.array_record-00000-of-00001"),
+        (_cut_the_end, "cells-train.array_record-00000-of-00001"),
+        (_empty_records, "cells-train.array_record-00000-of-00001"),
+        (_no_description, "dataset_info.json"),
+        (_broken_description, "dataset_info.json or features.json"),
+        (_no_features, "features.json"),
+        (_broken_names, "resseg.json"),
+    ],
+)
+def test_damage_is_noticed_on_opening_and_names_the_file(data, damage, file):
+    write(data)
+    folder = dataset_folder(data.dir, "cells")
+    damage(folder)
+    with pytest.raises(UserError) as caught:
+        sources.open_split(data, "train")
+    message = str(caught.value)
+    assert message.startswith(f"{folder / file}: damaged (")
+    assert "prepare the data set again" in message and "\n" not in message
+
+
+def test_damage_further_on_is_noticed_when_it_is_read(data):
+    """Not before: reading all of a data set first would take too long."""
+    write(data, 5)
+    folder = dataset_folder(data.dir, "cells")
+    (file,) = folder.glob("*train.array_record*")
+    content = bytearray(file.read_bytes())
+    at = content.index(b"cell_3")
+    content[at : at + 6] = b"______"
+    file.write_bytes(content)
+    source = sources.open_split(data, "train")
+    assert source[2]["name"] == "cell_2"
+    with pytest.raises(UserError, match=r"array_record-.*: damaged"):
+        source[3]
 
 
 def test_counts_are_those_of_the_masks(data):

@@ -21,6 +21,16 @@ FORKS = (
 )
 
 
+def _with_inner(squares):
+    """Adds the inner product that the squares of two paths and of their sum imply."""
+    squares = np.array(squares, float)
+    inner = np.zeros((len(squares), 1))
+    if len(squares) == 3:
+        with np.errstate(invalid="ignore"):
+            inner[:2] = (squares[2, 0] - squares[0, 0] - squares[1, 0]) / 2
+    return np.hstack([squares, inner])
+
+
 def _fake_run(folder, steps=6, config=None):
     """A run whose gradient norms are known: stage1 1, stage2 dead, stage3 4.
 
@@ -44,7 +54,7 @@ def _fake_run(folder, steps=6, config=None):
             if step == 2:
                 taps["stage1/block1"] = [[np.nan, 3], [np.nan, 3], [np.nan, 3]]
                 taps["head/skip1"] = [[np.inf, 1], [1, 0], [np.inf, 1]]
-            taps = {name: np.array(value, float) for name, value in taps.items()}
+            taps = {name: _with_inner(value) for name, value in taps.items()}
             writer.write_gradients(step, rows(step, FORKS, taps, loss_pixels=2))
             squares = [{"stage1": value} for value in (4.0, 1.0, 1e-4)]
             writer.write_blocks(step, block_rows(step, *squares))

@@ -2,8 +2,8 @@ import argparse
 
 import cv2
 import pytest
-from ml_collections import ConfigDict
 
+from configs import base
 from resseg.errors import UserError
 from resseg.report.commands import add_inspect_arguments, run_inspect
 from resseg.report.profile import first_to_last, first_trouble, last_steps, summarise
@@ -71,6 +71,15 @@ def test_one_path_alone(run, tmp_path, capsys):
     assert "deeper" not in text and picture.exists()
 
 
+def test_the_picture_of_one_path_does_not_replace_the_whole(fake_run, tmp_path):
+    run = fake_run(tmp_path / "run")
+    inspect(run)
+    whole = (run / "gradients.png").read_bytes()
+    inspect(run, "--path", "skip")
+    assert (run / "gradients.png").read_bytes() == whole
+    assert (run / "gradients-skip.png").read_bytes() != whole
+
+
 def test_every_column_is_explained_without_a_run(capsys):
     assert inspect("--columns") == 0
     text = capsys.readouterr().out
@@ -94,9 +103,18 @@ def test_wrong_arguments(run, arguments, message):
 
 
 def test_a_run_without_gradient_rows_says_which_key_to_set(tmp_path):
-    write_config(prepare(tmp_path), ConfigDict({"seed": 0}))
+    config = base.get_config()
+    config.log.gradients.every = 0
+    write_config(prepare(tmp_path), config)
     with pytest.raises(UserError, match=r"train with log\.gradients\.every > 0"):
         inspect(tmp_path)
+
+
+def test_a_run_that_has_just_begun_has_no_rows_yet(tmp_path):
+    write_config(prepare(tmp_path), base.get_config())
+    with pytest.raises(UserError, match="holds no gradient rows yet") as caught:
+        inspect(tmp_path)
+    assert "gradients.every" not in str(caught.value)
 
 
 def test_the_mean_is_geometric_over_the_last_steps(gradients):

@@ -82,6 +82,59 @@ def test_a_run_of_another_config_is_refused_with_every_difference(run):
     assert "another --workdir" in message and "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("log.every", 3),
+        ("log.tensorboard", False),
+        ("checkpoint.every", 7),
+        ("checkpoint.keep_every", 7),
+        ("eval.predictions", 0),
+        ("data.threads", 1),
+        ("data.workers", 1),
+        ("data.dir", "elsewhere"),
+    ],
+)
+def test_what_nothing_computed_depends_on_may_differ(run, key, value):
+    config = base.get_config()
+    config.update_from_flattened_dict({key: value})
+    assert check_same_config(run, config, base.get_config()) is True
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("log.gradients.every", 0), ("eval.every", 5), ("data.flip", 0.0)],
+)
+def test_what_decides_the_rows_may_not_differ(run, key, value):
+    config = base.get_config()
+    config.update_from_flattened_dict({key: value})
+    with pytest.raises(UserError, match=f"{key} is .* here") as caught:
+        check_same_config(run, config, base.get_config())
+    assert "--init-from" not in str(caught.value)
+
+
+def test_more_steps_are_another_run_that_starts_from_its_weights(run):
+    config = base.get_config()
+    config.train.steps = 500
+    with pytest.raises(UserError, match=f"another --workdir .with --init-from {run} "):
+        check_same_config(run, config, base.get_config())
+
+
+@pytest.mark.parametrize("size", [0, 100])
+def test_a_damaged_part_is_named_with_its_steps(run, size):
+    (part,) = (run / layout.GRADIENTS).iterdir()
+    os.truncate(part, size)
+    message = r"part-000000001\.parquet: damaged; .* remove it .* from 1 on"
+    with pytest.raises(UserError, match=message):
+        _ = open_run(run).gradients
+    with pytest.raises(UserError, match=message):
+        RunWriter(run, tensorboard=False, resume_step=1)
+    assert len(open_run(run).blocks) == 4
+    part.unlink()
+    with RunWriter(run, tensorboard=False, resume_step=1):
+        assert open_run(run).gradients.empty
+
+
 def test_a_key_that_the_stored_config_lacks_had_its_default(run):
     stored = json.loads((run / layout.CONFIG).read_text())
     del stored["seed"]

@@ -1,0 +1,117 @@
+"""Checkpoints whose files are damaged: one line that names them, and the way out."""
+
+import os
+import shutil
+import sys
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resseg import checkpoints
+from resseg.errors import UserError
+from resseg.steps import TrainState
+
+
+def state(step):
+    return TrainState(
+        step=jnp.int32(step),
+        params={f"conv{i}": {"kernel": jnp.full((8, 8), step + i)} for i in range(9)},
+        batch_stats={"norm": {"mean": jnp.zeros(8)}},
+        paths={"fork": {"scale": jnp.ones(())}},
+        opt_state={"momentum": jnp.zeros((8, 8))},
+        ema={},
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Checkpoints of steps 2, kept for good, and 4, the latest; best is 2."""
+    saved = checkpoints.Checkpoints(tmp_path, keep_every=2)
+    for step in (2, 4):
+        saved.save(state(step), {"next_batch": step})
+    saved.save_best(state(2))
+    saved.close()
+    return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def unraisable(monkeypatch):
+    """What threads could not raise; the hook of before is back afterwards."""
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+    return seen
+
+
+def cut(folder):
+    for path in folder.rglob("d/*"):
+        os.truncate(path, path.stat().st_size // 2)
+
+
+def drop_index(folder):
+    (folder / "variables" / "_METADATA").unlink()
+
+
+def drop_data(folder):
+    shutil.rmtree(folder / "variables" / "d")
+
+
+@pytest.mark.parametrize("damage", [cut, drop_index, drop_data])
+def test_damaged_weights_name_the_checkpoint_and_the_others(run, unraisable, damage):
+    damage(run / "checkpoints" / "4")
+    with pytest.raises(UserError) as caught:
+        checkpoints.restore_variables(run, 4)
+    message = str(caught.value)
+    assert message.startswith(f"{run}/checkpoints/4: damaged checkpoint (")
+    assert message.endswith("choose another with --step (there are 2)")
+    time.sleep(0.2)  # reads that were still under way
+    assert unraisable == []
+    hook = sys.unraisablehook
+    two = checkpoints.restore_variables(run, 2)
+    assert np.array_equal(two["params"]["conv3"]["kernel"], np.full((8, 8), 5))
+    assert sys.unraisablehook is hook
+
+
+def test_what_else_cannot_be_raised_is_still_reported(run, unraisable):
+    cut(run / "checkpoints" / "4")
+    with pytest.raises(UserError):
+        checkpoints.restore_variables(run, 4)
+
+    class Bad:
+        def __del__(self):
+            raise RuntimeError("something else")
+
+    Bad()
+    assert [str(item.exc_value) for item in unraisable] == ["something else"]
+
+
+@pytest.mark.parametrize(
+    ("steps", "remedy"),
+    [((2, 4), "the run goes on from step 2"), ((4,), "the run begins anew")],
+)
+def test_a_run_that_cannot_go_on_says_what_to_remove(run, steps, remedy):
+    if 2 not in steps:
+        shutil.rmtree(run / "checkpoints" / "2")
+    cut(run / "checkpoints" / "4")
+    with pytest.raises(
+        UserError, match=f"checkpoints/4: damaged .*; remove it, and {remedy}"
+    ):
+        checkpoints.Checkpoints(run).restore(state(0))
+    shutil.rmtree(run / "checkpoints" / "4")
+    saved = checkpoints.Checkpoints(run)
+    assert saved.latest_step() == (2 if 2 in steps else None)
+    if 2 in steps:
+        restored, position = saved.restore(state(0))
+        assert int(restored.step) == 2 and position == {"next_batch": 2}
+        jax.tree.map(np.testing.assert_array_equal, restored.params, state(2).params)
+
+
+def test_a_damaged_best_is_not_passed_over(run):
+    assert checkpoints.choose_step(run) == 2
+    drop_index(run / "best" / "2")
+    with pytest.raises(UserError, match=r"best/2: damaged, .*there are 2, 4") as caught:
+        checkpoints.choose_step(run)
+    assert "\n" not in str(caught.value)
+    assert checkpoints.choose_step(run, 4) == 4

@@ -1,0 +1,60 @@
+"""Ctrl-C, sent to a process as a terminal sends it."""
+
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from resseg import interrupts
+
+COMMAND = """
+import sys, time
+from resseg import cli
+
+def run(arguments):
+    try:
+        print("ready", flush=True)
+        {work}
+    finally:
+        print("closed", flush=True)
+
+cli._RUNNERS["config"] = run
+sys.argv = ["resseg", "config", "x"]
+sys.exit(cli.main())
+"""
+WAITS = "time.sleep(60)"
+# As a callback of the garbage collector does, which Python will not let raise.
+LOSES = """
+        while True:
+            try: time.sleep(60)
+            except KeyboardInterrupt: pass"""
+
+
+def start(work):
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND.format(work=work)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("work", "times"), [(WAITS, 1), (LOSES, 1), (LOSES, 2)], ids=["", "lost", "twice"]
+)
+def test_ctrl_c_ends_the_process_soon(work, times):
+    process = start(work)
+    assert process.stdout.readline() == "ready\n"
+    began = time.monotonic()
+    for _ in range(times):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.5)
+    out, err = process.communicate(timeout=60)
+    seconds = time.monotonic() - began
+    assert process.returncode == interrupts.STATUS == 130
+    assert err == "resseg: interrupted\n"
+    assert out == "closed\n" or work is LOSES
+    # The first lets files be closed, the second does not wait.
+    assert (seconds >= interrupts.GRACE) == (work is LOSES and times == 1)
