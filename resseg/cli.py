@@ -3,20 +3,16 @@
 Wrong input ends in one line on stderr and exit status 2, before any device is touched.
 """
 
-import argparse
 import errno
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from resseg import __version__, interrupts
 from resseg.command_line import Parser, UsageError, refuse_unknown, split_overrides
 from resseg.errors import UserError, choose
 from resseg.help_texts import COMMANDS, EPILOGS
-
-if TYPE_CHECKING:
-    from ml_collections import ConfigDict
+from resseg.subcommands import ADDERS, RUNNERS
 
 OVERRIDABLE = ("train", "config", "probe", "describe")  # take --config.KEY=VALUE
 # What the machine refuses; any other OSError is a fault of the program.
@@ -88,7 +84,7 @@ def run(argv: list[str]) -> int:
             arguments.parser,
         )
     arguments.overrides = overrides
-    return _RUNNERS[command](arguments)
+    return RUNNERS[command](arguments)
 
 
 def build_parser(command: str) -> Parser:
@@ -109,244 +105,5 @@ def build_parser(command: str) -> Parser:
             epilog=EPILOGS[name],
         )
         if name == command:
-            _ADDERS[name](subparser)
+            ADDERS[name](subparser)
     return parser
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--config",
-        required=True,
-        metavar="FILE",
-        help="experiment file, stored config.json, or the folder of an earlier run",
-    )
-    parser.add_argument(
-        "--workdir", required=True, metavar="DIR", help="run folder, made if missing"
-    )
-    parser.add_argument(
-        "--init-from",
-        metavar="RUN",
-        help="start from the weights of that run (config.init.variables_from)",
-    )
-    _add_overrides(parser)
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument(
-        "--split", metavar="S", help="split to score (default: the config's eval_split)"
-    )
-    parser.add_argument(
-        "--data", metavar="NAME", help="another data set of the same classes"
-    )
-    _add_step(parser)
-
-
-def _add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", metavar="RUN", help="run folder")
-    parser.add_argument(
-        "images", metavar="IMAGE_OR_DIR", help="an image, or a folder of images"
-    )
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder for the results"
-    )
-    parser.add_argument(
-        "--probabilities",
-        action="store_true",
-        help="also write the probability of every class, as .npy",
-    )
-    _add_step(parser)
-
-
-def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    from resseg.report import commands
-
-    commands.add_inspect_arguments(parser)
-
-
-def _add_probe(parser: argparse.ArgumentParser) -> None:
-    from resseg.probes import commands
-
-    commands.add_probe_arguments(parser)
-    _add_overrides(parser)
-
-
-def _add_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "file", metavar="FILE", help="experiment file, config.json or run folder"
-    )
-    parser.add_argument(
-        "--diff", metavar="OTHER", help="print only what differs from this one"
-    )
-    _add_overrides(parser)
-
-
-def _add_describe(parser: argparse.ArgumentParser) -> None:
-    from resseg import describe_command
-
-    parser.add_argument(
-        "--config",
-        required=True,
-        metavar="FILE",
-        help="experiment file, stored config.json or run folder",
-    )
-    describe_command.add_arguments(parser)
-    _add_overrides(parser)
-
-
-def _add_import(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--layout",
-        required=True,
-        metavar="L",
-        help="library whose names the tensors have: torchvision, timm or smp",
-    )
-    parser.add_argument(
-        "--arch", required=True, metavar="A", help="the network, by that library's name"
-    )
-    parser.add_argument(
-        "--weights",
-        required=True,
-        metavar="FILE",
-        help=".safetensors or .npz; .pth or .pt where torch is installed",
-    )
-    parser.add_argument(
-        "--workdir", required=True, metavar="DIR", help="run folder, made anew"
-    )
-    parser.add_argument(
-        "--classes",
-        metavar="FILE|LIST",
-        help="a,b,c or a text file with one name per line (default: VOC's for the 21 "
-        "scores of torchvision, else class0, class1, …)",
-    )
-    parser.add_argument(
-        "--data", metavar="NAME", help="data set that `resseg evaluate` is to read"
-    )
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    from resseg.data import commands
-
-    commands.add_arguments(parser)
-
-
-def _add_step(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--step",
-        type=int,
-        metavar="N",
-        help="checkpoint of this step (default: the best one, else the latest)",
-    )
-
-
-def _add_overrides(parser: argparse.ArgumentParser) -> None:
-    # Only shown: `split_overrides` has taken them out before parsing.
-    parser.add_argument_group("config keys").add_argument(
-        "--config.KEY",
-        metavar="VALUE",
-        dest="overrides",
-        help="set any key, as in --config.train.steps=500",
-    )
-
-
-def _load(path: str, overrides: Sequence[tuple[str, str]]) -> "ConfigDict":
-    from resseg.config import load_config, parse
-
-    return load_config(path, {key: parse(key, text) for key, text in overrides})
-
-
-def _train(arguments: argparse.Namespace) -> int:
-    overrides = arguments.overrides
-    if arguments.init_from:
-        overrides = [*overrides, ("init.variables_from", arguments.init_from)]
-    config = _load(arguments.config, overrides)
-    from resseg import train  # imports JAX: only once the config is known to be right
-
-    try:
-        train.train_and_evaluate(config, arguments.workdir)
-    except train.Diverged as error:
-        print(f"resseg: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-def _evaluate(arguments: argparse.Namespace) -> int:
-    from resseg import evaluate
-
-    return evaluate.run_command(arguments)
-
-
-def _predict(arguments: argparse.Namespace) -> int:
-    from resseg import predict
-
-    return predict.run_command(arguments)
-
-
-def _inspect(arguments: argparse.Namespace) -> int:
-    from resseg.report import commands
-
-    return commands.run_inspect(arguments)
-
-
-def _probe(arguments: argparse.Namespace) -> int:
-    from resseg.probes import commands
-
-    return commands.run_probe(arguments)
-
-
-def _config(arguments: argparse.Namespace) -> int:
-    from resseg.config import describe, diff, load_config
-
-    config = _load(arguments.file, arguments.overrides)
-    if arguments.diff is None:
-        print(describe(config))
-        return 0
-    rows = diff(config, load_config(arguments.diff))
-    print(f"{arguments.file} | {arguments.diff}: {len(rows)} keys differ")
-    width = max((len(key) for key, _, _ in rows), default=0)
-    for key, mine, other in rows:
-        print(f"{key:{width}} = {mine!r} | {other!r}")
-    return 0
-
-
-def _describe(arguments: argparse.Namespace) -> int:
-    from resseg import describe_command
-
-    config = _load(arguments.config, arguments.overrides)
-    return describe_command.run_command(arguments, config)
-
-
-def _import(arguments: argparse.Namespace) -> int:
-    from resseg import importing
-
-    return importing.run_command(arguments)
-
-
-def _data(arguments: argparse.Namespace) -> int:
-    from resseg.data import commands
-
-    return commands.run(arguments)
-
-
-_ADDERS = {
-    "train": _add_train,
-    "evaluate": _add_evaluate,
-    "predict": _add_predict,
-    "inspect": _add_inspect,
-    "probe": _add_probe,
-    "config": _add_config,
-    "describe": _add_describe,
-    "import": _add_import,
-    "data": _add_data,
-}
-_RUNNERS = {
-    "train": _train,
-    "evaluate": _evaluate,
-    "predict": _predict,
-    "inspect": _inspect,
-    "probe": _probe,
-    "config": _config,
-    "describe": _describe,
-    "import": _import,
-    "data": _data,
-}

@@ -220,7 +220,7 @@ def test_examples_in_the_help_are_themselves_valid(train, monkeypatch, capsys):
     """What the help teaches parses: only running it is left out."""
     monkeypatch.chdir(ROOT)
     for name in set(cli.COMMANDS) - {"train", "config"}:
-        monkeypatch.setitem(cli._RUNNERS, name, lambda arguments: 0)
+        monkeypatch.setitem(cli.RUNNERS, name, lambda arguments: 0)
     tried = 0
     for text in cli.EPILOGS.values():
         for line in text.replace("\\\n", " ").splitlines():
