@@ -4,6 +4,7 @@ The first half computes what a config implies for the network: its stages, its o
 stride, its long skips. Each rule raises a UserError of one line, or returns.
 """
 
+import math
 from typing import Any, NoReturn
 
 from resseg.backbone import decoder_blocks, spell_out
@@ -76,6 +77,16 @@ def _kind_of_block(config: Any) -> None:
                 f"model.backbone.{key}",
                 f"basic blocks have no such part, set {value!r} or block 'bottleneck'",
             )
+    share = config.model.backbone.width_factor
+    if plan.block == "bottleneck":
+        share *= config.model.backbone.group_width / 64
+    if plan.width * share < 1:
+        _refuse(
+            config,
+            "model.backbone.width",
+            "width_factor and group_width leave the blocks no channel, "
+            f"expected at least {math.ceil(1 / share)}",
+        )
     if plan.stem == "deep" and plan.width % 2:
         _refuse(
             config, "model.backbone.width", "the deep stem halves it, expected even"
@@ -150,6 +161,8 @@ def _head_fields(config: Any) -> None:
 
 def _pyramid(config: Any) -> None:
     head, stride = config.model.head, spell_out(config.model).output_stride
+    if len(set(head.rates)) < len(head.rates):
+        _refuse(config, "model.head.rates", "expected 3 different dilations")
     unknown = stride not in PYRAMID_STRIDES
     if head.name in PYRAMID_HEADS and not head.rates and unknown:
         listed = ", ".join(map(str, PYRAMID_STRIDES))
@@ -216,20 +229,18 @@ def _long_skips(config: Any) -> None:
 
 
 def _transition(config: Any) -> None:
-    if config.model.shortcut.transition == "A" and config.model.head.name == "resunet":
-        _refuse(
-            config,
-            "model.shortcut.transition",
-            "the blocks of a resunet decoder lose channels, which 'A' cannot",
-        )
-    if config.model.shortcut.transition == "A" and config.model.shortcut.kind == (
-        "conv1x1"
+    model = config.model
+    if model.shortcut.transition != "A":
+        return
+    resunet, everywhere = model.head.name == "resunet", model.shortcut.kind == "conv1x1"
+    narrows = spell_out(model).block == "basic" and model.backbone.width_factor < 1
+    for holds, reason in (
+        (resunet, "the blocks of a resunet decoder lose channels, which 'A' cannot"),
+        (everywhere, "has no 1x1 convolution and kind 'conv1x1' has one everywhere"),
+        (narrows, "a width_factor below 1 loses channels, which 'A' cannot"),
     ):
-        _refuse(
-            config,
-            "model.shortcut.transition",
-            "has no 1x1 convolution and kind 'conv1x1' has one everywhere",
-        )
+        if holds:
+            _refuse(config, "model.shortcut.transition", reason)
 
 
 def _zero_start(config: Any) -> None:
