@@ -3,6 +3,7 @@
 Each rule raises a UserError of one line, or returns.
 """
 
+import math
 from typing import Any
 
 from resseg import path_rules
@@ -57,6 +58,16 @@ def _kind_of_block(config: Any) -> None:
                 f"model.backbone.{key}",
                 f"basic blocks have no such part, set {value!r} or block 'bottleneck'",
             )
+    share = config.model.backbone.width_factor
+    if plan.block == "bottleneck":
+        share *= config.model.backbone.group_width / 64
+    if plan.width * share < 1:
+        refuse(
+            config,
+            "model.backbone.width",
+            "width_factor and group_width leave the blocks no channel, "
+            f"expected at least {math.ceil(1 / share)}",
+        )
     if plan.stem == "deep" and plan.width % 2:
         refuse(config, "model.backbone.width", "the deep stem halves it, expected even")
     grid, last = config.model.backbone.multi_grid, plan.stage_sizes[-1]
@@ -129,6 +140,8 @@ def _head_fields(config: Any) -> None:
 
 def _pyramid(config: Any) -> None:
     head, stride = config.model.head, spell_out(config.model).output_stride
+    if len(set(head.rates)) < len(head.rates):
+        refuse(config, "model.head.rates", "expected 3 different dilations")
     unknown = stride not in PYRAMID_STRIDES
     if head.name in PYRAMID_HEADS and not head.rates and unknown:
         listed = ", ".join(map(str, PYRAMID_STRIDES))

@@ -100,20 +100,18 @@ def _long_skips(config: Any) -> None:
 
 
 def _transition(config: Any) -> None:
-    if config.model.shortcut.transition == "A" and config.model.head.name == "resunet":
-        refuse(
-            config,
-            "model.shortcut.transition",
-            "the blocks of a resunet decoder lose channels, which 'A' cannot",
-        )
-    if config.model.shortcut.transition == "A" and config.model.shortcut.kind == (
-        "conv1x1"
+    model = config.model
+    if model.shortcut.transition != "A":
+        return
+    resunet, everywhere = model.head.name == "resunet", model.shortcut.kind == "conv1x1"
+    narrows = spell_out(model).block == "basic" and model.backbone.width_factor < 1
+    for holds, reason in (
+        (resunet, "the blocks of a resunet decoder lose channels, which 'A' cannot"),
+        (everywhere, "has no 1x1 convolution and kind 'conv1x1' has one everywhere"),
+        (narrows, "a width_factor below 1 loses channels, which 'A' cannot"),
     ):
-        refuse(
-            config,
-            "model.shortcut.transition",
-            "has no 1x1 convolution and kind 'conv1x1' has one everywhere",
-        )
+        if holds:
+            refuse(config, "model.shortcut.transition", reason)
 
 
 def _branch_start(config: Any) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 import resseg
 from resseg import build, losses, optim, sharding
-from resseg.combinations import STAGE_SIZES, native_output_stride
+from resseg.backbone import spell_out
 from resseg.data import sources
-from resseg.models import blocks, layers, resnet, shortcuts
+from resseg.models import layers, plan, shortcuts
 from resseg.models.heads import HEADS
 from resseg.network import build_segmenter, skip_stages
 from resseg.steps import init_state, make_train_step, zero_taps
@@ -29,11 +29,15 @@ EXPERIMENTS = [
     [
         ("model.head.name", HEADS),
         ("model.norm", layers.NORMS),
-        ("model.backbone.depth", resnet.DEPTHS),
-        ("model.backbone.stem", resnet.STEMS),
-        ("model.backbone.block", ("", *blocks.BLOCKS)),
-        ("model.backbone.order", blocks.ORDERS),
+        ("model.backbone.depth", plan.DEPTHS),
+        ("model.backbone.variant", plan.VARIANTS),
+        ("model.backbone.stem", ("", *plan.STEM_STRIDES)),
+        ("model.backbone.block", ("", *plan.EXPANSION)),
+        ("model.backbone.order", ("", *plan.ORDERS)),
+        ("model.backbone.stride_on", ("", *plan.STRIDE_ON)),
+        ("model.backbone.dilation", plan.DILATIONS),
         ("model.shortcut.kind", shortcuts.SHORTCUT_KINDS),
+        ("model.shortcut.transition", ("", *plan.TRANSITIONS)),
         ("model.shortcut.learn", shortcuts.LEARN),
         ("model.branch.learn", shortcuts.LEARN),
         ("optim.name", optim.OPTIMIZERS),
@@ -44,11 +48,60 @@ def test_what_may_be_chosen_is_what_can_be_built(field, built):
     assert sorted(CHOICES[field]) == sorted(built)
 
 
-def test_validation_counts_blocks_and_strides_as_the_network_does():
-    assert {d: sizes for d, (sizes, _) in resnet.DEPTHS.items()} == STAGE_SIZES
-    backbone = resseg.load_config(ROOT / "configs/founding.py").model.backbone
-    strides = resnet.native_stride(backbone.stem, backbone.stage_strides)
-    assert native_output_stride(backbone) == strides == 1
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({}, ((2, 2, 2, 2), "basic", 64, "post", "7x7", "3x3", "B", (1, 2, 2, 2), 32)),
+        (
+            {"model.backbone.depth": 101, "model.backbone.variant": "v1"},
+            (
+                (3, 4, 23, 3),
+                "bottleneck",
+                64,
+                "post",
+                "7x7",
+                "1x1",
+                "B",
+                (1, 2, 2, 2),
+                32,
+            ),
+        ),
+        (
+            {"model.backbone.depth": 50, "model.backbone.variant": "v1d"},
+            (
+                (3, 4, 6, 3),
+                "bottleneck",
+                64,
+                "post",
+                "deep",
+                "3x3",
+                "D",
+                (1, 2, 2, 2),
+                32,
+            ),
+        ),
+        (
+            {"model.backbone.depth": 164, "model.backbone.variant": "v2"},
+            ((18, 18, 18), "bottleneck", 16, "pre", "3x3", "3x3", "B", (1, 2, 2), 4),
+        ),
+        (
+            {
+                "model.backbone.depth": 20,
+                "model.backbone.variant": "v1d",
+                "model.backbone.stem": "7x7",
+                "model.backbone.block": "bottleneck",
+                "model.backbone.width": 12,
+                "model.backbone.stride_on": "1x1",
+                "model.shortcut.transition": "C",
+                "model.backbone.order": "pre",
+            },
+            ((3, 3, 3), "bottleneck", 12, "pre", "7x7", "1x1", "C", (1, 2, 2), 16),
+        ),
+    ],
+)
+def test_a_backbone_is_spelled_out_as_depth_and_variant_say(overrides, expected):
+    config = resseg.load_config(ROOT / "configs/base.py", overrides)
+    assert spell_out(config.model) == (*expected, expected[-1])
 
 
 def test_terms_of_the_loss_are_the_keys_of_the_config():
@@ -118,10 +171,13 @@ def test_median_frequency_weights_come_from_the_data(tiny_config):
 
 def test_skips_are_what_each_head_documents():
     stages = ["stage1", "stage2", "stage3", "stage4"]
-    assert skip_stages("unet", stages) == ("stem", "stage1", "stage2", "stage3")
+    unet = ("stem", "stage1", "stage2", "stage3")
+    assert skip_stages("unet", stages) == skip_stages("resunet", stages) == unet
+    assert skip_stages("deeplabv3plus", stages) == ("stage1",)
     assert skip_stages("fcn8s", stages) == ("stage2", "stage3")
     assert skip_stages("fcn16s", stages) == ("stage3",)
-    assert skip_stages("fcn32s", stages) == skip_stages("deeplabv3", stages) == ()
+    for head in ("fcn", "fcn32s", "deeplabv3"):
+        assert skip_stages(head, stages) == ()
 
 
 def test_devices_must_share_the_batch_evenly():

@@ -7,6 +7,18 @@ from resseg.errors import UserError, choose
 
 SUMMARIES = {
     "signal": "mean and variance of shortcut and branch at every join (M5, M6)",
+    "profile": "gradient of every path at every fork, --by pixel (M1, M2, M7, M22)",
+    "paths": "lengths of the paths that the gradient came by (M8, M9)",
+    "jacobian": "singular values of blocks, stages and network (M12)",
+    "hessian": "curvature: largest eigenvalues and trace (M16)",
+    "landscape": "the loss on a filter-normalised plane (M15)",
+    "shattering": "correlation of input gradients between images (M10)",
+    "noise-scale": "gradient noise scale per block (M13, M11)",
+    "lesion": "mIoU and loss without the branch of a block, of several (M14)",
+    "reorder": "mIoU and loss with equal blocks of a stage exchanged (M14)",
+    "receptive-field": "effective receptive field of stages and logits (M17)",
+    "rank": "effective rank of features, dead units (M18, M19)",
+    "underflow": "what half precision would lose of the gradient (M23)",
 }
 
 
@@ -29,6 +41,8 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
         "batches": (2, "training batches to average over"),
         "samples": (8, "random vectors, orders, pairs or directions to draw"),
         "iterations": (20, "of power iteration or Lanczos"),
+        "longest": (16, "paths: branches up to which paths are told apart"),
+        "grid": (5, "landscape: points to each side of the weights"),
         "seed": (0, "of what is drawn"),
     }
     for name, (default, meaning) in numbers.items():
@@ -39,6 +53,13 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
             metavar="N",
             help=f"{meaning} (default: {default})",
         )
+    parser.add_argument(
+        "--images",
+        type=int,
+        default=0,
+        metavar="N",
+        help="lesion, reorder: score N images of the evaluation split (default: all)",
+    )
     parser.add_argument(
         "--reestimate",
         action="store_true",
@@ -77,6 +98,9 @@ def run_probe(args: argparse.Namespace) -> int:
         args.seed,
         args.reestimate,
         args.by,
+        args.images,
+        args.longest,
+        args.grid,
     )
     for name in names:
         registry.check(registry.PROBES[name], name, asked)
@@ -92,12 +116,14 @@ def _names(args: argparse.Namespace) -> list[str]:
     names = [name.strip() for name in args.what.split(",") if name.strip()]
     for name in names:
         choose("--what", name, SUMMARIES)
-    for name in ("batches", "samples", "iterations"):
+    for name in ("batches", "samples", "iterations", "longest", "grid"):
         value = getattr(args, name)
         if value < 1:
             raise UserError(f"--{name}={value}: expected 1 or more")
-    if args.seed < 0:
-        raise UserError(f"--seed={args.seed}: expected 0 or more")
+    for name in ("seed", "images"):
+        value = getattr(args, name)
+        if value < 0:
+            raise UserError(f"--{name}={value}: expected 0 or more")
     choose("--by", args.by, ["", "class", "boundary"])
     return names
 

@@ -24,6 +24,9 @@ class Options(NamedTuple):
         seed: of what is drawn.
         reestimate: re-estimate the statistics of batch norms after each change.
         by: "" | class | boundary: pixels whose loss is taken apart.
+        images: of the evaluation split that are scored, at least; 0 = all.
+        longest: length up to which paths are told apart.
+        grid: points of a loss landscape to each side of the weights.
     """
 
     batches: int = 2
@@ -32,6 +35,9 @@ class Options(NamedTuple):
     seed: int = 0
     reestimate: bool = False
     by: str = ""
+    images: int = 0
+    longest: int = 16
+    grid: int = 5
 
 
 class Probe(NamedTuple):
@@ -45,6 +51,7 @@ class Probe(NamedTuple):
         draw: draws the table into an empty figure.
         conclude: sentences on what came out.
         second_order: needs second derivatives, so it refuses a scaled backward pass.
+        short: the rows that the terminal shows, where they are not all.
     """
 
     summary: str
@@ -54,6 +61,7 @@ class Probe(NamedTuple):
     draw: Callable[[pd.DataFrame, Figure], None]
     conclude: Callable[[pd.DataFrame], list[str]] = lambda table: []
     second_order: bool = False
+    short: Callable[[pd.DataFrame], pd.DataFrame] = lambda table: table
 
 
 def rows_from(records: Sequence[Mapping], columns: Sequence[Column]) -> dict[str, list]:

@@ -7,7 +7,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resseg.errors import UserError
-from resseg.probes import signal
+from resseg.probes import (
+    hessian,
+    jacobian,
+    landscape,
+    lesion,
+    noise_scale,
+    paths,
+    profile,
+    rank,
+    receptive_field,
+    reorder,
+    shattering,
+    signal,
+    underflow,
+)
 from resseg.probes.probe import Options, Probe
 from resseg.probes.subject import Subject
 from resseg.progress import say
@@ -16,6 +30,18 @@ from resseg.runs.tables import write_table
 
 PROBES: dict[str, Probe] = {
     "signal": signal.PROBE,
+    "profile": profile.PROBE,
+    "paths": paths.PROBE,
+    "jacobian": jacobian.PROBE,
+    "hessian": hessian.PROBE,
+    "landscape": landscape.PROBE,
+    "shattering": shattering.PROBE,
+    "noise-scale": noise_scale.PROBE,
+    "lesion": lesion.PROBE,
+    "reorder": reorder.PROBE,
+    "receptive-field": receptive_field.PROBE,
+    "rank": rank.PROBE,
+    "underflow": underflow.PROBE,
 }
 _DPI = 150
 
@@ -50,7 +76,7 @@ def run(name: str, subject: Subject, options: Options, folder: Path) -> None:
     seconds = time.monotonic() - began
     printer = Printer()
     printer.table(
-        table.loc[:, list(probe.shown)],
+        probe.short(table).loc[:, list(probe.shown)],
         f"{name} of {subject.name}, step {subject.step} ({seconds:.0f} s)",
     )
     for sentence in probe.conclude(table):

@@ -4,9 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import traverse_util
 
-from resseg.gradients.fork import list_forks, statistics_by_fork
+from resseg.gradients.fork import statistics_by_fork
 from resseg.models.blocks import Block, BlockFactors, BlockStyle
 from resseg.network import build_segmenter
 
@@ -88,43 +87,6 @@ def test_backward_factors_leave_the_logits_bit_identical(small):
     net = build_segmenter(small, 3)
     scaled = net.apply(net.init(jax.random.key(0), images), images)["logits"]
     np.testing.assert_array_equal(scaled, reference)
-
-
-@pytest.mark.parametrize(
-    ("head", "skips"),
-    [
-        ("unet", ["stem", "stage1", "stage2", "stage3"]),
-        ("fcn8s", ["stage2", "stage3"]),
-        ("fcn16s", ["stage3"]),
-        ("deeplabv3plus", ["stage1"]),
-    ],
-)
-def test_every_skip_changes_the_output_and_gets_a_gradient(small, head, skips):
-    small.head.name = head
-    net = build_segmenter(small, 3)
-    images = jax.random.normal(jax.random.key(1), (1, 64, 64, 3))
-    variables = net.init(jax.random.key(0), images)
-    reference = net.apply(variables, images)["logits"]
-    flat = traverse_util.flatten_dict(variables["paths"], sep="/")
-    factors = [f"head/skip_factor_{skip}/factor" for skip in skips]
-    assert sorted(key for key in flat if "skip_factor" in key) == sorted(factors)
-    for factor in factors:
-        lesion = traverse_util.unflatten_dict(flat | {factor: jnp.float32(0)}, sep="/")
-        output = net.apply(variables | {"paths": lesion}, images)["logits"]
-        assert jnp.abs(output - reference).max() > 1e-4, factor
-
-    def loss(taps):
-        return (net.apply(variables | {"taps": taps}, images)["logits"] ** 2).mean()
-
-    measured = statistics_by_fork(jax.grad(loss)(variables["taps"]))
-    for skip in skips:
-        assert measured[f"backbone/long_skip_{skip}"][0, 0] > 0
-
-
-def test_no_long_skips_leaves_none(small):
-    small.long_skip.kind = "none"
-    forks = list_forks(build_segmenter(small, 3), (1, 32, 32, 3))
-    assert {fork.kind for fork in forks} == {"block"}
 
 
 def test_paths_of_a_fork_add_up_to_the_plain_gradient(small):

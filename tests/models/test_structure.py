@@ -1,5 +1,7 @@
 """Structure proved by counts: published parameter numbers, shortcuts, forks."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -7,78 +9,134 @@ from flax import traverse_util
 
 from configs import base
 from resseg.gradients.fork import list_forks
+from resseg.models.classifier import ImageClassifier
 from resseg.models.heads import HEADS as NAMED_HEADS
-from resseg.models.resnet import stage_layout
 from resseg.network import build_segmenter
 
+DILATED = {"backbone.output_stride": 8}
+WITH_AUX = DILATED | {"aux.weight": 0.5}
+SMP_DEEPLAB = {
+    "backbone.output_stride": 16,
+    "backbone.dilation": "uniform",
+    "head.separable": True,
+    "head.convs": (1, 1),
+}
 
-def shapes(model, num_classes, **settings):
+
+def parameters(net):
+    shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    return traverse_util.flatten_dict(shapes["params"], sep="/")
+
+
+def count(net):
+    return sum(leaf.size for leaf in parameters(net).values())
+
+
+def network(num_classes, **settings):
     config = base.get_config().model
-    for key, value in settings.items():
-        config.update_from_flattened_dict({key: value})
-    net = build_segmenter(config, num_classes)
-    return jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 64, 64, 3)))
+    config.update_from_flattened_dict(settings)
+    return build_segmenter(config, num_classes)
 
 
-def parameters(depth, head, num_classes, **settings):
-    settings = {"backbone.depth": depth, "head.name": head} | settings
-    variables = shapes(None, num_classes, **settings)
-    return sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+def projections(**settings):
+    names = parameters(network(2, **settings))
+    return sum(name.endswith("shortcut/conv/kernel") for name in names)
 
 
 @pytest.mark.parametrize(
-    ("depth", "head", "settings", "classes", "count"),
+    ("depth", "head", "settings", "classes", "published"),
     [
-        # torchvision publishes these; with 21 classes and the auxiliary head
-        (50, "fcn", {"backbone.output_stride": 8, "aux.weight": 0.5}, 21, 35_322_218),
-        (
-            50,
-            "deeplabv3",
-            {"backbone.output_stride": 8, "aux.weight": 0.5},
-            21,
-            42_004_074,
-        ),
-        (50, "fcn", {"backbone.output_stride": 8}, 21, 32_957_013),
-        (50, "deeplabv3", {"backbone.output_stride": 8}, 21, 39_638_869),
-        # segmentation_models.pytorch's Unet with one class
+        # torchvision
+        (50, "fcn", WITH_AUX, 21, 35_322_218),
+        (101, "fcn", WITH_AUX, 21, 54_314_346),
+        (50, "deeplabv3", WITH_AUX, 21, 42_004_074),
+        (101, "deeplabv3", WITH_AUX, 21, 60_996_202),
+        (50, "fcn", DILATED, 21, 32_957_013),
+        (50, "deeplabv3", DILATED, 21, 39_638_869),
+        # segmentation_models.pytorch
         (18, "unet", {}, 1, 14_328_209),
         (34, "unet", {}, 1, 24_436_369),
         (50, "unet", {}, 1, 32_521_105),
+        (101, "unet", {}, 1, 51_513_233),
+        (50, "deeplabv3plus", SMP_DEEPLAB, 1, 26_677_585),
+        (101, "deeplabv3plus", SMP_DEEPLAB, 1, 45_669_713),
     ],
 )
-def test_parameter_counts_are_the_published_ones(depth, head, settings, classes, count):
-    assert parameters(depth, head, classes, **settings) == count
+def test_segmenters_have_the_published_number_of_parameters(
+    depth, head, settings, classes, published
+):
+    settings = {"backbone.depth": depth, "head.name": head} | settings
+    assert count(network(classes, **settings)) == published
+
+
+@pytest.mark.parametrize(
+    ("depth", "settings", "published"),
+    [
+        # torchvision
+        (18, {}, 11_689_512),
+        (34, {}, 21_797_672),
+        (50, {}, 25_557_032),
+        (50, {"backbone.variant": "v1"}, 25_557_032),
+        (101, {}, 44_549_160),
+        (152, {}, 60_192_808),
+        (50, {"backbone.groups": 32, "backbone.group_width": 4}, 25_028_904),
+        (50, {"backbone.width_factor": 2.0}, 68_883_240),
+        (50, {"backbone.group_width": 128}, 68_883_240),
+        # timm
+        (50, {"backbone.variant": "v1d"}, 25_576_264),
+        (50, {"backbone.se_reduction": 16}, 28_088_024),
+        (50, {"backbone.variant": "v2"}, 25_549_352),
+    ],
+)
+def test_classifiers_have_the_published_number_of_parameters(
+    depth, settings, published
+):
+    backbone = network(2, **{"backbone.depth": depth, "head.name": "fcn"} | settings)
+    assert count(ImageClassifier(backbone.backbone, 1000)) == published
+
+
+@pytest.mark.parametrize(
+    ("depth", "millions"), [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)]
+)
+def test_cifar_networks_have_the_number_of_parameters_of_he_2015(depth, millions):
+    """Table 6; shortcuts A: 3x3 convolutions, their norms and a linear layer."""
+    per_stage = (depth - 2) // 3
+    widths = [3] + [16] * (1 + per_stage) + [32] * per_stage + [64] * per_stage
+    expected = sum(9 * a * b + 2 * b for a, b in itertools.pairwise(widths))
+    expected += (64 + 1) * 10
+    settings = {"backbone.depth": depth, "head.name": "fcn", "shortcut.transition": "A"}
+    found = count(ImageClassifier(network(2, **settings).backbone, 10))
+    assert found == expected
+    assert round(found / 1e6, 1 if depth == 110 else 2) == millions
 
 
 @pytest.mark.parametrize(
     ("depth", "projected", "blocks"), [(18, 3, 8), (34, 3, 16), (50, 4, 16)]
 )
 def test_only_blocks_that_change_shape_project(depth, projected, blocks):
-    params = shapes(None, 2, **{"backbone.depth": depth})["params"]["backbone"]
-    flat = traverse_util.flatten_dict(params, sep="/")
-    assert sum(key.endswith("shortcut/conv/kernel") for key in flat) == projected
-    assert (
-        len({"/".join(key.split("/")[:2]) for key in flat if "/block" in key}) == blocks
-    )
+    names = parameters(network(2, **{"backbone.depth": depth, "head.name": "fcn"}))
+    assert sum(name.endswith("shortcut/conv/kernel") for name in names) == projected
+    inside = {tuple(name.split("/")[1:3]) for name in names if "/block" in name}
+    assert len(inside) == blocks
 
 
-def test_conv1x1_shortcuts_project_everywhere_and_none_nowhere():
-    for kind, count in (("conv1x1", 8), ("none", 0)):
-        params = shapes(None, 2, **{"shortcut.kind": kind})["params"]
-        flat = traverse_util.flatten_dict(params, sep="/")
-        assert sum("shortcut/conv" in key for key in flat) == count
-
-
-def test_layout_is_torchvisions():
-    # stride of the first block, its dilation, dilation of the others
-    assert stage_layout("7x7", (1, 2, 2, 2), 8) == [
-        (1, 1, 1),
-        (2, 1, 1),
-        (1, 1, 2),
-        (1, 2, 4),
-    ]
-    with pytest.raises(ValueError, match="output stride 12"):
-        stage_layout("7x7", (1, 2, 2, 2), 12)
+@pytest.mark.parametrize(
+    ("settings", "projected"),
+    [
+        ({"shortcut.transition": "A"}, 0),
+        ({"shortcut.transition": "B"}, 3),
+        ({"shortcut.transition": "C"}, 8),
+        ({"shortcut.transition": "D"}, 3),
+        ({"backbone.variant": "v1d"}, 3),
+        ({"shortcut.kind": "conv1x1"}, 8),
+        ({"shortcut.kind": "none"}, 0),
+        ({"backbone.variant": "v1d", "shortcut.kind": "none"}, 0),
+        # Wide: the stem is not widened, so that the first stage projects too.
+        ({"backbone.width_factor": 2.0}, 4),
+    ],
+)
+def test_a_transition_projects_where_its_letter_says(settings, projected):
+    assert projections(**settings) == projected
 
 
 @pytest.mark.parametrize("head", NAMED_HEADS)

@@ -27,7 +27,7 @@ class FCN(nn.Module):
     @nn.compact
     def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
         x = features[self.feature or deepest(features)]
-        inner = x.shape[-1] // 4
+        inner = max(x.shape[-1] // 4, 1)
         x = ConvNormAct(inner, norm=self.norm, dtype=self.dtype, name="conv")(x, train)
         return Classifier(
             self.num_classes, self.dropout, self.dtype, name="classifier"
@@ -107,4 +107,5 @@ def bilinear_kernel(shape: tuple[int, int, int, int]) -> jax.Array:
 
 def deepest(features: dict[str, jax.Array]) -> str:
     """Key of the last stage."""
-    return max(key for key in features if key.startswith("stage"))
+    stages = [key for key in features if key.startswith("stage")]
+    return max(stages, key=lambda stage: int(stage.removeprefix("stage")))

@@ -4,9 +4,11 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from resseg.backbone import spell_out
-from resseg.models.plan import DEPTHS, EXPANSION
+from resseg.backbone import Backbone, spell_out
+from resseg.errors import UserError
+from resseg.models.plan import DEPTHS, EXPANSION, VARIANTS
 
+STAGE_STRIDES = (1, 2, 2, 2)  # of every torch network here
 SQUEEZE_MULTIPLE = 8  # inner widths of squeeze-and-excitation are multiples of it
 
 
@@ -92,36 +94,67 @@ def named_depth(architecture: Architecture) -> tuple[int, dict[str, Any]]:
 
 
 def of_config(model: Any, params: Mapping[str, Any]) -> Architecture:
-    """The architecture of `config.model`; what it does not say is read off `params`.
+    """The architecture of `config.model`; widths of its head are read off `params`.
 
     Args:
         model: `config.model`.
         params: the nested params of that network, or of a classification network on
             its backbone.
+
+    Raises:
+        UserError: no variant of a ResNet has this backbone.
     """
     plan, backbone = spell_out(model), model.backbone
-    head = model.head.name if "head" in params else ""
-    scores = params.get("head", params).get("classifier", {})
-    kernel = scores.get("conv", scores).get("kernel")
+    if plan.stage_strides != STAGE_STRIDES:
+        strides = plan.stage_strides
+        raise UserError(f"stage strides are {strides}, expected {STAGE_STRIDES}")
     bottleneck = plan.block == "bottleneck"
     widened = backbone.width_factor * backbone.group_width if bottleneck else 64
-    return Architecture(
+    shared = Architecture(
         stage_sizes=plan.stage_sizes,
         block=plan.block,
-        variant=backbone.variant,
+        variant=_variant(plan),
         width=plan.width,
         groups=backbone.groups,
         group_width=int(widened),
         se_reduction=backbone.se_reduction,
-        head=head,
-        num_classes=0 if kernel is None else kernel.shape[-1],
         aux="aux" in params,
-        head_width=model.head.width or 4 * plan.width,
-        decoder=tuple(model.head.channels) or _decoder(plan),
+    )
+    if "head" not in params:
+        kernel = _find(params, "classifier", "kernel")
+        return dataclasses.replace(shared, num_classes=_last(kernel))
+    head, decoder = params["head"], []
+    while f"decoder{len(decoder) + 1}" in head:
+        block = f"decoder{len(decoder) + 1}"
+        decoder.append(_last(_find(head, block, "conv1", "conv", "kernel")))
+    return dataclasses.replace(
+        shared,
+        head=model.head.name,
+        num_classes=_last(_find(head, "classifier", "conv", "kernel")),
+        head_width=_last(_find(head, "pyramid", "conv1x1", "conv", "kernel")),
+        decoder=tuple(decoder),
     )
 
 
-def _decoder(plan: Any) -> tuple[int, ...]:
-    levels = len(plan.stages) + plan.strided_stem
-    top = plan.width * 2 ** (len(plan.stages) - 2)
-    return tuple(max(int(top * 0.5**i), 8) for i in range(levels))
+def _variant(plan: Backbone) -> str:
+    """The variant that says what the config spells out."""
+    for name in ("v1.5", "v1c", "v1d", "v2"):
+        order, stem, stride_on, transition = VARIANTS[name]
+        same = (order, stem, transition) == (plan.order, plan.stem, plan.transition)
+        if same and (plan.block == "basic" or plan.stride_on == stride_on):
+            return name
+    raise UserError(
+        f"order {plan.order!r}, stem {plan.stem!r}, stride on {plan.stride_on!r} and "
+        f"transition {plan.transition!r} are of no variant that torch networks have"
+    )
+
+
+def _find(tree: Any, *names: str) -> Any:
+    for name in names:
+        tree = tree.get(name, {})
+    return tree
+
+
+def _last(kernel: Any) -> int:
+    """Output channels; 0 where there is no such kernel."""
+    return kernel.shape[-1] if hasattr(kernel, "shape") else 0

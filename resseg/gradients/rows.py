@@ -1,0 +1,152 @@
+"""Several cotangents sent back at once, as rows: compared, and told apart by length.
+
+The backward pass is linear, so any number of cotangents can go through it together, at
+the price of one forward pass: `jax.vmap` over what is sent back, along the axis `ROWS`.
+Rules on the cotangent may then speak of all rows at once. Here they compare each row
+with the last one, and move what comes back over a branch one row up, so that row k ends
+with the part of the gradient whose ways lead through exactly k branches.
+"""
+
+import functools
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from resseg.gradients.fork import Fork, fork_name
+
+ROWS = "rows"
+BRANCH = "branch"
+
+Sinks = Mapping[str, jax.Array]
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def lengthen(x: jax.Array, longest: int) -> jax.Array:
+    """Returns `x`; in the backward pass each row becomes the one of the next length.
+
+    Rows: lengths 0 … `longest`, then all longer ones together, then the whole gradient,
+    which stays: `longest + 3` in all.
+    """
+    return x
+
+
+def _lengthen_forward(x, longest):
+    return x, None
+
+
+def _lengthen_backward(longest, _, g):
+    rows = longest + 3
+    row = jax.lax.axis_index(ROWS)
+    shorter = jax.lax.ppermute(g, ROWS, [(i, (i + 1) % rows) for i in range(rows)])
+    moved = jnp.where(row == 0, jnp.zeros_like(g), shorter)
+    moved = jnp.where(row == longest + 1, shorter + g, moved)
+    return (jnp.where(row == longest + 2, g, moved),)
+
+
+lengthen.defvjp(_lengthen_forward, _lengthen_backward)
+
+
+@jax.custom_vjp
+def compare(x: jax.Array, sink: jax.Array) -> jax.Array:
+    """Returns `x`; the gradient with respect to `sink` says how the rows compare.
+
+    Args:
+        sink: zeros `[2]`. Its gradient: the row's norm, and its projection on the last
+            row g, <row, g> / |g|^2. The projections of parts of g add up to 1.
+    """
+    return x
+
+
+def _compare_forward(x, sink):
+    return x, jnp.zeros_like(sink)
+
+
+def _compare_backward(like, g):
+    row, last = jax.lax.axis_index(ROWS), jax.lax.axis_size(ROWS) - 1
+    wide = g.astype(like.dtype)
+    reference = jax.lax.psum(jnp.where(row == last, wide, jnp.zeros_like(wide)), ROWS)
+    # Scaled by the largest entry: squares of what is small would underflow.
+    size, unit = _unit(wide)
+    reference_size, reference_unit = _unit(reference)
+    ratio = size / jnp.where(reference_size > 0, reference_size, 1)
+    square = jnp.sum(reference_unit * reference_unit)
+    projection = (
+        ratio * jnp.sum(unit * reference_unit) / jnp.where(square > 0, square, 1)
+    )
+    norm = size * jnp.sqrt(jnp.sum(unit * unit))
+    return g, jnp.stack([norm, projection])
+
+
+def _unit(g: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Largest magnitude, and `g` over it; 0 stays 0, NaN and infinity stay too."""
+    size = jnp.max(jnp.abs(g))
+    return size, g / jnp.where(size > 0, size, 1)
+
+
+compare.defvjp(_compare_forward, _compare_backward)
+
+
+def zero_sinks(names: Collection[str]) -> dict[str, jax.Array]:
+    """One sink per fork."""
+    return {name: jnp.zeros(2) for name in names}
+
+
+def with_rows(
+    function: Callable[..., Any],
+    sinks: Sinks,
+    counted: Collection[str],
+    longest: int,
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    """Calls `function`, which applies a model, prepared for a backward pass in rows.
+
+    Args:
+        sinks: fork name -> `[2]`; the signal passes `compare` in front of those forks.
+        counted: names of the forks whose branch counts in the length of a path; behind
+            them the branch passes `lengthen`.
+        longest: length up to which paths are told apart, where any are counted.
+
+    Returns:
+        What it returned; the value is that of `function`, bit for bit.
+    """
+
+    def prepare(call, positional, keywords, context):
+        fork = context.module
+        if not isinstance(fork, Fork) or context.method_name != "__call__":
+            return call(*positional, **keywords)
+        name, (x, *rest) = fork_name(fork.path), positional
+        if name in sinks:
+            x = compare(x, sinks[name])
+        copies = call(x, *rest, **keywords)
+        if name not in counted:
+            return copies
+        return tuple(
+            lengthen(copy, longest) if path == BRANCH else copy
+            for copy, path in zip(copies, fork.paths, strict=True)
+        )
+
+    with nn.intercept_methods(prepare):
+        return function(*args, **kwargs)
+
+
+def pulled_back(
+    loss: Callable[[Any], jax.Array], sinks: Any, longest: int
+) -> tuple[jax.Array, Any]:
+    """Value, and the gradient of `loss(sinks)` by length of path.
+
+    Args:
+        loss: a scalar; what it calls went through `with_rows` with the same `longest`.
+        sinks: or any other tree to differentiate with respect to.
+
+    Returns:
+        Value, and a tree like `sinks` whose leaves have the rows of `lengthen` in
+        front. All the gradient starts at length 0.
+    """
+    value, pull = jax.vjp(loss, sinks)
+    starts = jnp.zeros(longest + 3, value.dtype).at[jnp.array([0, -1])].set(1)
+    (rows,) = jax.vmap(pull, axis_name=ROWS)(starts)
+    return value, rows

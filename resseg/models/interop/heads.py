@@ -1,0 +1,66 @@
+"""Heads by torch's names; the prefixes are the layout's business."""
+
+from resseg.models.interop.architecture import Architecture
+from resseg.models.interop.layers import Layer, conv, conv_norm, norm
+
+RATES = (12, 24, 36)  # of every DeepLab in torchvision and smp, whatever its stride
+
+
+def linear(torch: str, architecture: Architecture) -> list[Layer]:
+    if not architecture.num_classes:
+        return []
+    shape = (architecture.num_classes, architecture.stage_width(3))
+    return [Layer(torch, "classifier", "linear", shape, bias=True)]
+
+
+def scores(torch: str, path: str, inputs: int, classes: int, kernel: int = 1) -> Layer:
+    place = f"{path}/classifier/conv"
+    return conv(torch, place, inputs, classes, kernel, bias=True)
+
+
+def fcn(torch: str, path: str, inputs: int, classes: int) -> list[Layer]:
+    rows = conv_norm(torch, f"{path}/conv", inputs, inputs // 4)
+    return [*rows, scores(f"{torch}.4", path, inputs // 4, classes)]
+
+
+def pyramid(
+    torch: str, architecture: Architecture, depthwise: bool = False
+) -> list[Layer]:
+    inputs, width = architecture.stage_width(3), architecture.head_width
+    path = "head/pyramid"
+    rows = conv_norm(f"{torch}.convs.0", f"{path}/conv1x1", inputs, width, kernel=1)
+    for i, rate in enumerate(RATES, 1):
+        name, place = f"{torch}.convs.{i}", f"{path}/rate{rate}"
+        if depthwise:
+            rows += separable(f"{name}.0", f"{name}.1", place, inputs, width)
+        else:
+            rows += conv_norm(name, place, inputs, width)
+    rows += conv_norm(f"{torch}.convs.4", f"{path}/pool", inputs, width, 1, first=1)
+    joined = (len(RATES) + 2) * width
+    return rows + conv_norm(
+        f"{torch}.project", f"{path}/project", joined, width, kernel=1
+    )
+
+
+def separable(
+    torch: str, torch_norm: str, path: str, inputs: int, outputs: int
+) -> list[Layer]:
+    depthwise = f"{path}/depthwise"
+    return [
+        conv(f"{torch}.0", depthwise, inputs, inputs, kernel=3, groups=inputs),
+        conv(f"{torch}.1", f"{path}/conv", inputs, outputs),
+        norm(torch_norm, f"{path}/norm", outputs),
+    ]
+
+
+def unet(architecture: Architecture) -> list[Layer]:
+    widths = [architecture.width, *map(architecture.stage_width, range(4))][::-1]
+    rows, inputs = [], widths[0]
+    for level, outputs in enumerate(architecture.decoder):
+        skip = widths[level + 1] if level + 1 < len(widths) else 0
+        torch, path = f"decoder.blocks.{level}", f"head/decoder{level + 1}"
+        rows += conv_norm(f"{torch}.conv1", f"{path}/conv1", inputs + skip, outputs)
+        rows += conv_norm(f"{torch}.conv2", f"{path}/conv2", outputs, outputs)
+        inputs = outputs
+    classes = architecture.num_classes
+    return [*rows, scores("segmentation_head.0", "head", inputs, classes, kernel=3)]

@@ -1,0 +1,243 @@
+"""The layouts: how torchvision, timm and segmentation_models.pytorch name their layers.
+
+Names and shapes do not tell output stride, dilations and the like: those are the
+libraries' own, said here.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from resseg.models.interop import backbones, heads
+from resseg.models.interop.architecture import Architecture, named_depth
+from resseg.models.interop.backbones import Shapes, telling
+from resseg.models.interop.layers import Layer, conv, conv_norm, norm
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """A library's way to name layers.
+
+    Attributes:
+        layers: the table of an architecture.
+        read: what names and shapes say; raises UserError where they say nothing.
+        settings: head -> config keys that names and shapes do not tell.
+        architectures: those that the command line knows, by the library's name.
+        variants: of its backbones.
+        squeezes: whether squeeze-and-excitation is among them.
+    """
+
+    layers: Callable[[Architecture], list[Layer]]
+    read: Callable[[Shapes], Architecture]
+    settings: Mapping[str, Mapping[str, Any]]
+    architectures: Mapping[str, Architecture]
+    variants: tuple[str, ...] = ("v1.5",)
+    squeezes: bool = False
+
+    def overrides(self, architecture: Architecture) -> dict[str, Any]:
+        """Config keys that make the network of `architecture`."""
+        depth, sizes = named_depth(architecture)
+        keys = {"depth": depth, "variant": architecture.variant}
+        for name in ("width", "groups", "group_width", "se_reduction"):
+            keys[name] = getattr(architecture, name)
+        overrides = {f"model.backbone.{key}": value for key, value in keys.items()}
+        overrides |= sizes
+        # A classification network is loaded under a head without long skips.
+        overrides["model.head.name"] = architecture.head or "fcn"
+        if architecture.head.startswith("deeplab"):
+            overrides["model.head.width"] = architecture.head_width
+        if architecture.head == "unet":
+            overrides["model.head.channels"] = architecture.decoder
+        overrides["model.aux.weight"] = 0.5 if architecture.aux else 0.0
+        return overrides | dict(self.settings[architecture.head])
+
+
+def torchvision_layers(architecture: Architecture) -> list[Layer]:
+    """`fc` on the bare backbone, or `backbone.`, `classifier.`, `aux_classifier.`."""
+    if not architecture.head:
+        return backbones.resnet(architecture) + heads.linear("fc", architecture)
+    rows = backbones.resnet(architecture, "backbone.")
+    deepest = architecture.stage_width(3)
+    if architecture.head == "fcn":
+        rows += heads.fcn("classifier", "head", deepest, architecture.num_classes)
+    else:
+        width = architecture.head_width
+        rows += heads.pyramid("classifier.0", architecture)
+        rows += conv_norm("classifier", "head/conv", width, width, first=1)
+        rows.append(
+            heads.scores("classifier.4", "head", width, architecture.num_classes)
+        )
+    if architecture.aux:
+        shallower = architecture.stage_width(2)
+        rows += heads.fcn("aux_classifier", "aux", shallower, architecture.num_classes)
+    return rows
+
+
+def read_torchvision(shapes: Shapes) -> Architecture:
+    """Segmentation networks have their backbone behind a prefix of that name."""
+    if not any(name.startswith("backbone.") for name in shapes):
+        return _with_linear(backbones.read_resnet(shapes), shapes, "fc")
+    known = backbones.read_resnet(shapes, "backbone.")
+    settings: dict[str, Any] = {"head": "fcn"}
+    pyramid = "classifier.0.convs.0.0.weight"
+    if pyramid in shapes:
+        settings = {"head": "deeplabv3", "head_width": telling(shapes, pyramid)[0]}
+    return dataclasses.replace(
+        known,
+        **settings,
+        num_classes=telling(shapes, "classifier.4.weight")[0],
+        aux=any(name.startswith("aux_classifier.") for name in shapes),
+    )
+
+
+def timm_layers(architecture: Architecture) -> list[Layer]:
+    """ResNets are named as in torchvision; the last layer of a v2 is a convolution."""
+    if architecture.variant != "v2":
+        return backbones.resnet(architecture) + heads.linear("fc", architecture)
+    linear = heads.linear("head.fc", architecture)
+    linear = [
+        row._replace(kind="linear_as_conv", shape=(*row.shape, 1, 1)) for row in linear
+    ]
+    return backbones.resnetv2(architecture) + linear
+
+
+def read_timm(shapes: Shapes) -> Architecture:
+    if "stem.conv.weight" not in shapes:
+        return _with_linear(backbones.read_resnet(shapes), shapes, "fc")
+    return _with_linear(backbones.read_resnetv2(shapes), shapes, "head.fc", rank=4)
+
+
+def smp_layers(architecture: Architecture) -> list[Layer]:
+    """`encoder.`, `decoder.`, `segmentation_head.0`."""
+    rows = backbones.resnet(architecture, "encoder.")
+    width, classes = architecture.head_width, architecture.num_classes
+    if architecture.head == "unet":
+        return rows + heads.unet(architecture)
+    if architecture.head == "deeplabv3":
+        rows += heads.pyramid("decoder.aspp", architecture)
+        rows += [
+            conv("decoder.conv", "head/conv/conv", width, width, kernel=3),
+            norm("decoder.bn", "head/conv/norm", width),
+        ]
+    else:
+        shallow = architecture.stage_width(0)
+        rows += heads.pyramid("decoder.aspp.0", architecture, depthwise=True)
+        after, last = "head/pyramid_conv1", "head/conv1"
+        rows += heads.separable("decoder.aspp.1", "decoder.aspp.2", after, width, width)
+        rows += conv_norm("decoder.block1", "head/low_level", shallow, 48, kernel=1)
+        block = "decoder.block2"
+        rows += heads.separable(f"{block}.0", f"{block}.1", last, 48 + width, width)
+    return [*rows, heads.scores("segmentation_head.0", "head", width, classes)]
+
+
+def read_smp(shapes: Shapes) -> Architecture:
+    known = backbones.read_resnet(shapes, "encoder.")
+    settings: dict[str, Any] = {"head": "unet"}
+    pyramids = {
+        "deeplabv3": "decoder.aspp.convs.0.0.weight",
+        "deeplabv3plus": "decoder.aspp.0.convs.0.0.weight",
+    }
+    for head, first in pyramids.items():
+        if first in shapes:
+            settings = {"head": head, "head_width": telling(shapes, first)[0]}
+    if settings["head"] == "unet":
+        levels = backbones.STAGES + 1
+        names = [f"decoder.blocks.{level}.conv1.0.weight" for level in range(levels)]
+        settings["decoder"] = tuple(telling(shapes, name)[0] for name in names)
+    classes = telling(shapes, "segmentation_head.0.weight")[0]
+    return dataclasses.replace(known, **settings, num_classes=classes)
+
+
+def _with_linear(
+    known: Architecture, shapes: Shapes, name: str, rank: int = 2
+) -> Architecture:
+    weight = f"{name}.weight"
+    classes = telling(shapes, weight, rank)[0] if weight in shapes else 0
+    return dataclasses.replace(known, num_classes=classes)
+
+
+_BASIC = {"resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3)}
+_BOTTLENECK = {"50": (3, 4, 6, 3), "101": (3, 4, 23, 3), "152": (3, 8, 36, 3)}
+
+
+def _bottleneck(depth: str, **settings: Any) -> Architecture:
+    return Architecture(_BOTTLENECK[depth], "bottleneck", **settings)
+
+
+_RESNETS = {
+    **{name: Architecture(sizes, "basic") for name, sizes in _BASIC.items()},
+    **{f"resnet{depth}": _bottleneck(depth) for depth in _BOTTLENECK},
+}
+_SMP_ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet101")
+_SMP_HEADS = {
+    "Unet": {"head": "unet", "decoder": (256, 128, 64, 32, 16)},
+    "DeepLabV3": {"head": "deeplabv3"},
+    "DeepLabV3Plus": {"head": "deeplabv3plus"},
+}
+
+_UNDILATED = {"model.backbone.output_stride": 0}
+_PYRAMID = {"model.head.rates": heads.RATES, "model.head.dropout": 0.5}
+_TORCHVISION = {
+    "model.backbone.output_stride": 8,
+    "model.backbone.dilation": "torchvision",
+    "model.head.align_corners": False,
+}
+_SMP = {"model.backbone.dilation": "uniform", "model.head.align_corners": True}
+
+LAYOUTS = {
+    "torchvision": Layout(
+        torchvision_layers,
+        read_torchvision,
+        {
+            "": _UNDILATED,
+            "fcn": _TORCHVISION | {"model.head.dropout": 0.1},
+            "deeplabv3": _TORCHVISION | _PYRAMID,
+        },
+        {
+            **_RESNETS,
+            "resnext50_32x4d": _bottleneck("50", groups=32, group_width=4),
+            "resnext101_32x8d": _bottleneck("101", groups=32, group_width=8),
+            "resnext101_64x4d": _bottleneck("101", groups=64, group_width=4),
+            "wide_resnet50_2": _bottleneck("50", group_width=128),
+            "wide_resnet101_2": _bottleneck("101", group_width=128),
+            **{
+                f"{head}_resnet{depth}": _bottleneck(depth, head=head)
+                for head in ("fcn", "deeplabv3")
+                for depth in ("50", "101")
+            },
+        },
+    ),
+    "timm": Layout(
+        timm_layers,
+        read_timm,
+        {"": _UNDILATED},
+        {
+            **_RESNETS,
+            "resnet50d": _bottleneck("50", variant="v1d"),
+            "seresnet50": _bottleneck("50", se_reduction=16),
+            "resnetv2_50": _bottleneck("50", variant="v2"),
+        },
+        variants=("v1.5", "v1c", "v1d", "v2"),
+        squeezes=True,
+    ),
+    "smp": Layout(
+        smp_layers,
+        read_smp,
+        {
+            "unet": _SMP | _UNDILATED,
+            "deeplabv3": _SMP | _PYRAMID | {"model.backbone.output_stride": 8},
+            "deeplabv3plus": {
+                **_SMP,
+                **_PYRAMID,
+                "model.backbone.output_stride": 16,
+                "model.head.separable": True,
+                "model.head.convs": (1, 1),
+            },
+        },
+        {
+            f"{name}_{encoder}": dataclasses.replace(_RESNETS[encoder], **head)
+            for name, head in _SMP_HEADS.items()
+            for encoder in _SMP_ENCODERS
+        },
+    ),
+}

@@ -1,0 +1,54 @@
+"""Writes the fixtures: what the real networks of torch answer to drawn weights.
+
+In an environment with torch, torchvision, timm and segmentation-models-pytorch, without
+JAX:
+
+    python tests/models/interop/make_fixtures.py
+
+`shapes.json.xz` holds names and shapes of every state dict; `values.npz` samples of the
+scores of every network, and of what one SGD step changed in some.
+"""
+
+import json
+import lzma
+import sys
+
+import numpy as np
+import torch_side
+from drawn import (
+    FOLDER,
+    NAMES,
+    SHAPES,
+    STEP_BATCH,
+    STEPS,
+    VALUES,
+    change,
+    key,
+    sample,
+    size,
+    weights,
+)
+
+
+def main():
+    """About ten minutes on two cores."""
+    FOLDER.mkdir(exist_ok=True)
+    names, values = {}, {}
+    for layout, name, aux in NAMES:
+        at = key(layout, name, aux)
+        print(at, file=sys.stderr, flush=True)
+        module = torch_side.load(torch_side.build(layout, name, aux))
+        names[at] = torch_side.shapes(module)
+        for output, scores in torch_side.scores(module, *size(layout, name)).items():
+            values[f"{at}/{output}"] = sample(scores)
+            values[f"{at}/{output}/max"] = np.abs(scores).max()
+        if (layout, name, aux) in STEPS:
+            before = weights(names[at])
+            after = torch_side.step(module, STEP_BATCH, *size(layout, name))
+            values[f"{at}/step"] = change(before, after)
+    SHAPES.write_bytes(lzma.compress(json.dumps(names).encode(), preset=9))
+    np.savez_compressed(VALUES, **values)
+
+
+if __name__ == "__main__":
+    main()

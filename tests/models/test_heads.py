@@ -1,0 +1,213 @@
+"""Heads proved by values and gradients: every skip, the upsampling, the pyramid."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import traverse_util
+
+from resseg.gradients.fork import list_forks, statistics_by_fork
+from resseg.models.heads.deeplab import Pyramid
+from resseg.models.heads.fcn import Upsample, bilinear_kernel, deepest
+from resseg.network import build_segmenter
+
+STAGES = ["stage1", "stage2", "stage3"]
+
+
+def normal(*shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def without_taps(variables):
+    return {name: value for name, value in variables.items() if name != "taps"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "skips"),
+    [
+        ({"head.name": "unet"}, ["stem", *STAGES]),
+        ({"head.name": "unet", "long_skip.kind": "add"}, ["stem", *STAGES]),
+        (
+            {
+                "head.name": "unet",
+                "backbone.stem": "7x7",
+                "backbone.stage_strides": (1, 2, 2, 2),
+                "backbone.output_stride": 32,
+            },
+            ["stem", *STAGES],
+        ),
+        ({"head.name": "resunet"}, ["stem", *STAGES]),
+        (
+            {
+                "head.name": "resunet",
+                "long_skip.kind": "add",
+                "backbone.order": "pre",
+            },
+            ["stem", *STAGES],
+        ),
+        ({"head.name": "fcn8s"}, ["stage2", "stage3"]),
+        ({"head.name": "fcn8s", "long_skip.kind": "add"}, ["stage2", "stage3"]),
+        ({"head.name": "fcn16s"}, ["stage3"]),
+        ({"head.name": "deeplabv3plus"}, ["stage1"]),
+        (
+            {
+                "head.name": "deeplabv3plus",
+                "head.separable": True,
+                "head.convs": (1, 1),
+            },
+            ["stage1"],
+        ),
+    ],
+)
+def test_every_skip_changes_the_output_and_gets_a_gradient(small, settings, skips):
+    small.update_from_flattened_dict(settings)
+    net = build_segmenter(small, 3)
+    images = normal(1, 64, 64, 3, seed=1)
+    variables = jax.jit(net.init)(jax.random.key(0), images)
+    flat = traverse_util.flatten_dict(variables["paths"], sep="/")
+    factors = [f"head/skip_factor_{skip}/factor" for skip in skips]
+    assert sorted(key for key in flat if "skip_factor" in key) == sorted(factors)
+
+    @jax.jit
+    def run(taps, paths):
+        def loss(taps):
+            held = variables | {"taps": taps, "paths": paths}
+            logits = net.apply(held, images)["logits"]
+            return (logits**2).mean(), logits
+
+        (_, logits), gradient = jax.value_and_grad(loss, has_aux=True)(taps)
+        return logits, gradient
+
+    logits, gradient = run(variables["taps"], variables["paths"])
+    measured = statistics_by_fork(gradient)
+    forks = [f"backbone/long_skip_{skip}" for skip in skips]
+    assert sorted(name for name in measured if "long_skip" in name) == sorted(forks)
+    for fork, factor in zip(forks, factors, strict=True):
+        skip, deeper = measured[fork][:2]
+        assert 0 < skip[0] < np.inf and 0 < deeper[0] < np.inf, fork
+        assert skip[1] == deeper[1] == 0, fork
+        lesion = traverse_util.unflatten_dict(flat | {factor: jnp.float32(0)}, sep="/")
+        cut, gradient = run(variables["taps"], lesion)
+        assert jnp.abs(cut - logits).max() > 1e-4, factor
+        assert statistics_by_fork(gradient)[fork][0, 0] == 0, factor
+
+
+@pytest.mark.parametrize(
+    "head", ["fcn8s", "fcn16s", "unet", "resunet", "deeplabv3plus"]
+)
+def test_no_long_skips_leave_none(small, head):
+    small.head.name, small.long_skip.kind = head, "none"
+    net = build_segmenter(small, 3)
+    kinds = {fork.kind for fork in list_forks(net, (1, 32, 32, 3))}
+    assert kinds - {"pyramid"} == {"block"}
+    shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
+    paths = traverse_util.flatten_dict(shapes["paths"], sep="/")
+    assert not [name for name in paths if "skip" in name]
+
+
+def test_a_residual_decoder_is_a_fork_per_level(small):
+    small.head.name = "resunet"
+    names = [
+        fork.name for fork in list_forks(build_segmenter(small, 3), (1, 32, 32, 3))
+    ]
+    decoder = [f"head/decoder{level}" for level in (1, 2, 3, 4)]
+    assert [name for name in names if name.startswith("head")] == decoder
+
+
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_fcn_upsampling_of_a_constant_is_that_constant(ratio):
+    """At the border half a tent hangs over the image, where there is zero."""
+    x = jnp.broadcast_to(jnp.asarray([2.0, -3.0]).reshape(1, 1, 1, 2), (1, 5, 4, 2))
+    module = Upsample(ratio)
+    variables = module.init(jax.random.key(0), x)
+    y = np.asarray(module.apply(variables, x))
+    assert y.shape == (1, 5 * ratio, 4 * ratio, 2)
+    half = ratio // 2
+    inside = y[:, half:-half, half:-half]
+    np.testing.assert_allclose(inside, np.broadcast_to([2.0, -3.0], inside.shape))
+    # Row i of the border lies (half - i - 1/2) pixels beyond the centre of the first.
+    share = 1 - (half - np.arange(half) - 0.5) / ratio
+    np.testing.assert_allclose(y[0, :half, ratio, 0], 2 * share, rtol=1e-6)
+    np.testing.assert_allclose(y[0, ::-1, ratio, 0], y[0, :, ratio, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [2, 4])
+def test_every_output_of_the_transposed_convolution_is_covered(ratio):
+    """And by its own pixel most: with the start weights it interpolates."""
+    module, x = Upsample(ratio), jnp.zeros((1, 3, 4, 1))
+    variables = module.init(jax.random.key(0), x)
+    jacobian = jax.jacobian(lambda x: module.apply(variables, x)[0, :, :, 0])(x)
+    weights = np.asarray(jacobian)[:, :, 0, :, :, 0]
+    assert (weights.sum((2, 3)) > 0.2).all()
+    own = weights.reshape(3 * ratio, 4 * ratio, -1).argmax(-1)
+    rows, columns = np.arange(3 * ratio) // ratio, np.arange(4 * ratio) // ratio
+    np.testing.assert_array_equal(own, 4 * rows[:, None] + columns)
+
+
+def test_the_start_of_upsampling_mixes_no_classes():
+    kernel = np.asarray(bilinear_kernel((4, 4, 3, 3)))
+    tent = np.asarray([0.25, 0.75, 0.75, 0.25])
+    for of, to in np.ndindex(3, 3):
+        expected = np.outer(tent, tent) * (of == to)
+        np.testing.assert_allclose(kernel[:, :, of, to], expected)
+
+
+@pytest.mark.parametrize("head", ["deeplabv3", "deeplabv3plus"])
+@pytest.mark.parametrize("norm", ["batch", "group"])
+def test_the_pyramid_trains_on_a_single_image(small, head, norm):
+    small.head.name, small.norm = head, norm
+    net, images = build_segmenter(small, 3), normal(1, 32, 32, 3, seed=1)
+
+    @jax.jit
+    def run(key):
+        variables = without_taps(net.init(key, images))
+
+        def loss(params):
+            held = variables | {"params": params}
+            outputs, _ = net.apply(held, images, train=True, mutable=["batch_stats"])
+            return ((outputs["logits"] - 1) ** 2).mean(), outputs["logits"]
+
+        return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+    (_, logits), gradient = run(jax.random.key(0))
+    assert jnp.isfinite(logits).all()
+    assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert jnp.abs(gradient["head"]["pyramid"]["rate6"]["conv"]["kernel"]).max() > 0
+    pool = jnp.abs(gradient["head"]["pyramid"]["pool"]["conv"]["kernel"]).max()
+    # The one value of a channel minus its mean is 0, whatever the weights are.
+    assert pool > 0 if norm == "group" else pool == 0
+
+
+def test_the_image_level_branch_is_the_mean_of_the_image():
+    pyramid, x = Pyramid(8, (1, 2, 3), dropout=0.0), normal(2, 5, 6, 4)
+    variables = without_taps(pyramid.init(jax.random.key(0), x, False))
+    lone = jax.tree.map(jnp.zeros_like, variables["params"])
+    for name in ("pool", "project"):
+        lone[name] = variables["params"][name]
+    y = pyramid.apply(variables | {"params": lone}, x, False)
+    # Alone it says the same everywhere, and only the mean matters to it.
+    np.testing.assert_allclose(y, jnp.broadcast_to(y[:, :1, :1], y.shape), rtol=1e-5)
+    assert jnp.abs(y).max() > 0
+    mixed = x[:, ::-1, ::-1]
+    again = pyramid.apply(variables | {"params": lone}, mixed, False)
+    np.testing.assert_allclose(again, y, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("stride", "rates"), [(32, (3, 6, 9)), (16, (6, 12, 18)), (8, (12, 24, 36))]
+)
+@pytest.mark.parametrize("head", ["deeplabv3", "deeplabv3plus"])
+def test_rates_of_the_pyramid_resolve_from_the_output_stride(
+    small, head, stride, rates
+):
+    small.head.name, small.backbone.output_stride = head, stride
+    small.backbone.stem, small.backbone.stage_strides = "7x7", (1, 2, 2, 2)
+    pyramid = build_segmenter(small, 3).head.pyramid
+    assert pyramid.rates == rates
+    small.head.rates = (1, 2, 4)
+    assert build_segmenter(small, 3).head.pyramid.rates == (1, 2, 4)
+
+
+def test_the_deepest_of_ten_stages_is_the_tenth():
+    features = dict.fromkeys(["stem", "image", *(f"stage{i}" for i in range(1, 11))])
+    assert deepest(features) == "stage10"

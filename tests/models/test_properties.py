@@ -1,0 +1,207 @@
+"""Random valid configs, at tiny sizes: each is a network that computes and learns."""
+
+from pathlib import Path
+
+import hypothesis
+import hypothesis.strategies as st
+import jax
+import jax.numpy as jnp
+import pytest
+from flax import traverse_util
+
+from resseg.backbone import spell_out
+from resseg.build import build_model
+from resseg.config import load_config
+from resseg.describe import describe_model
+from resseg.errors import UserError
+from resseg.gradients.fork import statistics_by_fork
+from resseg.validation import CHOICES
+
+BASE = Path(__file__).resolve().parents[2] / "configs" / "base.py"
+CLASSES = 3
+BATCH = 3  # of two values in a channel, batch normalisation keeps the sign alone
+
+# depth -> how few blocks its stages may have
+SIZES = {
+    10: [(), (1, 2, 1, 1)],
+    18: [(1, 1, 1, 1), (1, 1, 2), (2, 1)],
+    20: [(1, 1, 1), (2, 1, 1)],
+    50: [(1, 1, 1, 1), (1, 2)],
+}
+
+
+def choices(key):
+    return st.sampled_from(CHOICES[key])
+
+
+BACKBONE = {
+    "model.norm": choices("model.norm"),
+    "model.weight_standardization": st.booleans(),
+    "model.backbone.variant": choices("model.backbone.variant"),
+    "model.backbone.order": choices("model.backbone.order"),
+    "model.backbone.block": choices("model.backbone.block"),
+    "model.backbone.stem": choices("model.backbone.stem"),
+    "model.backbone.width": st.sampled_from([4, 6, 8]),
+    "model.backbone.output_stride": st.sampled_from([0, 0, 2, 4, 8, 16, 32]),
+    "model.backbone.dilation": choices("model.backbone.dilation"),
+    "model.backbone.multi_grid": st.sampled_from([(), (2,), (1, 2)]),
+    "model.backbone.se_reduction": st.sampled_from([0, 2]),
+    "model.backbone.zero_gamma": st.booleans(),
+    "model.backbone.width_factor": st.sampled_from([1.0, 0.5, 2.0]),
+    "model.shortcut.kind": choices("model.shortcut.kind"),
+    "model.shortcut.transition": choices("model.shortcut.transition"),
+    "model.shortcut.learn": choices("model.shortcut.learn"),
+    "model.shortcut.scale": st.sampled_from([1.0, 0.5]),
+    "model.branch.learn": choices("model.branch.learn"),
+    "model.gradient.shortcut": st.sampled_from([1.0, 0.5]),
+    "model.gradient.branch_in": st.sampled_from([1.0, 0.5]),
+}
+BOTTLENECK = {
+    "model.backbone.groups": st.sampled_from([1, 2]),
+    "model.backbone.group_width": st.sampled_from([64, 32]),
+    "model.backbone.stride_on": choices("model.backbone.stride_on"),
+}
+PYRAMID = {
+    "model.head.width": st.sampled_from([0, 8]),
+    "model.head.rates": st.sampled_from([(), (1, 2, 3)]),
+    "model.head.separable": st.booleans(),
+}
+HEAD = {
+    "model.head.align_corners": st.booleans(),
+    "model.long_skip.kind": choices("model.long_skip.kind"),
+    "model.long_skip.scale": st.sampled_from([1.0, 0.5]),
+    "model.aux.weight": st.sampled_from([0.0, 0.4]),
+}
+
+
+@st.composite
+def overrides(draw):
+    """Overrides of `configs/base.py`, most of which make a valid config."""
+    drawn = {"model.backbone.depth": draw(st.sampled_from(sorted(SIZES)))}
+    sizes = draw(st.sampled_from(SIZES[drawn["model.backbone.depth"]]))
+    drawn["model.backbone.stage_sizes"] = sizes
+    strides = [(), (1, 2, 2, 2), (2, 2, 2, 2), (1, 1, 2, 2)]
+    if sizes and len(sizes) < 4:
+        strides = [stride[: len(sizes)] for stride in strides[1:]]
+    drawn["model.backbone.stage_strides"] = draw(st.sampled_from(strides))
+    drawn["model.head.name"] = head = draw(choices("model.head.name"))
+    keys = BACKBONE | HEAD
+    if drawn["model.backbone.depth"] == 50:
+        keys |= BOTTLENECK
+    if head in ("deeplabv3", "deeplabv3plus"):
+        keys |= PYRAMID
+    if head == "deeplabv3plus":
+        keys |= {"model.head.convs": st.sampled_from([(0, 2), (1, 1)])}
+    # Each departs from its default with odds that leave most of them at it: whatever
+    # is drawn uniformly is refused by one rule or another.
+    for key, values in keys.items():
+        if draw(st.integers(0, 2)) == 0:
+            drawn[key] = draw(values)
+    drawn["model.backbone.width"] = draw(BACKBONE["model.backbone.width"])
+    drawn["data.crop"] = draw(st.sampled_from([(64, 64), (64, 32), (32, 32)]))
+    return drawn
+
+
+def valid(drawn):
+    try:
+        return load_config(BASE, drawn)
+    except UserError:
+        hypothesis.reject()
+
+
+def may_rest(name, model):
+    """Whether a parameter may have no gradient in the first step.
+
+    A branch that starts as the zero map passes nothing down to its own other layers,
+    nor to a factor on it. What makes it zero does learn: the last norm of the branch,
+    or, where no norm follows, its last kernel.
+    """
+    if not model.backbone.zero_gamma:
+        return False
+    if name.endswith("branch_factor/factor"):
+        return True
+    block, _, part = name.partition("/branch/")
+    plan = spell_out(model)
+    bottleneck = plan.block == "bottleneck" and block.startswith("backbone/")
+    last = 3 if bottleneck else 2
+    learns = {f"conv{last}/kernel"}
+    if plan.order == "post" and model.norm != "none":
+        learns = {f"norm{last}/{model.norm}/{leaf}" for leaf in ("scale", "bias")}
+    return part != "" and part not in learns
+
+
+def check(drawn):
+    config = valid(drawn)
+    model, size = build_model(config, CLASSES), config.data.crop
+    images = jax.random.normal(jax.random.key(1), (BATCH, *size, 3))
+    target = jax.random.normal(jax.random.key(2), (BATCH, *size, CLASSES))
+
+    @jax.jit
+    def run(key):
+        variables = model.init(key, images)
+        held = {name: value for name, value in variables.items() if name != "taps"}
+        evaluated = model.apply(held, images)
+
+        def loss(params, taps):
+            outputs, new = model.apply(
+                variables | {"params": params, "taps": taps},
+                images,
+                train=True,
+                mutable=["batch_stats"],
+                rngs={"dropout": key},
+            )
+            errors = [((scores - target) ** 2).mean() for scores in outputs.values()]
+            return sum(errors), new
+
+        taps = variables["taps"]
+        (value, new), gradients = jax.value_and_grad(loss, (0, 1), has_aux=True)(
+            variables["params"], taps
+        )
+        return evaluated, value, new, gradients
+
+    evaluated, value, new, (gradient, taps) = run(jax.random.key(0))
+    wanted = {"logits", "aux"} if config.model.aux.weight else {"logits"}
+    assert set(evaluated) == wanted
+    for scores in evaluated.values():
+        assert scores.shape == target.shape and scores.dtype == jnp.float32
+    for leaf in jax.tree.leaves((evaluated, value, new, gradient, taps)):
+        assert jnp.isfinite(leaf).all()
+    for fork, measured in statistics_by_fork(taps).items():
+        assert (measured[:, 1] == 0).all(), fork
+
+    flat = traverse_util.flatten_dict(gradient, sep="/")
+    dead = {name for name, leaf in flat.items() if not jnp.abs(leaf).max() > 0}
+    assert not {name for name in dead if not may_rest(name, config.model)}
+
+    odd = jax.eval_shape(
+        lambda key, x: model.apply(model.init(key, x), x)["logits"],
+        jax.random.key(0),
+        jax.ShapeDtypeStruct((1, 45, 59, 3), jnp.float32),
+    )
+    assert odd.shape == (1, 45, 59, CLASSES)
+
+    described = describe_model(config, num_classes=CLASSES)
+    assert described.params == sum(leaf.size for leaf in flat.values())
+    assert described.forks == len(statistics_by_fork(taps))
+
+
+SETTINGS = hypothesis.settings(
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+@hypothesis.settings(SETTINGS, max_examples=5)
+@hypothesis.given(overrides())
+def test_a_few_random_networks_compute_and_learn(drawn):
+    check(drawn)
+
+
+@pytest.mark.slow
+@hypothesis.settings(SETTINGS, max_examples=60)
+@hypothesis.given(overrides())
+def test_many_random_networks_compute_and_learn(drawn):
+    check(drawn)
