@@ -20,6 +20,12 @@ ADDING_HEADS = ("fcn16s", "fcn8s", *UNETS)  # can join their long skips by addit
 _ANY = ("finite numbers", lambda x: True)
 _SHARE = ("numbers between 0 and 1", lambda x: 0 <= x <= 1)
 _RATE = ("numbers of 0 or above, below 1", lambda x: 0 <= x < 1)
+NOUNS = {
+    **dict.fromkeys(PER_BLOCK, "block"),
+    **dict.fromkeys(PER_LEVEL, "long skip"),
+    **dict.fromkeys(PER_PYRAMID_BRANCH, "pyramid branch"),
+    **dict.fromkeys(SINGLE, "auxiliary head"),
+}
 COEFFICIENT_RANGES = dict.fromkeys(COEFFICIENTS, _ANY) | {
     "model.shortcut.rate": _RATE,
     "model.gradient.bypass": _SHARE,
@@ -44,13 +50,17 @@ def places(config: Any) -> dict[str, tuple[str, ...]]:
 def _coefficients(config: Any) -> None:
     for key, names in places(config).items():
         value, (words, holds) = value_of(config, key), COEFFICIENT_RANGES[key]
+        if isinstance(value, tuple) and len(value) != len(names):
+            noun, count = NOUNS[key], len(names)
+            wanted = f"{count}, one per {noun}" if count else f"there is no {noun}"
+            glue = " or " if count else ", "
+            reason = f"expected one number{glue}{wanted}; got {len(value)}"
+            refuse(config, key, reason)
         try:
             # Where there is no such place, a single number has nothing to be wrong for.
             schedules = coefficients.expand(value, max(len(names), 1), names or ("",))
         except ValueError as error:
             refuse(config, key, str(error))
-        if isinstance(value, tuple) and len(value) != len(names):
-            refuse(config, key, f"expected one number, got {len(value)}")
         for schedule in schedules:
             if not (holds(schedule.start) and holds(schedule.end)):
                 refuse(config, key, f"expected {words}")

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 import resseg
+from configs import base
 from resseg import build, losses, optim, sharding
-from resseg.backbone import spell_out
+from resseg.backbone import skip_names, spell_out
 from resseg.data import sources
-from resseg.models import layers, plan, shortcuts
+from resseg.models import layers, plan
 from resseg.models.heads import HEADS
-from resseg.network import build_segmenter, skip_stages
+from resseg.network import build_segmenter
 from resseg.steps import init_state, make_train_step, zero_taps
 from resseg.validation import CHOICES
 
@@ -36,10 +37,10 @@ EXPERIMENTS = [
         ("model.backbone.order", ("", *plan.ORDERS)),
         ("model.backbone.stride_on", ("", *plan.STRIDE_ON)),
         ("model.backbone.dilation", plan.DILATIONS),
-        ("model.shortcut.kind", shortcuts.SHORTCUT_KINDS),
+        ("model.shortcut.kind", plan.SHORTCUT_KINDS),
         ("model.shortcut.transition", ("", *plan.TRANSITIONS)),
-        ("model.shortcut.learn", shortcuts.LEARN),
-        ("model.branch.learn", shortcuts.LEARN),
+        ("model.branch.learn", plan.LEARN),
+        ("model.branch.init", plan.BRANCH_INITS),
         ("optim.name", optim.OPTIMIZERS),
         ("optim.schedule", optim.SCHEDULES),
     ],
@@ -170,14 +171,19 @@ def test_median_frequency_weights_come_from_the_data(tiny_config):
 
 
 def test_skips_are_what_each_head_documents():
-    stages = ["stage1", "stage2", "stage3", "stage4"]
     unet = ("stem", "stage1", "stage2", "stage3")
-    assert skip_stages("unet", stages) == skip_stages("resunet", stages) == unet
-    assert skip_stages("deeplabv3plus", stages) == ("stage1",)
-    assert skip_stages("fcn8s", stages) == ("stage2", "stage3")
-    assert skip_stages("fcn16s", stages) == ("stage3",)
-    for head in ("fcn", "fcn32s", "deeplabv3"):
-        assert skip_stages(head, stages) == ()
+    documented = {
+        "unet": unet,
+        "resunet": unet,
+        "deeplabv3plus": ("stage1",),
+        "fcn8s": ("stage2", "stage3"),
+        "fcn16s": ("stage3",),
+        **dict.fromkeys(("fcn", "fcn32s", "deeplabv3"), ()),
+    }
+    for head, skips in documented.items():
+        model = base.get_config().model
+        model.head.name = head
+        assert skip_names(model) == skips
 
 
 def test_devices_must_share_the_batch_evenly():

@@ -58,7 +58,7 @@ def test_what_moves_and_what_is_neutral():
         ('{"stage7": 1}', "'stage7' is none of stage1, stage2"),
         ('{"stage2": [1, 2, 3]}', "expected one number or 1, got 3"),
         ('{"linear": [1, 0, 0, 9], "stage1": 1}', "expected 'linear' alone"),
-        ("(1, 2)", "expected one number or 4, got 2"),
+        ("(1, 2)", "expected one number or 4, one per block; got 2"),
         ("half", "expected finite float, list of them, or a schedule such as"),
     ],
 )

@@ -397,11 +397,10 @@ REFUSALS = [
             f"{neutral!r}",
         )
         for key, value, neutral in [
-            ("model.shortcut.learn", "scalar", "no"),
             ("model.shortcut.scale", 0.5, 1.0),
             ("model.gradient.shortcut", 0.5, 1.0),
             ("model.backbone.stochastic_depth", 0.2, 0.0),
-            ("model.backbone.zero_gamma", True, False),
+            ("model.branch.init", "zero_gamma", "he"),
         ]
     ),
     (
@@ -420,12 +419,12 @@ REFUSALS = [
     *(
         (
             {
-                "model.backbone.zero_gamma": True,
+                "model.branch.init": "zero_gamma",
                 "model.weight_standardization": True,
                 key: value,
             },
-            "config.model.backbone.zero_gamma=True: the last kernel of a branch cannot "
-            "be zero and standardised",
+            "config.model.branch.init='zero_gamma': the last kernel cannot be both "
+            "zero and standardised",
         )
         for key, value in [
             ("model.norm", "none"),
@@ -595,10 +594,10 @@ def test_refusals(overrides, message):
         },
         {"model.shortcut.kind": "none"},
         {"model.gradient.branch_in": (0, 1, 1, 1)},
-        {"model.backbone.zero_gamma": True, "model.norm": "group"},
-        {"model.backbone.zero_gamma": True, "model.norm": "none"},
-        {"model.backbone.zero_gamma": True, "model.backbone.order": "pre"},
-        {"model.backbone.zero_gamma": True, "model.weight_standardization": True},
+        {"model.branch.init": "zero_gamma", "model.norm": "group"},
+        {"model.branch.init": "zero_gamma", "model.norm": "none"},
+        {"model.branch.init": "zero_gamma", "model.backbone.order": "pre"},
+        {"model.branch.init": "zero_gamma", "model.weight_standardization": True},
         {"model.backbone.width_factor": 2.0, "model.shortcut.transition": "A"},
         {
             "model.backbone.block": "bottleneck",

@@ -113,7 +113,8 @@ def test_shortcuts_are_told_apart_by_what_they_do(overrides, shortcuts):
         TINY | {"model.head.name": "resunet", B + "variant": "v2"},
         TINY | {"model.head.name": "unet", "model.long_skip.kind": "add"},
         BASIC | {"model.head.name": "fcn8s", B + "se_reduction": 4},
-        TINY | {"model.head.name": "deeplabv3", "model.shortcut.learn": "scalar"},
+        TINY
+        | {"model.head.name": "deeplabv3", "model.shortcut.kind": "learned_scalar"},
         TINY
         | {
             "model.head.name": "deeplabv3plus",

@@ -5,11 +5,11 @@ resseg train --config configs/road_defects/deeplab.py --workdir runs/road-deepla
 
 from ml_collections import ConfigDict
 
-from configs.road_defects import unet
+from configs.road_defects import fcn
 
 
 def get_config() -> ConfigDict:
-    config = unet.get_config()  # data, backbone and recipe
+    config = fcn.get_config()  # data, backbone and recipe
     config.model.head.name = "deeplabv3plus"
     config.model.backbone.output_stride = 8  # the last stage is dilated
     return config

@@ -1,4 +1,4 @@
-"""U-Net on a small ResNet-18, road_defects. About 18 min on 2 CPU cores.
+"""U-Net on a small ResNet of 5 stages, road_defects. About 40 min on 2 CPU cores.
 
 resseg train --config configs/road_defects/unet.py --workdir runs/road-unet
 """
@@ -11,25 +11,28 @@ from configs import base
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.data.name = "road_defects"
-    config.data.batch_size = 4
+    config.data.batch_size = 6
     config.data.crop = (256, 416)  # most of an image: a defect lies on the lane
     config.data.scale = (0.75, 1.25)
+    config.data.color = 0.3
     config.data.rare_crop = 0.5
     config.data.rare_classes = (2, 3)  # crack, pothole
 
     backbone = config.model.backbone
-    backbone.depth = 18
+    # A crack is two pixels wide: the first skip has full resolution. A pothole needs its
+    # surroundings: the fifth stage sees the lane.
+    backbone.stage_sizes = (1, 2, 2, 2, 2)
+    backbone.stage_strides = (2, 2, 2, 2, 2)
     backbone.width = 16
     backbone.stem = "3x3"
-    backbone.stage_strides = (2, 2, 2, 2)
-    backbone.output_stride = 16
     config.model.head.name = "unet"
 
     # Class weights made rare classes appear everywhere; Dice weighs them by overlap.
     config.loss.terms.dice = 1.0
     config.optim.learning_rate = 2e-3
-    config.optim.warmup_steps = 50
-    config.optim.weight_decay = 0.01
-    config.optim.ema = 0.99
-    config.train.steps = 800
+    config.optim.warmup_steps = 100
+    config.optim.weight_decay = 0.05
+    config.optim.ema = 0.995
+    config.train.steps = 2000
+    config.eval.every = 500
     return config

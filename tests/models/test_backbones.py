@@ -10,7 +10,8 @@ import pytest
 
 from configs import base
 from resseg.gradients.fork import list_forks
-from resseg.models.blocks import Block, BlockFactors, BlockStyle, Branch
+from resseg.models.blocks import Block, BlockFactors
+from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Conv
 from resseg.models.plan import DEPTHS, stage_layout
 from resseg.models.shortcuts import Shortcut
@@ -202,7 +203,7 @@ def test_the_deepest_feature_has_the_size_over_the_output_stride(settings, strid
 )
 def test_a_zero_gamma_pre_activation_block_is_the_identity_bit_for_bit(kind, settings):
     x, v = normal(2, 5, 5, 8), normal(2, 5, 5, 8, seed=3)
-    style = BlockStyle(kind, order="pre", zero_gamma=True, **settings)
+    style = BlockStyle(kind, order="pre", init="zero_gamma", **settings)
     block = Block(8, style=style)
     variables, _ = run(block, x)
 
@@ -227,7 +228,7 @@ def test_a_zero_gamma_pre_activation_block_is_the_identity_bit_for_bit(kind, set
 @pytest.mark.parametrize("norm", ["batch", "group", "none"])
 def test_a_zero_gamma_post_activation_block_is_its_relu(norm):
     x = normal(2, 5, 5, 8)
-    block = Block(8, style=BlockStyle(norm=norm, zero_gamma=True))
+    block = Block(8, style=BlockStyle(norm=norm, init="zero_gamma"))
     variables, y = run(block, x)
     np.testing.assert_array_equal(y, nn.relu(x))
     branch = jax.grad(

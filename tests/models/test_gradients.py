@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from resseg.gradients.fork import statistics_by_fork
-from resseg.models.blocks import Block, BlockFactors, BlockStyle
+from resseg.models.blocks import Block, BlockFactors
+from resseg.models.branch import BlockStyle
 from resseg.network import build_segmenter
 
 
@@ -22,14 +23,14 @@ def positive():
 
 @pytest.mark.parametrize("kind", ["basic", "bottleneck"])
 def test_identity_block_is_transparent_at_zero_gamma(positive, kind):
-    module, variables = block(positive, style=BlockStyle(kind, zero_gamma=True))
+    module, variables = block(positive, style=BlockStyle(kind, init="zero_gamma"))
     y, pull = jax.vjp(lambda x: module.apply(variables, x, train=False), positive)
     np.testing.assert_array_equal(y, positive)
     np.testing.assert_array_equal(pull(jnp.ones_like(y))[0], 1.0)
 
 
 def test_zero_gamma_sends_all_gradient_over_the_shortcut(positive):
-    module, variables = block(positive, style=BlockStyle(zero_gamma=True))
+    module, variables = block(positive, style=BlockStyle(init="zero_gamma"))
 
     def run(taps):
         return module.apply(variables | {"taps": taps}, positive, train=False).sum()
@@ -50,7 +51,8 @@ def test_block_without_shortcut_is_its_branch(positive):
 
 @pytest.mark.parametrize("learn", ["no", "scalar", "channel"])
 def test_path_factors_are_w_c_and_w_r(positive, learn):
-    style = BlockStyle(learn_shortcut=learn, learn_branch=learn, order="pre")
+    kind = "identity" if learn == "no" else f"learned_{learn}"
+    style = BlockStyle(shortcut=kind, learn_branch=learn, order="pre")
     one, variables = block(positive, style=style)
     two, scaled = block(positive, style=style, factors=BlockFactors(0.25, 3.0))
     h = one.apply(variables, positive, train=False) - positive

@@ -46,15 +46,18 @@ BACKBONE = {
     "model.backbone.dilation": choices("model.backbone.dilation"),
     "model.backbone.multi_grid": st.sampled_from([(), (2,), (1, 2)]),
     "model.backbone.se_reduction": st.sampled_from([0, 2]),
-    "model.backbone.zero_gamma": st.booleans(),
+    "model.branch.init": choices("model.branch.init"),
     "model.backbone.width_factor": st.sampled_from([1.0, 0.5, 2.0]),
     "model.shortcut.kind": choices("model.shortcut.kind"),
     "model.shortcut.transition": choices("model.shortcut.transition"),
-    "model.shortcut.learn": choices("model.shortcut.learn"),
+    "model.shortcut.span": st.sampled_from([0, 1, 3]),
     "model.shortcut.scale": st.sampled_from([1.0, 0.5]),
     "model.branch.learn": choices("model.branch.learn"),
     "model.gradient.shortcut": st.sampled_from([1.0, 0.5]),
     "model.gradient.branch_in": st.sampled_from([1.0, 0.5]),
+    "model.gradient.bypass": st.sampled_from([0.0, 0.5]),
+    "model.gradient.detach_rate": st.sampled_from([0.0, 0.5]),
+    "model.gradient.normalize": choices("model.gradient.normalize"),
 }
 BOTTLENECK = {
     "model.backbone.groups": st.sampled_from([1, 2]),
@@ -116,16 +119,16 @@ def may_rest(name, model):
     nor to a factor on it. What makes it zero does learn: the last norm of the branch,
     or, where no norm follows, its last kernel.
     """
-    if not model.backbone.zero_gamma:
+    if model.branch.init == "he":
         return False
     if name.endswith("branch_factor/factor"):
         return True
     block, _, part = name.partition("/branch/")
     plan = spell_out(model)
     bottleneck = plan.block == "bottleneck" and block.startswith("backbone/")
-    last = 3 if bottleneck else 2
+    last = 3 if bottleneck else model.shortcut.span or 2
     learns = {f"conv{last}/kernel"}
-    if plan.order == "post" and model.norm != "none":
+    if plan.order in ("post", "relu_only_pre") and model.norm != "none":
         learns = {f"norm{last}/{model.norm}/{leaf}" for leaf in ("scale", "bias")}
     return part != "" and part not in learns
 

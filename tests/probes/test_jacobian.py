@@ -25,7 +25,7 @@ def test_a_branch_that_starts_as_zero_leaves_every_singular_value_at_one(
     """O13: of the blocks that do not project, in pre-activation order."""
     asked = changed(
         smallest_overrides,
-        **{"model.backbone.order": "pre", "model.backbone.zero_gamma": True},
+        **{"model.backbone.order": "pre", "model.branch.init": "zero_gamma"},
     )
     table = shown(
         jacobian.PROBE, measured(asked, samples=2, iterations=2).to_dict("list")
