@@ -19,8 +19,8 @@ def get_config() -> ConfigDict:
     config.data.rare_classes = (2, 3)  # crack, pothole
 
     backbone = config.model.backbone
-    # A crack is two pixels wide: the first skip has full resolution. A pothole needs its
-    # surroundings: the fifth stage sees the lane.
+    # A crack is two pixels wide: the first skip has full resolution. A pothole needs
+    # its surroundings: the fifth stage sees the lane.
     backbone.stage_sizes = (1, 2, 2, 2, 2)
     backbone.stage_strides = (2, 2, 2, 2, 2)
     backbone.width = 16
