@@ -158,7 +158,7 @@ def test_gradient_of_batch_norm_is_that_of_its_formula():
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("channels", [8, 32, 64, 256])
+@pytest.mark.parametrize("channels", [8, 32, 64])
 def test_group_norm_of_one_pixel_keeps_what_tells_channels_apart(channels):
     """The image-level branch has one pixel: groups of one value would all be zero."""
     norm, x = Norm("group"), normal(2, 1, 1, channels)

@@ -1,4 +1,7 @@
-"""Curvature of a tiny network against finite differences of its gradient."""
+"""Curvature of a tiny network against products with its Hessian."""
+
+import copy
+import dataclasses
 
 import jax
 import numpy as np
@@ -6,15 +9,10 @@ import pandas as pd
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from resseg.config import load_config
 from resseg.errors import UserError
-from resseg.probes import hessian, registry, subject
+from resseg.gradients.factors import multiplied
+from resseg.probes import hessian, registry
 from resseg.probes.probe import Options
-
-
-def changed(overrides, **others):
-    config = load_config("configs/quickstart.py", overrides | others)
-    return subject.at_init("changed", config)
 
 
 def test_the_spectrum_has_the_moments_of_the_hessian_of_the_mean_loss(smallest, shown):
@@ -55,17 +53,21 @@ def test_the_spectrum_has_the_moments_of_the_hessian_of_the_mean_loss(smallest, 
     np.testing.assert_allclose(first["gradient"], np.linalg.norm(gradient), rtol=1e-4)
 
 
-def test_a_scaled_backward_pass_is_refused_by_config_and_by_leaf(
-    smallest, smallest_overrides
-):
+def test_a_scaled_backward_pass_is_refused_by_config_and_by_leaf(smallest):
     """O16."""
-    key = "model.gradient.shortcut"
-    scaled = changed(smallest_overrides, **{key: 0.5})
+    registry.check(hessian.PROBE, "hessian", smallest)
+    config = copy.deepcopy(smallest.config)
+    config.model.gradient.shortcut = 0.5
+    scaled = dataclasses.replace(smallest, config=config)
     with pytest.raises(UserError, match=r"--what hessian.*gradient\.shortcut=0\.5"):
         registry.check(hessian.PROBE, "hessian", scaled)
+    factors = {("backbone/stage1/block2", "shortcut"): 0.5}
+    paths = multiplied(smallest.variables["paths"], factors)
+    scaled = dataclasses.replace(
+        smallest, variables={**smallest.variables, "paths": paths}
+    )
     with pytest.raises(UserError, match=r"fork/shortcut=0\.5.*no Hessian"):
         hessian.measure(scaled, Options())
-    registry.check(hessian.PROBE, "hessian", smallest)
 
 
 def test_both_ends_of_a_long_spectrum_are_shown():
