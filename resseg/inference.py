@@ -3,8 +3,11 @@
 import dataclasses
 from typing import Any
 
+from flax.traverse_util import flatten_dict, unflatten_dict
+
 from resseg import build, checkpoints
 from resseg.config import load_config
+from resseg.gradients.fork import initial_paths
 from resseg.models.segmenter import Segmenter
 from resseg.runs import Run
 
@@ -37,10 +40,19 @@ def load_trained(run: Run, step: int | None = None) -> Trained:
     step = checkpoints.choose_step(run.path, step)
     classes = run.classes
     config = load_config(run.path)  # keys younger than the run get their defaults
+    model = build.build_model(config, len(classes))
     return Trained(
         config=config,
         classes=classes,
-        model=build.build_model(config, len(classes)),
-        variables=checkpoints.restore_variables(run.path, step),
+        model=model,
+        variables=restore(run, model, step),
         step=step,
     )
+
+
+def restore(run: Run, model: Segmenter, step: int | None = None) -> dict[str, Any]:
+    """Variables of a checkpoint; coefficients younger than it start as they do now."""
+    variables = checkpoints.restore_variables(run.path, step)
+    now = flatten_dict(initial_paths(model, (1, 64, 64, 3)))
+    saved = flatten_dict(variables["paths"])
+    return variables | {"paths": unflatten_dict(now | saved)}

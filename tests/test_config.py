@@ -258,7 +258,8 @@ def test_every_field_has_its_choices_or_its_range():
     free = {key for key, kind in fields.kinds().items() if kind is fields.BOOL}
     free |= {"data.name", "data.dir", "data.split", "data.eval_split"}
     free |= {"init.variables_from", "init.backbone_from"}
-    tables = [set(CHOICES), set(validation.RANGES), free]
+    coefficients = set(fields.COEFFICIENTS)
+    tables = [set(CHOICES), set(validation.RANGES), coefficients, free]
     assert set.union(*tables) == set(fields.kinds())
     assert sum(map(len, tables)) == len(fields.kinds())
     assert {f"loss.terms.{term}" for term in LOSS_TERMS} == {

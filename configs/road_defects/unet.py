@@ -1,4 +1,4 @@
-"""U-Net on a small ResNet of 5 stages, road_defects. About 40 min on 2 CPU cores.
+"""U-Net on a ResNet-18 of half width, road_defects. About 65 min on 2 CPU cores.
 
 resseg train --config configs/road_defects/unet.py --workdir runs/road-unet
 """
@@ -11,7 +11,7 @@ from configs import base
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.data.name = "road_defects"
-    config.data.batch_size = 6
+    config.data.batch_size = 8
     config.data.crop = (256, 416)  # most of an image: a defect lies on the lane
     config.data.scale = (0.75, 1.25)
     config.data.color = 0.3
@@ -19,12 +19,10 @@ def get_config() -> ConfigDict:
     config.data.rare_classes = (2, 3)  # crack, pothole
 
     backbone = config.model.backbone
-    # A crack is two pixels wide: the first skip has full resolution. A pothole needs
-    # its surroundings: the fifth stage sees the lane.
-    backbone.stage_sizes = (1, 2, 2, 2, 2)
-    backbone.stage_strides = (2, 2, 2, 2, 2)
-    backbone.width = 16
-    backbone.stem = "3x3"
+    # A pothole needs its surroundings: stride 32 sees the lane. A full-resolution skip
+    # (3x3 stem) finds cracks sooner, and ended no higher for its time.
+    backbone.depth = 18
+    backbone.width = 32
     config.model.head.name = "unet"
 
     # Class weights made rare classes appear everywhere; Dice weighs them by overlap.
@@ -33,6 +31,6 @@ def get_config() -> ConfigDict:
     config.optim.warmup_steps = 100
     config.optim.weight_decay = 0.05
     config.optim.ema = 0.995
-    config.train.steps = 2000
-    config.eval.every = 500
+    config.train.steps = 2600
+    config.eval.every = 400
     return config

@@ -10,11 +10,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resseg import build, checkpoints
+from resseg import build
 from resseg.coefficients import is_neutral
-from resseg.config import load_config
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.gradients.fork import ForkInfo, list_forks
+from resseg.inference import load_trained
 from resseg.models.segmenter import Segmenter
 from resseg.runs import open_run
 
@@ -108,11 +108,8 @@ def of_run(path: str | Path, step: int | None = None) -> Subject:
     Raises:
         UserError: no run, no such checkpoint, or its data set is not prepared.
     """
-    run = open_run(path)
-    step = checkpoints.choose_step(run.path, step)
-    config = load_config(run.path)
-    variables = checkpoints.restore_variables(run.path, step)
-    return _subject(str(path), config, variables, step)
+    trained = load_trained(open_run(path), step)
+    return _subject(str(path), trained.config, trained.variables, trained.step)
 
 
 def at_init(name: str, config: Any) -> Subject:

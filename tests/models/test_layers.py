@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.models.blocks import SqueezeExcitation
+from resseg.models.branch import SqueezeExcitation
 from resseg.models.layers import (
     BATCH_MOMENTUM,
     EPSILON,
