@@ -124,7 +124,8 @@ def _expand_form(
             raise ValueError("expected linear: [from, to, first step, last step]")
         return (Schedule(start, end, first, last),) * count
     if form == "depth":
-        return tuple(constant(float(c)) for c in np.linspace(*numbers, count))
+        first, last = numbers
+        return tuple(constant(float(c)) for c in np.linspace(first, last, count))
     return (constant(max(count, 1) ** numbers[0]),) * count
 
 

@@ -93,11 +93,11 @@ class Subject:
         zero = {"bypass", "detach_rate"}
         scaled = []
         for key, value in sorted(self.config.model.gradient.items()):
-            neutral = "no" if key == "normalize" else float(key not in zero)
-            same = (
-                value == neutral if key == "normalize" else is_neutral(value, neutral)
-            )
-            if not same:
+            if key == "normalize":
+                neutral = value == "no"
+            else:
+                neutral = is_neutral(value, 0.0 if key in zero else 1.0)
+            if not neutral:
                 scaled.append(f"config.model.gradient.{key}={value!r}")
         return scaled
 

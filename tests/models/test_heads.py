@@ -1,5 +1,7 @@
 """Heads proved by values and gradients: every skip, the upsampling, the pyramid."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,6 +14,10 @@ from resseg.models.heads.fcn import Upsample, bilinear_kernel, deepest
 from resseg.network import build_segmenter
 
 STAGES = ["stage1", "stage2", "stage3"]
+# Compiling takes the time here, not computing.
+quickly = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 
 
 def normal(*shape, seed=0):
@@ -52,7 +58,7 @@ def test_every_skip_changes_the_output_and_gets_a_gradient(
     found = [name for name in shapes["paths"]["head"] if "skip_factor" in name]
     assert sorted(found) == sorted(factors)
 
-    @jax.jit
+    @quickly
     def run(scales):
         variables = net.init(jax.random.key(0), images)
         paths = variables["paths"]
@@ -149,7 +155,7 @@ def test_the_pyramid_trains_on_a_single_image(small, head, norm):
     small.head.name, small.norm = head, norm
     net, images = build_segmenter(small, 3), normal(1, 32, 32, 3, seed=1)
 
-    @jax.jit
+    @quickly
     def run(key):
         variables = without_taps(net.init(key, images))
 
