@@ -15,10 +15,9 @@ stands in braces as its JSON text.
 """
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from resseg.errors import nearest
 
@@ -125,7 +124,8 @@ def _expand_form(
         return (Schedule(start, end, first, last),) * count
     if form == "depth":
         first, last = numbers
-        return tuple(constant(float(c)) for c in np.linspace(first, last, count))
+        steps = max(count - 1, 1)
+        return tuple(constant(first + (last - first) * i / steps) for i in range(count))
     return (constant(max(count, 1) ** numbers[0]),) * count
 
 
@@ -158,4 +158,4 @@ def _numbers(form: str, value: Any) -> list[float]:
 
 def _is_number(value: Any) -> bool:
     real = isinstance(value, int | float) and not isinstance(value, bool)
-    return real and bool(np.isfinite(value))
+    return real and math.isfinite(value)

@@ -35,11 +35,19 @@ class Evaluator:
         mesh: batches are split over its data axis.
     """
 
-    def __init__(self, config: Any, model: Any, spec: DatasetSpec, mesh: Mesh):
+    def __init__(
+        self,
+        config: Any,
+        model: Any,
+        spec: DatasetSpec,
+        mesh: Mesh,
+        *,
+        flip: bool = False,
+    ):
         self._config, self._spec, self._mesh = config, spec, mesh
         whole, batch = sharding.replicated(mesh), sharding.by_batch(mesh)
         self._step = jax.jit(
-            make_eval_step(model, spec.num_classes),
+            make_eval_step(model, spec.num_classes, flip),
             in_shardings=(whole, batch),
             out_shardings=(batch, whole),
         )
@@ -135,11 +143,12 @@ def run_command(args: argparse.Namespace) -> int:
     choose("--split", split, spec.splits)
     trained = load_trained(run, args.step)
     mesh = sharding.make_mesh()
-    evaluator = Evaluator(config, trained.model, spec, mesh)
+    evaluator = Evaluator(config, trained.model, spec, mesh, flip=args.flip)
     scores = evaluator(trained.variables, split)
     say(
         f"{spec.name}/{split}, {spec.splits[split]} images, "
         f"weights of step {trained.step}"
+        + (", mean of each image and its mirror image" if args.flip else "")
     )
     for line in score_lines(scores, spec.classes):
         say(line)

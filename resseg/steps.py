@@ -196,17 +196,25 @@ def on_line(line: jax.Array, step: jax.Array) -> jax.Array:
 
 
 def make_eval_step(
-    model: nn.Module, num_classes: int
+    model: nn.Module, num_classes: int, flip: bool = False
 ) -> Callable[[Mapping, Batch], tuple[jax.Array, jax.Array]]:
     """Builds `eval_step(variables, batch) -> (predictions, confusion)`.
 
     Predictions are uint8 `[batch, height, width]`, the confusion matrix int32 `[truth,
-    prediction]` over every pixel that is not void.
+    prediction]` over every pixel that is not void. With `flip` the class probabilities
+    are the mean of those of the image and of its mirror image.
     """
 
+    def scores(variables, images):
+        outputs: Any = model.apply(variables, images, train=False)
+        return outputs["logits"]
+
     def eval_step(variables, batch):
-        outputs: Any = model.apply(variables, batch["image"], train=False)
-        predictions = outputs["logits"].argmax(-1)
+        logits = scores(variables, batch["image"])
+        if flip:
+            mirrored = scores(variables, batch["image"][:, :, ::-1])[:, :, ::-1]
+            logits = jax.nn.softmax(logits) + jax.nn.softmax(mirrored)
+        predictions = logits.argmax(-1)
         confusion = confusion_matrix(batch["label"], predictions, num_classes)
         return predictions.astype(jnp.uint8), confusion
 

@@ -38,6 +38,11 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data", metavar="NAME", help="another data set of the same classes"
     )
+    parser.add_argument(
+        "--flip",
+        action="store_true",
+        help="average each image with its mirror image; say so beside the score",
+    )
     _add_step(parser)
 
 

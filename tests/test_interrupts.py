@@ -20,7 +20,7 @@ def run(arguments):
     finally:
         print("closed", flush=True)
 
-cli._RUNNERS["config"] = run
+cli.RUNNERS["config"] = run
 sys.argv = ["resseg", "config", "x"]
 sys.exit(cli.main())
 """
@@ -47,6 +47,7 @@ def start(work):
 def test_ctrl_c_ends_the_process_soon(work, times):
     process = start(work)
     assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)  # until it is in the midst of its work
     began = time.monotonic()
     for _ in range(times):
         process.send_signal(signal.SIGINT)

@@ -190,6 +190,22 @@ def test_evaluation_leaves_the_state_alone_and_counts_exactly(batch):
     np.testing.assert_array_equal(confusion, expected)
 
 
+def test_the_mirrored_mean_is_that_of_both_and_mirrors_with_the_image(batch):
+    model = small_model()
+    init, _, _ = prepare(model)
+    variables = init(jax.random.key(0)).variables()
+    step = jax.jit(make_eval_step(model, CLASSES, flip=True))
+    mirror = {name: value[:, :, ::-1] for name, value in batch.items()}
+    predictions, confusion = step(variables, batch)
+    mirrored, same = step(variables, mirror)
+    # The two sums add in another order: a tie in the last bit may fall either way.
+    assert (np.asarray(mirrored)[:, :, ::-1] == predictions).mean() > 0.999
+    assert np.abs(np.asarray(confusion) - same).sum() <= 0.002 * confusion.sum()
+    both = [model.apply(variables, b["image"])["logits"] for b in (batch, mirror)]
+    mean = jax.nn.softmax(both[0]) + jax.nn.softmax(both[1])[:, :, ::-1]
+    assert (np.asarray(predictions) == mean.argmax(-1)).mean() > 0.999
+
+
 def test_more_devices_than_there_are_is_refused():
-    with pytest.raises(ValueError, match=r"config\.mesh\.data=64.*there are 4"):
+    with pytest.raises(ValueError, match=r"config\.mesh\.data=64: expected at most 4"):
         sharding.make_mesh(64)

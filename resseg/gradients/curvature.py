@@ -8,12 +8,14 @@ from flax import traverse_util
 
 from resseg.errors import UserError
 
-# Leaves of the `paths` collection that act forward; every other one acts backward.
-FORWARD = "factor"
+# Leaves of the `paths` collection that act forward; every other one acts backward, and
+# does nothing at 1, or, where it says how much is left out, at 0.
+FORWARD = ("factor", "rate")
+OFF_AT_ZERO = ("bypass", "detach_rate")
 
 
 def require_true_gradient(paths: Mapping) -> None:
-    """Refuses backward factors other than 1.
+    """Refuses backward factors that change the gradient.
 
     With them the field that training follows is the gradient of no function: automatic
     second derivatives come out symmetric and plausible, and are wrong.
@@ -23,10 +25,12 @@ def require_true_gradient(paths: Mapping) -> None:
     """
     flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(paths)
     for path, value in flat.items():
-        if path[-1] != FORWARD and float(value) != 1.0:
+        neutral = float(path[-1] not in OFF_AT_ZERO)
+        if path[-1] not in FORWARD and float(value) != neutral:
             raise UserError(
                 f"paths/{'/'.join(path)}={float(value):g}: a backward factor other "
-                "than 1 has no Hessian; set config.model.gradient.* to 1"
+                f"than {neutral:g} has no Hessian; set config.model.gradient.* to what "
+                "it is by default"
             )
 
 

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from resseg.gradients.fork import Fork, fork_name
 
 ROWS = "rows"
-BRANCH = "branch"
+SHORTCUT = "shortcut"
 
 Sinks = Mapping[str, jax.Array]
 
@@ -106,8 +106,8 @@ def with_rows(
 
     Args:
         sinks: fork name -> `[2]`; the signal passes `compare` in front of those forks.
-        counted: names of the forks whose branch counts in the length of a path; behind
-            them the branch passes `lengthen`.
+        counted: names of the forks that count in the length of a path; behind them all
+            but the shortcut, so branch and gate, passes `lengthen`.
         longest: length up to which paths are told apart, where any are counted.
 
     Returns:
@@ -125,7 +125,7 @@ def with_rows(
         if name not in counted:
             return copies
         return tuple(
-            lengthen(copy, longest) if path == BRANCH else copy
+            copy if path == SHORTCUT else lengthen(copy, longest)
             for copy, path in zip(copies, fork.paths, strict=True)
         )
 

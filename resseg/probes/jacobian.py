@@ -25,7 +25,13 @@ from resseg.gradients.singular_values import (
 )
 from resseg.models.blocks import Block
 from resseg.models.resnet import Stage
-from resseg.probes.probe import Options, Probe, Rows, rows_from
+from resseg.probes.probe import (
+    Options,
+    Probe,
+    Rows,
+    require_linear_backward,
+    rows_from,
+)
 from resseg.probes.subject import Subject
 from resseg.progress import counting
 from resseg.runs.gradients_table import Column
@@ -54,7 +60,11 @@ COLUMNS = (
 def measure(subject: Subject, options: Options) -> Rows:
     """On one training batch: `options.iterations` of power iteration and
     `options.samples` random cotangents for each part.
+
+    Raises:
+        UserError: the backward pass is not linear.
     """
+    require_linear_backward(subject, "jacobian")
     (batch,) = subject.batches(1)
     modules, inputs = _parts(subject, batch["image"])
     keys = jax.random.split(jax.random.key(options.seed), len(modules))
@@ -165,7 +175,8 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
         axes.xaxis.get_major_locator().set_params(integer=True)
     panels[0].set_ylabel("output / input")
     panels[0].legend(fontsize="small")
-    panels[-1].set_title(f"images to logits: {net['sigma_max']:.3g}", fontsize="medium")
+    whole = f"largest, images to logits: {net['sigma_max']:.3g}"
+    panels[-1].set_title(whole, fontsize="medium")
 
 
 def conclude(table: pd.DataFrame) -> list[str]:

@@ -1,7 +1,8 @@
 """How long the paths are that the gradient came by (M8, M9).
 
 A path leads from the loss back to a block, through the branch or the shortcut of every
-block of the backbone in between; its length is the number of branches. With path
+block of the backbone in between; its length is the number of branches, a gate being
+part of the branch. With path
 gradients g^(k), summed over all paths of length k, the gradient at a block is
 
     g = sum over k of g^(k)
@@ -26,7 +27,13 @@ from matplotlib.figure import Figure
 
 from resseg.gradients.factors import multiplied
 from resseg.gradients.rows import ROWS, pulled_back, with_rows, zero_sinks
-from resseg.probes.probe import Options, Probe, Rows, rows_from
+from resseg.probes.probe import (
+    Options,
+    Probe,
+    Rows,
+    require_linear_backward,
+    rows_from,
+)
 from resseg.probes.routes import (
     ALL,
     DEEPEST,
@@ -69,7 +76,11 @@ def measure(subject: Subject, options: Options) -> Rows:
     """Root mean squares of norms, and means of parts, over `options.batches` batches.
 
     Norms use batch statistics, and the derivative of those statistics is part of J_h.
+
+    Raises:
+        UserError: the backward pass is not linear.
     """
+    require_linear_backward(subject, "paths")
     blocks = backbone_blocks(subject.forks)
     longest = min(options.longest, len(blocks))
     names = [fork.name for fork in blocks]
@@ -191,7 +202,7 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
             once["depth"], once["mean_length"], style, marker=marker, label=route
         )
     single = table[table["sampled_l2"].notna()]
-    left.plot(
+    alone = left.plot(
         single["length"], single["sampled_l2"], "x", color="black", label="one path"
     )
     left.set_yscale("log")
@@ -199,8 +210,10 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
     left.set_ylabel("norm of $g^{(k)}$ at the first block, loss / activation")
     right.set_xlabel("block, shallow to deep")
     right.set_ylabel("mean length, branches")
+    # One legend of the routes serves both; on the left it would hide points.
+    left.legend(handles=alone, fontsize="small")
+    right.legend(fontsize="small", title="route")
     for axes in (left, right):
-        axes.legend(fontsize="small", title="route")
         axes.xaxis.get_major_locator().set_params(integer=True)
 
 

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
+from resseg.errors import UserError
 from resseg.probes.subject import Subject
 from resseg.runs.gradients_table import Column
 
@@ -71,6 +72,20 @@ def rows_from(records: Sequence[Mapping], columns: Sequence[Column]) -> dict[str
         column.name: [kinds[column.dtype](record[column.name]) for record in records]
         for column in columns
     }
+
+
+def require_linear_backward(subject: Subject, name: str) -> None:
+    """Refuses a network that rescales its cotangents: parts would not add up.
+
+    Raises:
+        UserError: it does.
+    """
+    kind = subject.config.model.gradient.normalize
+    if kind != "no":
+        raise UserError(
+            f"config.model.gradient.normalize={kind!r}: --what {name} needs a backward "
+            "pass that is linear in the gradient; expected 'no'"
+        )
 
 
 def slope(depth: ArrayLike, log_values: ArrayLike) -> float:

@@ -20,7 +20,14 @@ from resseg import steps
 from resseg.data import VOID
 from resseg.gradients.fork import scale_cotangent, statistics_by_fork
 from resseg.gradients.rows import ROWS, with_rows, zero_sinks
-from resseg.probes.probe import Options, Probe, Rows, rows_from, slope
+from resseg.probes.probe import (
+    Options,
+    Probe,
+    Rows,
+    require_linear_backward,
+    rows_from,
+    slope,
+)
 from resseg.probes.subject import Subject
 from resseg.progress import counting
 from resseg.report.profile import column, where
@@ -53,7 +60,12 @@ _SHOWN_SETS = 8  # lines in one panel
 def measure(subject: Subject, options: Options) -> Rows:
     """Root mean squares over `options.batches` training batches; norms use batch
     statistics. Cosines are of the summed inner products.
+
+    Raises:
+        UserError: the gradient is to be taken apart, and the backward pass not linear.
     """
+    if options.by:
+        require_linear_backward(subject, "profile --by")
     names = [fork.name for fork in subject.forks]
     taps = steps.zero_taps(subject.model, subject.image_shape)
 
@@ -185,14 +197,15 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
     once = whole.drop_duplicates("fork")
     depth = {fork: place for place, fork in enumerate(column(once, "fork"))}
     sets = _largest(table)
-    for path, (style, marker) in zip(("shortcut", "branch"), _STYLES, strict=False):
+    paths = dict.fromkeys(column(whole, "path"))
+    for path, (style, marker) in zip(paths, _STYLES, strict=False):
         rows = where(whole, column(whole, "path") == path)
         place = [depth[fork] for fork in column(rows, "fork")]
         left.plot(place, rows["site"], style, marker=marker, label=path)
         if not sets:
             right.plot(place, rows["share"], style, marker=marker, label=path)
     total = once["total_l2"] / np.sqrt(once["numel"]) * once["loss_pixels"]
-    style, marker = _STYLES[2]
+    style, marker = _STYLES[-1]
     left.plot(range(len(once)), total, style, marker=marker, label="sum")
     left.set_yscale("log")
     left.set_ylabel("site norm: rms $\\times$ loss pixels, loss / activation")
@@ -233,11 +246,29 @@ def conclude(table: pd.DataFrame) -> list[str]:
     return sentences
 
 
+def in_short(table: pd.DataFrame) -> pd.DataFrame:
+    """All rows of the whole gradient; of its parts those at the first block."""
+    whole = column(table, "pixels") == ALL
+    fork = at_blocks(table, ALL).iloc[0]["fork"]
+    return where(table, whole | (column(table, "fork") == fork))
+
+
 PROBE = Probe(
     "gradient of every path at every fork; --by class or boundary (M1, M2, M7, M22)",
     COLUMNS,
-    ("pixels", "fork", "path", "site", "share", "cosine", "ratio", "preservation"),
+    (
+        "pixels",
+        "fork",
+        "path",
+        "site",
+        "share",
+        "cosine",
+        "ratio",
+        "preservation",
+        "part",
+    ),
     measure,
     draw,
     conclude,
+    short=in_short,
 )

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from resseg.gradients.fork import ForkInfo
+from resseg.gradients.rows import SHORTCUT
 
 ALL, DEEPEST = "all", "deepest"
 _BACKBONE = "backbone/"
@@ -77,7 +78,7 @@ def blocks_on(forks: Sequence[ForkInfo], route: str) -> list[Block]:
         Block(
             fork.name,
             len(passed) - place,
-            sum("shortcut" not in later.paths for later in passed[place:]),
+            sum(SHORTCUT not in later.paths for later in passed[place:]),
         )
         for place, fork in enumerate(passed)
     ]
@@ -92,7 +93,7 @@ def draw_paths(
         ValueError: no path has that length.
     """
     blocks = backbone_blocks(forks)
-    forced = np.array(["shortcut" not in fork.paths for fork in blocks])
+    forced = np.array([SHORTCUT not in fork.paths for fork in blocks])
     free = np.flatnonzero(~forced)
     chosen = length - forced.sum()
     if not 0 <= chosen <= len(free):
@@ -106,8 +107,8 @@ def draw_paths(
         for key, value in routes.get(DEEPEST, routes[ALL]).items()
     }
     for fork, branch in zip(blocks, taken.T, strict=True):
-        values = {"branch": branch, "shortcut": 1 - branch}
-        factors |= {(fork.name, path): values[path] for path in fork.paths}
+        for path in fork.paths:
+            factors[fork.name, path] = 1 - branch if path == SHORTCUT else branch
     return factors
 
 

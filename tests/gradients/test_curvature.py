@@ -59,6 +59,14 @@ def test_a_scaled_graph_is_refused_by_the_name_of_its_factor():
     with pytest.raises(ValueError, match=r"paths/b0/shortcut=0\.5.*no Hessian"):
         hessian(0.5)
     require_true_gradient({"head": {"skip_factor_stem": {"factor": jnp.float32(0.3)}}})
+    off = {"bypass": jnp.float32(0), "detach_rate": jnp.float32(0)}
+    require_true_gradient(
+        {"b0": off | {"shortcut_dropout": {"rate": jnp.float32(0.5)}}}
+    )
+    with pytest.raises(
+        ValueError, match=r"b0/bypass=0\.2.*other than 0 has no Hessian"
+    ):
+        require_true_gradient({"b0": off | {"bypass": jnp.float32(0.2)}})
 
 
 def test_what_the_refusal_protects_from():

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resseg.gradients.fork import initial_paths
 from resseg.models.heads.fcn import deepest
 from resseg.models.inventory import take_inventory
 from resseg.models.receptive_field import EVERYTHING, PIXEL, Field, follow, window
@@ -71,8 +72,8 @@ def positive(net, images):
             return jnp.zeros(leaf.shape)
         return jnp.full(leaf.shape, 1 / math.prod(leaf.shape[:3]))
 
-    factors = jax.tree.map(lambda leaf: jnp.ones(leaf.shape), variables["paths"])
-    return {"params": jax.tree.map(fill, variables["params"]), "paths": factors}
+    paths = initial_paths(net, images.shape, train=False)
+    return {"params": jax.tree.map(fill, variables["params"]), "paths": paths}
 
 
 def seen_rows(net, rows, columns, places):

@@ -1,5 +1,7 @@
 """Path spectra of a tiny U-Net: against its gradient, by route and by single paths."""
 
+import copy
+import dataclasses
 import itertools
 
 import jax
@@ -7,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from resseg.errors import UserError
 from resseg.gradients.fork import ForkInfo
 from resseg.gradients.rows import pulled_back, with_rows
-from resseg.probes import paths, routes
+from resseg.probes import jacobian, paths, profile, routes
 from resseg.probes.probe import Options
 
 SHAPE = (1, 8, 8, 3)
@@ -71,6 +74,25 @@ def test_a_block_without_shortcut_is_passed_by_its_branch():
     assert 0 < drawn["backbone/a", "branch"].mean() < 1
     with pytest.raises(ValueError, match="no path takes 0 branches of 3 blocks"):
         routes.draw_paths(forks, 0, 1, np.random.default_rng(0))
+
+
+def test_a_gate_belongs_to_the_branch():
+    forks = (block("a", "shortcut", "branch", "gate"), block("b"))
+    drawn = routes.draw_paths(forks, 1, 50, np.random.default_rng(0))
+    gate, branch = drawn["backbone/a", "gate"], drawn["backbone/a", "branch"]
+    np.testing.assert_array_equal(gate, branch)
+    np.testing.assert_array_equal(drawn["backbone/a", "shortcut"], 1 - branch)
+
+
+@pytest.mark.parametrize(
+    ("probe", "options"),
+    [(paths, Options()), (jacobian, Options()), (profile, Options(by="class"))],
+)
+def test_a_backward_pass_that_rescales_is_refused(smallest, probe, options):
+    config = copy.deepcopy(smallest.config)
+    config.model.gradient.normalize = "block"
+    with pytest.raises(UserError, match=r"normalize='block'.*expected 'no'"):
+        probe.measure(dataclasses.replace(smallest, config=config), options)
 
 
 def test_lengths_of_every_route_make_up_its_whole_gradient(table, shown):

@@ -7,6 +7,7 @@ RATES = (12, 24, 36)  # of every DeepLab in torchvision and smp, whatever its st
 
 
 def linear(torch: str, architecture: Architecture) -> list[Layer]:
+    """The last layer of a classification network; [] where it has been taken off."""
     if not architecture.num_classes:
         return []
     shape = (architecture.num_classes, architecture.stage_width(3))
@@ -14,11 +15,13 @@ def linear(torch: str, architecture: Architecture) -> list[Layer]:
 
 
 def scores(torch: str, path: str, inputs: int, classes: int, kernel: int = 1) -> Layer:
+    """The convolution of a `Classifier`."""
     place = f"{path}/classifier/conv"
     return conv(torch, place, inputs, classes, kernel, bias=True)
 
 
 def fcn(torch: str, path: str, inputs: int, classes: int) -> list[Layer]:
+    """A head `FCN`; behind its norm torch counts a ReLU and a dropout."""
     rows = conv_norm(torch, f"{path}/conv", inputs, inputs // 4)
     return [*rows, scores(f"{torch}.4", path, inputs // 4, classes)]
 
@@ -26,6 +29,7 @@ def fcn(torch: str, path: str, inputs: int, classes: int) -> list[Layer]:
 def pyramid(
     torch: str, architecture: Architecture, depthwise: bool = False
 ) -> list[Layer]:
+    """ASPP; the branches are `convs.0` … `convs.4`, the last one behind a pooling."""
     inputs, width = architecture.stage_width(3), architecture.head_width
     path = "head/pyramid"
     rows = conv_norm(f"{torch}.convs.0", f"{path}/conv1x1", inputs, width, kernel=1)
@@ -45,6 +49,7 @@ def pyramid(
 def separable(
     torch: str, torch_norm: str, path: str, inputs: int, outputs: int
 ) -> list[Layer]:
+    """A separable `ConvNormAct`, whose norm has a prefix of its own in torch."""
     depthwise = f"{path}/depthwise"
     return [
         conv(f"{torch}.0", depthwise, inputs, inputs, kernel=3, groups=inputs),
@@ -54,6 +59,7 @@ def separable(
 
 
 def unet(architecture: Architecture) -> list[Layer]:
+    """The decoder of smp's Unet and its scores; the last block has no skip."""
     widths = [architecture.width, *map(architecture.stage_width, range(4))][::-1]
     rows, inputs = [], widths[0]
     for level, outputs in enumerate(architecture.decoder):

@@ -102,6 +102,7 @@ def timm_layers(architecture: Architecture) -> list[Layer]:
 
 
 def read_timm(shapes: Shapes) -> Architecture:
+    """A pre-activation network is known by the name of its stem."""
     if "stem.conv.weight" not in shapes:
         return _with_linear(backbones.read_resnet(shapes), shapes, "fc")
     return _with_linear(backbones.read_resnetv2(shapes), shapes, "head.fc", rank=4)
@@ -131,6 +132,7 @@ def smp_layers(architecture: Architecture) -> list[Layer]:
 
 
 def read_smp(shapes: Shapes) -> Architecture:
+    """The head is known by where its pyramid is; without one it is a Unet."""
     known = backbones.read_resnet(shapes, "encoder.")
     settings: dict[str, Any] = {"head": "unet"}
     pyramids = {
