@@ -6,6 +6,7 @@ COMMANDS = {
     "predict": "segment your images with a trained run",
     "inspect": "show the gradient flow of a run",
     "probe": "measure a run, or a network as it starts, on demand",
+    "sweep": "train the runs of a study",
     "config": "print a config, check it, compare it with another",
     "describe": "show the network of a config: parts, shapes, costs, what it sees",
     "import": "make a run of the weights of a torch network",
@@ -57,11 +58,29 @@ examples:
       --what signal --config.model.shortcut.kind=none
 
 Each writes a table, DIR/NAME.parquet, and a figure, DIR/NAME.png.""",
+    "sweep": """\
+examples:
+  resseg sweep experiments/shortcut_gradient --list
+  resseg sweep experiments/shortcut_gradient --workdir sweeps/shortcut_gradient
+  resseg sweep experiments/shortcut_gradient --workdir sweeps/shortcut_gradient \\
+      --only '*optim.name=sgd*'
+
+A study is a file with a question, a CONFIG and runs(), the overrides of each run. All
+are validated before the first starts. The same command run again goes on: finished runs
+are skipped, one that was cut resumes. DIR/ID is a run folder like any other.""",
     "inspect": """\
 examples:
   resseg inspect runs/quickstart
-  resseg inspect runs/quickstart --path shortcut --last 10
-  resseg inspect --columns""",
+  resseg inspect runs/quickstart --steps 1,50,300   (profiles at these steps)
+  resseg inspect runs/quickstart --fork stage1 --steps 100: --csv rows.csv
+  resseg inspect runs/quickstart runs/half-gradient   (run against run)
+  resseg inspect --columns   (what each column means)
+
+Little lines show how a norm (log scale of its own, a decade at least) or a share (0 to
+1) went over the steps: x = not finite, _ = exactly 0, ? = not defined. A block vanishes
+or explodes where its norm is a thousandth or a thousand times that of the last block.
+Runs whose norms mean different things (resolution, batch, loss, clipping) are compared
+with --normalized only.""",
     "config": """\
 examples:
   resseg config configs/quickstart.py

@@ -75,6 +75,12 @@ def _add_probe(parser: argparse.ArgumentParser) -> None:
     _add_overrides(parser)
 
 
+def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    from resseg.sweeps import commands
+
+    commands.add_arguments(parser)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="experiment file, config.json or run folder"
@@ -198,6 +204,12 @@ def _probe(arguments: argparse.Namespace) -> int:
     return commands.run_probe(arguments)
 
 
+def _sweep(arguments: argparse.Namespace) -> int:
+    from resseg.sweeps import commands
+
+    return commands.run_command(arguments)
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from resseg.config import describe, diff, load_config
 
@@ -238,6 +250,7 @@ ADDERS = {
     "predict": _add_predict,
     "inspect": _add_inspect,
     "probe": _add_probe,
+    "sweep": _add_sweep,
     "config": _add_config,
     "describe": _add_describe,
     "import": _add_import,
@@ -249,6 +262,7 @@ RUNNERS = {
     "predict": _predict,
     "inspect": _inspect,
     "probe": _probe,
+    "sweep": _sweep,
     "config": _config,
     "describe": _describe,
     "import": _import,

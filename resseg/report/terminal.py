@@ -2,9 +2,10 @@
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
@@ -19,10 +20,10 @@ from resseg.report.profile import (
     geometric_mean,
     where,
 )
+from resseg.report.sparkline import norm_line, share_line
+from resseg.report.timeline import Timeline
 from resseg.runs.gradients_table import Column
 
-_EIGHTHS = " ▏▎▍▌▋▊▉"
-_BAR = 6  # characters; the whole table then fits 80 columns
 _NOTES = 10  # lines under one table
 _PLAIN_WIDTH = 132  # a pipe has no width of its own; wide enough for every column
 
@@ -62,15 +63,57 @@ class Printer:
             table.add_row(*map(_cell, row))
         self._print(table)
 
-    def forks(self, forks: Sequence[ForkSummary]) -> None:
-        """One table per kind of fork, in depth order."""
+    def forks(
+        self, forks: Sequence[ForkSummary], lines: Mapping[str, Timeline]
+    ) -> None:
+        """One table per kind of fork, in depth order.
+
+        Args:
+            forks: means.
+            lines: by fork name, what the sparklines show.
+        """
         for kind, title in KINDS.items():
             chosen = [fork for fork in forks if fork.kind == kind]
             for paths, group in by_paths(chosen).items():
                 if len(paths) <= 2:
-                    self._wide(group, paths, title)
+                    self._wide(group, paths, title, lines)
                 else:
-                    self._long(group, title)
+                    self._long(group, title, lines)
+
+    def stages(self, shares: Mapping[str, np.ndarray]) -> None:
+        """The share of the shortcut by stage: at the first and last step, between."""
+        headers = ["stage", "first", "over the steps", "last"]
+        table = self._table("Share of the shortcut, mean of the blocks", headers, 1)
+        for stage, share in shares.items():
+            row = (_percent(share[0]), self._share(share), _percent(share[-1]))
+            table.add_row(stage, *row)
+        self._print(table)
+
+    def comparison(
+        self, table: pd.DataFrame, labels: Sequence[str], normalized: bool
+    ) -> None:
+        """Runs side by side: see `comparison.side_by_side`."""
+        for number, label in enumerate(labels):
+            self.say(f"  {number} = {label}")
+        numbers = range(len(labels))
+        unit = ", over that of the last block" if normalized else ""
+        for kind, title in KINDS.items():
+            rows = where(table, column(table, "kind") == kind)
+            if rows.empty:
+                continue
+            headers = ["fork", "path", *(f"site\n{i}" for i in numbers)]
+            headers += [f"log10\n{i}/0" for i in numbers if i]
+            headers += [f"share\n{i}" for i in numbers]
+            shown = self._table(f"{title}, site norm{unit}", headers, text=2)
+            previous = None
+            for row in rows.to_dict("records"):
+                fork = "" if row["fork"] == previous else row["fork"]
+                previous = row["fork"]
+                sites = [_number(row[f"site {i}"]) for i in numbers]
+                logs = [_signed(row[f"log10 {i}/0"]) for i in numbers if i]
+                shares = [_percent(row[f"share {i}"]) for i in numbers]
+                shown.add_row(fork, row["path"], *sites, *logs, *shares)
+            self._print(shown)
 
     def blocks(self, blocks: pd.DataFrame) -> None:
         """Parameters against their updates, per block."""
@@ -85,31 +128,45 @@ class Printer:
         self._print(table)
 
     def _wide(
-        self, forks: Sequence[ForkSummary], paths: tuple[str, ...], title: str
+        self,
+        forks: Sequence[ForkSummary],
+        paths: tuple[str, ...],
+        title: str,
+        lines: Mapping[str, Timeline],
     ) -> None:
-        headers = ["fork", *paths, f"share of\n{paths[0]}", "cosine", "non-\nfinite"]
+        headers = ["fork", *paths, "both, over\nthe steps", f"share of\n{paths[0]}"]
+        headers += ["over the\nsteps", "cosine", "non-\nfinite"]
         table = self._table(f"{title}, site norm", headers, text=1)
         for fork in forks:
+            line = lines[fork.name]
             table.add_row(
                 fork.name,
                 *map(_site, fork.paths),
-                self._bar(fork.paths[0].share),
+                norm_line(line.total, self._unicode),
+                _percent(fork.paths[0].share),
+                self._share(line.share[0]),
                 "-" if math.isnan(fork.cosine) else f"{fork.cosine:+.2f}",
                 _count(sum(path.nonfinite for path in fork.paths)),
             )
         self._print(table)
         self._notes(forks)
 
-    def _long(self, forks: Sequence[ForkSummary], title: str) -> None:
-        headers = ["fork", "path", "site", "share", "non-\nfinite"]
+    def _long(
+        self, forks: Sequence[ForkSummary], title: str, lines: Mapping[str, Timeline]
+    ) -> None:
+        headers = ["fork", "path", "site", "site, over\nthe steps", "share"]
+        headers += ["over the\nsteps", "non-\nfinite"]
         table = self._table(f"{title}, site norm", headers, text=2)
         for fork in forks:
+            line = lines[fork.name]
             for position, path in enumerate(fork.paths):
                 table.add_row(
                     fork.name if position == 0 else "",
                     path.path,
                     _site(path),
-                    self._bar(path.share),
+                    norm_line(line.site[position], self._unicode),
+                    _percent(path.share),
+                    self._share(line.share[position]),
                     _count(path.nonfinite),
                 )
         self._print(table)
@@ -130,17 +187,8 @@ class Printer:
         self._console.print()
         self._console.print(table)
 
-    def _bar(self, share: float) -> str:
-        """A bar and a percentage; a share that is not defined has neither."""
-        if math.isnan(share):
-            return "-"
-        filled = min(max(share, 0.0), 1.0) * _BAR
-        if self._unicode:
-            whole, eighths = divmod(round(filled * 8), 8)
-            bar = "█" * whole + (_EIGHTHS[eighths] if eighths else "")
-        else:
-            bar = "#" * round(filled)
-        return f"{bar:<{_BAR}} {share:4.0%}"
+    def _share(self, share: np.ndarray) -> str:
+        return share_line(share, self._unicode)
 
     def _table(self, title: str, headers: list[str], text: int) -> Table:
         # Bars and alignment say it all; a pipe wants no rules to grep around.
@@ -154,6 +202,14 @@ class Printer:
 
 def _cell(value: object) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _percent(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.0%}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.2f}" if math.isfinite(value) else "-"
 
 
 def _number(value: float) -> str:

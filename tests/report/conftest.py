@@ -31,7 +31,7 @@ def _with_inner(squares):
     return np.hstack([squares, inner])
 
 
-def _fake_run(folder, steps=6, config=None):
+def _fake_run(folder, steps=6, config=None, loss_pixels=2):
     """A run whose gradient norms are known: stage1 1, stage2 dead, stage3 4.
 
     Step 2 is not finite in the long skip and in stage1.
@@ -55,7 +55,7 @@ def _fake_run(folder, steps=6, config=None):
                 taps["stage1/block1"] = [[np.nan, 3], [np.nan, 3], [np.nan, 3]]
                 taps["head/skip1"] = [[np.inf, 1], [1, 0], [np.inf, 1]]
             taps = {name: _with_inner(value) for name, value in taps.items()}
-            writer.write_gradients(step, rows(step, FORKS, taps, loss_pixels=2))
+            writer.write_gradients(step, rows(step, FORKS, taps, loss_pixels))
             squares = [{"stage1": value} for value in (4.0, 1.0, 1e-4)]
             writer.write_blocks(step, block_rows(step, *squares))
     return folder

@@ -42,17 +42,25 @@ def test_the_tables_show_the_log_in_depth_order(run, capsys):
         *("stage1/block1", "stage2/block1", "stage3/block1")
     ]
     assert line_with(text, "stage1/block1") == [
-        *("stage1/block1", "0.866", "0.5", "████▌", "75%", "+0.00", "0")
+        *("stage1/block1", "0.866", "0.5", "▅x▅▅▅▅", "75%", "▇?▇▇▇▇", "+0.00", "0")
     ]
-    assert line_with(text, "stage2/block1")[1:] == ["dead", "3", "0%", "-", "0"]
+    assert line_with(text, "stage2/block1")[1:] == [
+        *("dead", "3", "▅" * 6, "0%", "▁" * 6, "-", "0")
+    ]
     assert "stage2/block1: shortcut dead" in text
     assert line_with(text, "head/skip1")[-2:] == ["+1.00", "0"]
     assert line_with(text, "head/pyramid")[1:3] == ["1x1", "1.41"]
-    assert line_with(text, "stage1 ") == ["stage1", "2", "1", "0.01", "0.005"]
+    assert line_with(text, "stage1 ") == ["stage1", "75%", "▇?▇▇▇▇", "75%"]
+    assert line_with(text[text.index("Parameters") :], "stage1 ") == [
+        *("stage1", "2", "1", "0.01", "0.005")
+    ]
+    assert "the site norm changes x2 per block (least squares, log10 +0.301)" in text
     assert "stage1/block1, receives 0.25x the gradient of the last, stage3" in text
     assert "first at step 2, deepest in head/skip1 (skip)" in text
-    assert text.splitlines()[-1] == f"wrote {run / 'gradients.png'}"
-    assert cv2.imread(str(run / "gradients.png")).std() > 10
+    names = ("gradients.png", "gradients-share.png", "gradients-profile.png")
+    assert text.splitlines()[-3:] == [f"wrote {run / name}" for name in names]
+    for name in names:
+        assert cv2.imread(str(run / name)).std() > 10
 
 
 def test_what_is_not_finite_is_counted_and_named(run, capsys):

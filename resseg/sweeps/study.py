@@ -1,0 +1,117 @@
+"""A study file: the question, a base config and the runs that answer it."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from resseg.config import load_config
+from resseg.errors import UserError
+from resseg.fields import flatten, importable_configs
+
+
+class Planned(NamedTuple):
+    """One run of a study.
+
+    Attributes:
+        id: of the resolved config: the same run has the same id in any order of runs.
+        overrides: what it changes in the study's config.
+        config: validated, a ConfigDict.
+    """
+
+    id: str
+    overrides: dict[str, Any]
+    config: Any
+
+    @property
+    def name(self) -> str:
+        """Its overrides in one line."""
+        return " ".join(f"{key}={value}" for key, value in self.overrides.items())
+
+
+class Study(NamedTuple):
+    """What a study file says.
+
+    Attributes:
+        path: of the file.
+        question: its docstring.
+        runs: in the order in which they are trained.
+    """
+
+    path: Path
+    question: str
+    runs: tuple[Planned, ...]
+
+
+def load_study(path: str | Path) -> Study:
+    """Reads a study and validates all of its runs.
+
+    The file holds `CONFIG`, a config file beside it or from where one stands, and
+    `runs()`, which returns lists of overrides (`resseg.sweeps.product` makes them).
+
+    Raises:
+        UserError: the file cannot be run, or a run is not valid or there twice; the
+            message names the run and the field.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / "study.py"
+    if not file.is_file():
+        raise UserError(f"{file}: no such study file")
+    namespace = _execute(file)
+    base = _base(file, namespace.get("CONFIG"))
+    try:
+        listed = [dict(overrides) for overrides in namespace["runs"]()]
+    except KeyError:
+        raise UserError(f"{file}: needs a function runs()") from None
+    except Exception as error:
+        raise UserError(f"{file}: runs(): {type(error).__name__}: {error}") from None
+    planned: dict[str, Planned] = {}
+    for number, overrides in enumerate(listed, 1):
+        run = _plan(file, number, base, overrides)
+        if run.id in planned:
+            first = list(planned).index(run.id) + 1
+            raise UserError(
+                f"{file}: runs {first} and {number} are the same ({run.name or 'base'})"
+            )
+        planned[run.id] = run
+    if not planned:
+        raise UserError(f"{file}: runs() lists no run")
+    question = (namespace.get("__doc__") or "").strip()
+    return Study(file, question, tuple(planned.values()))
+
+
+def run_id(config: ConfigDict) -> str:
+    """Ten hexadecimal digits that follow from every value of a config."""
+    text = json.dumps(flatten(config), sort_keys=True, default=list)
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _execute(file: Path) -> dict[str, Any]:
+    namespace: dict[str, Any] = {"__name__": "study", "__file__": str(file)}
+    try:
+        with importable_configs():
+            exec(compile(file.read_text(), str(file), "exec"), namespace)
+    except SyntaxError as error:
+        raise UserError(f"{file}, line {error.lineno}: {error.msg}") from None
+    except Exception as error:
+        raise UserError(f"{file}: {type(error).__name__}: {error}") from error
+    return namespace
+
+
+def _base(file: Path, named: Any) -> Path:
+    if not isinstance(named, str):
+        raise UserError(f"{file}: CONFIG={named!r}: expected the path of a config file")
+    beside = file.parent / named
+    return beside if beside.is_file() else Path(named)
+
+
+def _plan(file: Path, number: int, base: Path, overrides: Mapping[str, Any]) -> Planned:
+    try:
+        config = load_config(base, overrides)
+    except UserError as error:
+        raise UserError(f"{file}: run {number}: {error}") from None
+    return Planned(run_id(config), dict(overrides), config)
