@@ -59,7 +59,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
         start = initial.load(config, build.variable_shapes(config, spec.num_classes))
     with runs.locked(folder):
         runs.write_config(folder, config)
-        if not resumes:
+        if not (resumes and (folder / layout.DATASET).exists()):
             runs.write_dataset(folder, spec.name, spec.classes, spec.splits)
         runs.write_environment(folder, sharding.describe(mesh))
         return Run(config, folder, spec, loader, mesh, start).train()

@@ -127,6 +127,16 @@ def test_a_finished_run_is_not_trained_again(finished, overrides, capsys):
     assert scores["step"] == STEPS
 
 
+def test_a_folder_that_began_with_a_config_alone_gets_its_classes(
+    finished, overrides, tmp_path
+):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    (folder / layout.DATASET).unlink()
+    train.train_and_evaluate(resseg.load_config(QUICKSTART, overrides), folder)
+    assert resseg.open_run(folder).classes == resseg.open_run(finished).classes
+
+
 def test_what_is_logged_may_differ_where_a_run_goes_on(finished, overrides, tmp_path):
     run = shutil.copytree(finished, tmp_path / "run")
     settings = {"log.every": 3, "data.threads": 1, "eval.predictions": 0}
