@@ -4,9 +4,9 @@ python -m experiments.normaliser_sign.measure [--quick] [--out DIR]
 
 y = x / 2 + w h(x) with L blocks at initialisation: with batch norm and w = 1, and
 without norm, He initialisation, w = L^-0.5, where independent branches give the first
-block (1/4 + 1/L)^((L-1)/2) of the last one's gradient. Zero padding takes 1 - (46/48)^2 of
-what a 3x3 convolution passes on at 16 x 16, so that 1/L becomes .843/L. 3 minutes on 2
-CPU cores; --quick: L = 6 alone, one seed.
+block (1/4 + 1/L)^((L-1)/2) of the last one's gradient. At 16 x 16 zero padding takes
+1 - (46/48)^2 of what a 3x3 convolution passes on, so that 1/L becomes .843/L. 3 minutes
+on 2 CPU cores; --quick: L = 6 alone, one seed.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 python -m experiments.shattering.measure [--quick] [--out DIR]
 
 Fully connected ReLU networks of width 200, batch statistics as normaliser, at
-initialisation: R = E<g(x), g(x')> / E|g|^2 of independent Gaussian inputs. Predicted for
-independent masks (Balduzzi et al. 2017; O11 of the catalogue): plain 2^-L, residual
+initialisation: R = E<g(x), g(x')> / E|g|^2 of independent Gaussian inputs. Predicted
+for independent masks (Balduzzi et al. 2017; O11 of the catalogue): plain 2^-L, residual
 without norm (3/4)^L, residual behind a normaliser, whose branch has the size
 1 / sqrt(l + 1), G(L + 3/2) / (G(3/2) G(L + 2)), about 1.13 L^-0.5. Half a minute on 2
 CPU cores; --quick: 8 layers at most, 2 draws.
@@ -52,7 +52,8 @@ def gradients(key: jax.Array, kind: str, depth: int) -> jax.Array:
             h = x
             if kind != "residual, no norm":
                 fixed = jax.lax.stop_gradient(x)
-                h = (x - fixed.mean(0)) / (fixed.std(0) + 1e-6)
+                mean, std = fixed.mean(0, keepdims=True), fixed.std(0, keepdims=True)
+                h = (x - mean) / (std + 1e-6)
             weights = jax.random.normal(keys[layer], (WIDTH, WIDTH))
             h = jax.nn.relu(h) @ weights * math.sqrt(2 / WIDTH)
             x = x + h if kind.startswith("residual") else h

@@ -4,10 +4,10 @@ python -m experiments.signal_propagation.measure [--quick] [--out DIR]
 
 Pre-activation, 18 blocks, at initialisation. With batch norm the second moment grows by
 the same amount, about 1, in each block of a stage and starts again behind a transition;
-without norm it doubles; a branch scaled by L^-0.5 (the order of SkipInit) keeps it below
-e; a h(x / beta) of normaliser-free networks, a = 0.2, adds a^2 per block. Zero padding
-takes from a branch what 1 - (94/96)^4 of its neighbours at 32 x 32 would have given. Two
-minutes on 2 CPU cores; --quick: 2 blocks per stage, one seed.
+without norm it doubles; a branch scaled by L^-0.5 (the order of SkipInit) keeps it
+below e; a h(x / beta) of normaliser-free networks, a = 0.2, adds a^2 per block. Zero
+padding at 32 x 32 takes 1 - (94/96)^4 of what a branch adds. Two minutes on 2 CPU
+cores; --quick: 2 blocks per stage, one seed.
 """
 
 import argparse
