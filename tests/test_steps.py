@@ -2,13 +2,14 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
 from configs import base
 from resseg import losses, optim, sharding
-from resseg.gradients.fork import list_forks
+from resseg.gradients.fork import Fork, fork_name, list_forks, scale_cotangent
 from resseg.network import build_segmenter
 from resseg.steps import init_state, make_eval_step, make_train_step, zero_taps
 
@@ -92,8 +93,8 @@ def assert_same_bits(one, two):
 @pytest.mark.parametrize("head", ["unet", "deeplabv3plus"])
 def test_measuring_changes_no_bit_of_the_parameters(batch, head):
     model = small_model(head, **{"aux.weight": 0.4})
-    measured, logs, _ = run(model, batch)
-    plain, plain_logs, _ = run(model, batch, taps=False)
+    measured, logs, _ = run(model, batch, steps=10)
+    plain, plain_logs, _ = run(model, batch, steps=10, taps=False)
     assert_same_bits(measured.params, plain.params)
     assert_same_bits(measured.batch_stats, plain.batch_stats)
     assert plain_logs[0]["forks"] == {}
@@ -102,6 +103,38 @@ def test_measuring_changes_no_bit_of_the_parameters(batch, head):
     for statistics in logs[0]["forks"].values():
         assert (statistics[:, 0] > 0).all()
         assert (statistics[:, 1] == 0).all()
+
+
+def test_without_taps_the_program_is_that_of_a_network_that_cannot_measure(batch):
+    """Letter for letter, before any optimisation."""
+    model = small_model("deeplabv3plus", **{"aux.weight": 0.4})
+    replaced = set()
+
+    def never_measured(call, args, kwargs, context):
+        fork = context.module
+        if not isinstance(fork, Fork) or context.method_name != "__call__":
+            return call(*args, **kwargs)
+        replaced.add(fork_name(fork.path))
+        x, also = args[0], (args[1] if len(args) > 1 else None) or {}
+        factors = [fork.get_variable("paths", path) for path in fork.paths]
+        return tuple(
+            scale_cotangent(x, factor * also[path] if path in also else factor)
+            for path, factor in zip(fork.paths, factors, strict=True)
+        )
+
+    init, _, _ = prepare(model)
+    state = jax.eval_shape(init, jax.random.key(0))
+
+    def program(*, taps):
+        prepare.cache_clear()  # or a step traced before would be taken again
+        _, step, put = prepare(model, taps=taps)
+        return step.lower(state, put(batch), jax.random.key(7)).as_text()
+
+    off, on = program(taps=False), program(taps=True)
+    with nn.intercept_methods(never_measured):
+        assert program(taps=False) == off
+    assert replaced == {fork.name for fork in list_forks(model, SHAPE)}
+    assert on != off and len(on) > len(off)
 
 
 def test_four_devices_compute_what_one_does(batch):

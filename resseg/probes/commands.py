@@ -24,10 +24,11 @@ SUMMARIES = {
 
 def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments that `run_probe` reads."""
-    listed = "".join(f"\n  {name:<16} {text}" for name, text in SUMMARIES.items())
+    listed = "".join(f"  {name:<16} {text}\n" for name, text in SUMMARIES.items())
+    parser.epilog = f"measurements:\n{listed}\n{parser.epilog or ''}"
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder")
     parser.add_argument(
-        "--what", metavar="NAME[,NAME]", help=f"measurements, by name:{listed}"
+        "--what", metavar="NAME[,NAME]", help="measurements, by name: see below"
     )
     parser.add_argument("--step", type=int, metavar="N", help="checkpoint of that step")
     parser.add_argument(

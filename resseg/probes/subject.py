@@ -20,6 +20,9 @@ from resseg.runs import open_run
 
 Batch = Mapping[str, np.ndarray]
 
+# The coefficients that belong to one kind of fork; the others are of blocks.
+_OF_KIND = {"long_skip": "long_skip", "pyramid": "pyramid", "aux": "auxiliary"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Subject:
@@ -88,11 +91,16 @@ class Subject:
         """Coefficients that scale the gradient and not the value, where not 1.
 
         With one of them the update field is the gradient of no function, so what needs
-        second derivatives must refuse.
+        second derivatives must refuse. One for a kind of fork that the network does not
+        have scales nothing.
         """
         zero = {"bypass", "detach_rate"}
+        kinds = {fork.kind for fork in self.forks}
+        absent = {key for key, kind in _OF_KIND.items() if kind not in kinds}
         scaled = []
         for key, value in sorted(self.config.model.gradient.items()):
+            if key in absent:
+                continue
             if key == "normalize":
                 neutral = value == "no"
             else:

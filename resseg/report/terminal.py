@@ -184,7 +184,10 @@ class Printer:
             self._console.print(line, style="red", markup=False)
 
     def _print(self, table: Table) -> None:
+        """The title in a line of its own: a narrow table would break it."""
+        title, table.title = table.title, None
         self._console.print()
+        self._console.print(title, style="italic", markup=False, soft_wrap=True)
         self._console.print(table)
 
     def _share(self, share: np.ndarray) -> str:

@@ -1,0 +1,58 @@
+"""What the probes say of themselves, and what they refuse."""
+
+import pytest
+
+from resseg import cli
+from resseg.config import load_config
+from resseg.errors import UserError
+from resseg.probes import registry, subject
+from resseg.probes.commands import SUMMARIES
+
+
+def changed(overrides, **keys):
+    config = load_config("configs/quickstart.py", overrides | keys)
+    return subject.at_init("tiny", config)
+
+
+def test_the_help_lists_every_probe_in_a_line_of_its_own(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["probe", "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    assert set(SUMMARIES) == set(registry.PROBES)
+    for name, text in SUMMARIES.items():
+        assert f"  {name:<16} {text}" in lines
+
+
+@pytest.mark.parametrize("name", registry.PROBES)
+def test_every_column_is_explained_and_the_short_table_shows_some(name):
+    probe = registry.PROBES[name]
+    names = [column.name for column in probe.columns]
+    assert len(set(names)) == len(names) and probe.summary
+    assert set(probe.shown) <= set(names)
+    for column in probe.columns:
+        assert column.meaning and column.dtype in ("int64", "float64", "str")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        ({"model.gradient.shortcut": 0.5}, "config.model.gradient.shortcut=0.5"),
+        ({"model.gradient.bypass": 1.0}, "config.model.gradient.bypass=1.0"),
+        ({"model.gradient.long_skip": 0.5}, "config.model.gradient.long_skip=0.5"),
+    ],
+)
+def test_curvature_of_a_scaled_graph_is_refused(smallest_overrides, overrides, named):
+    """O16."""
+    asked = changed(smallest_overrides, **overrides)
+    assert asked.scaled_backward() == [named]
+    with pytest.raises(UserError, match="gradient of no function"):
+        registry.check(registry.PROBES["hessian"], "hessian", asked)
+
+
+def test_a_factor_on_paths_that_are_not_there_scales_nothing(smallest_overrides):
+    asked = changed(
+        smallest_overrides,
+        **{"model.head.name": "fcn", "model.gradient.long_skip": 0.5},
+    )
+    assert asked.scaled_backward() == []
+    registry.check(registry.PROBES["hessian"], "hessian", asked)
