@@ -10,12 +10,14 @@ from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+import tensorstore
 
 from resseg.errors import UserError
 from resseg.steps import TrainState
 
 LATEST, BEST = "checkpoints", "best"  # folders inside a run folder
 VARIABLES = "variables"  # the item that a forward pass needs
+_TRAINING = "training"  # the item that only training needs
 _INDEX = "_METADATA"  # orbax's list of the arrays of an item
 
 
@@ -71,8 +73,10 @@ class Checkpoints:
         """
         *earlier, step = sorted(self._latest.all_steps())
         then = f"goes on from step {earlier[-1]}" if earlier else "begins anew"
-        saved: Any = self._latest.directory
-        with _damage_named(saved / str(step), f"remove it, and the run {then}"):
+        saved = Path(self._latest.directory) / str(step)
+        with _damage_named(saved, f"remove it, and the run {then}"):
+            _read_through(saved / VARIABLES)
+            _read_through(saved / _TRAINING)
             restored = self._latest.restore(
                 step,
                 args=ocp.args.Composite(
@@ -90,6 +94,7 @@ class Checkpoints:
             opt_state=training["opt_state"],
             ema=variables["params"] if like.ema else {},
             schedules=like.schedules,
+            numbers=like.numbers,
         )
         return state, restored["position"]
 
@@ -153,6 +158,7 @@ def restore_variables(workdir: Path, step: int | None = None) -> dict[str, Any]:
     if others:
         remedy = f"choose another with --step (there are {', '.join(others)})"
     with _damage_named(folder / str(step), remedy):
+        _read_through(saved)
         like = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
             reader.metadata(saved).tree,
@@ -177,10 +183,30 @@ def _damage_named(saved: Path, remedy: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, KeyError) as error:
-        # The hook stays: other reads that are under way fail later, in other threads.
+        # The hook stays: arrays that are whole but of another content fail later.
         reason = textwrap.shorten(str(error), 100)
         raise UserError(f"{saved}: damaged checkpoint ({reason}); {remedy}") from error
     sys.unraisablehook = hook
+
+
+def _read_through(item: Path) -> None:
+    """Reads all that is stored of an item, one value after the other.
+
+    Orbax reads all arrays at the same time and leaves the others under way when one
+    fails: what these raise later, in threads of their own, nobody can catch. So files
+    that are cut or missing are found here first.
+
+    Raises:
+        ValueError: a value cannot be read, or there is none.
+    """
+    files = {"driver": "file", "path": f"{item.absolute()}/"}
+    spec = {"driver": "ocdbt", "base": files}
+    store = tensorstore.KvStore.open(spec).result()
+    keys = store.list().result()
+    if not keys:
+        raise ValueError(f"{item.name}: no arrays")
+    for key in keys:
+        store.read(key).result()
 
 
 def _report_unraisable(hook: Callable, unraisable: Any) -> None:
@@ -214,5 +240,5 @@ def _manager(folder: Path, keep_period: int | None) -> ocp.CheckpointManager:
     return ocp.CheckpointManager(
         folder.absolute(),
         options=options,
-        item_names=(VARIABLES, "training", "position"),
+        item_names=(VARIABLES, _TRAINING, "position"),
     )

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-import time
+import types
 
 import jax
 import jax.numpy as jnp
@@ -54,11 +54,15 @@ def drop_index(folder):
     (folder / "variables" / "_METADATA").unlink()
 
 
+def drop_manifest(folder):
+    (folder / "variables" / "manifest.ocdbt").unlink()
+
+
 def drop_data(folder):
     shutil.rmtree(folder / "variables" / "d")
 
 
-@pytest.mark.parametrize("damage", [cut, drop_index, drop_data])
+@pytest.mark.parametrize("damage", [cut, drop_index, drop_data, drop_manifest])
 def test_damaged_weights_name_the_checkpoint_and_the_others(run, unraisable, damage):
     damage(run / "checkpoints" / "4")
     with pytest.raises(UserError) as caught:
@@ -66,12 +70,34 @@ def test_damaged_weights_name_the_checkpoint_and_the_others(run, unraisable, dam
     message = str(caught.value)
     assert message.startswith(f"{run}/checkpoints/4: damaged checkpoint (")
     assert message.endswith("choose another with --step (there are 2)")
-    time.sleep(0.2)  # reads that were still under way
     assert unraisable == []
     hook = sys.unraisablehook
     two = checkpoints.restore_variables(run, 2)
     assert np.array_equal(two["params"]["conv3"]["kernel"], np.full((8, 8), 5))
     assert sys.unraisablehook is hook
+
+
+@pytest.mark.parametrize("item", ["variables", "training"])
+def test_no_read_is_under_way_when_damage_is_named(run, monkeypatch, item):
+    def never(*_, **__):
+        raise AssertionError("orbax has begun to read")
+
+    cut(run / "checkpoints" / "4" / item)
+    monkeypatch.setattr(checkpoints.ocp.CheckpointManager, "restore", never)
+    monkeypatch.setattr(checkpoints.ocp.StandardCheckpointHandler, "restore", never)
+    with pytest.raises(UserError, match="checkpoints/4: damaged checkpoint"):
+        checkpoints.Checkpoints(run).restore(state(0))
+    if item == "variables":
+        with pytest.raises(UserError, match="checkpoints/4: damaged checkpoint"):
+            checkpoints.restore_variables(run, 4)
+
+
+def test_reads_that_fail_in_other_threads_are_not_reported():
+    seen = []
+    for reason in ("Event loop is closed", "something else"):
+        lost = types.SimpleNamespace(exc_value=RuntimeError(reason))
+        checkpoints._report_unraisable(seen.append, lost)
+    assert [str(item.exc_value) for item in seen] == ["something else"]
 
 
 def test_what_else_cannot_be_raised_is_still_reported(run, unraisable):
