@@ -16,6 +16,7 @@ from resseg.models.layers import (
     Conv,
     Norm,
     average_pool,
+    max_pool,
     resize,
     resize_nearest,
     standardize,
@@ -246,3 +247,64 @@ def test_windows_cut_by_the_border_average_what_they_hold():
     x = jnp.arange(9.0).reshape(1, 3, 3, 1)
     pooled = average_pool(x, 2)[0, :, :, 0]
     np.testing.assert_allclose(pooled, [[(0 + 1 + 3 + 4) / 4, (2 + 5) / 2], [6.5, 8]])
+
+
+def sent_back(layer, x, cotangent=None):
+    """|g_in| / |g_out| and g_in; g_out is 1 everywhere unless it is given."""
+    y, pull = jax.vjp(layer, x)
+    g = jnp.ones_like(y) if cotangent is None else cotangent(y)
+    (back,) = pull(g)
+    return float(jnp.linalg.norm(back) / jnp.linalg.norm(g)), back
+
+
+def independent(y):
+    return normal(*y.shape, seed=7)
+
+
+@pytest.mark.parametrize("cotangent", [None, independent])
+def test_pooling_and_striding_send_back_what_their_adjoints_say(cotangent):
+    """O22: average pool of 2 1/2; stride 2 all of it, to a quarter of the sites; the
+    mean over an image 1 / sqrt(sites).
+    """
+    x = normal(2, 16, 16, 3)
+    ratio, _ = sent_back(lambda x: average_pool(x, 2), x, cotangent)
+    np.testing.assert_allclose(ratio, 1 / 2, rtol=1e-6)
+    ratio, back = sent_back(lambda x: x[:, ::2, ::2], x, cotangent)
+    np.testing.assert_allclose(ratio, 1, rtol=1e-6)
+    assert np.mean(np.asarray(back) == 0) == 3 / 4
+    ratio, _ = sent_back(lambda x: x.mean((1, 2), keepdims=True), x, cotangent)
+    np.testing.assert_allclose(ratio, 1 / 16, rtol=1e-6)
+
+
+def test_a_strided_projection_leaves_three_quarters_without_gradient():
+    """O22: a 1x1 convolution that reads every other row and column."""
+    conv, x = Conv(5, 1, 2), normal(2, 8, 8, 3)
+    variables = conv.init(jax.random.key(1), x)
+    _, back = sent_back(lambda x: conv.apply(variables, x), x)
+    unread = np.ones((8, 8), bool)
+    unread[::2, ::2] = False
+    np.testing.assert_array_equal(np.asarray(back == 0).all((0, 3)), unread)
+
+
+def test_max_pooling_keeps_the_norm_where_no_window_shares_its_peak():
+    """O22; of overlapping windows that do, a peak gets the sum: 4 / sqrt(4)."""
+    apart = jnp.zeros((1, 8, 8, 1)).at[:, ::2, ::2].set(1)
+    np.testing.assert_allclose(sent_back(max_pool, apart)[0], 1, rtol=1e-6)
+    shared = jnp.zeros((1, 8, 8, 1)).at[:, 1::4, 1::4].set(1)
+    np.testing.assert_allclose(sent_back(max_pool, shared)[0], 2, rtol=1e-6)
+
+
+def test_upsampling_sends_back_sums_of_what_it_spreads():
+    """O22: of a constant 2; of independent entries 1 by nearest neighbour, bilinear
+    (1.25 n + .75) / 2 n: .631 at 64, .625 far from the border.
+    """
+    x, size = normal(8, 64, 64, 4), (128, 128)
+    for layer in (resize, resize_nearest):
+        ratio, _ = sent_back(lambda x, layer=layer: layer(x, size), x)
+        np.testing.assert_allclose(ratio, 2, rtol=1e-5)
+    ratio, _ = sent_back(lambda x: resize_nearest(x, size), x, independent)
+    np.testing.assert_allclose(ratio, 1, rtol=0.01)
+    ratio, back = sent_back(lambda x: resize(x, size), x, independent)
+    np.testing.assert_allclose(ratio, (1.25 * 64 + 0.75) / 128, rtol=0.01)
+    inside = float(jnp.sqrt(jnp.mean(back[:, 1:-1, 1:-1] ** 2))) / 2
+    np.testing.assert_allclose(inside, 0.625, rtol=0.01)
