@@ -8,10 +8,16 @@ GRADIENTS = "gradients"  # parquet parts, one row per step x fork x path
 BLOCKS = "blocks"  # parquet parts, one row per step x block
 EVENTS = "events"  # TensorBoard event files
 LOCK = "lock"  # held by the process that trains here
+NETWORK = "network.json"  # title, parameters, multiply-accumulates of one crop
+STATUS = "status.json"  # attempts of a sweep at this run: when, where, how each ended
+CLAIM = "claim"  # locked by the worker of a sweep that is at this run
+LOG = "log.txt"  # what a run of a sweep printed
 DATASET = "dataset.json"  # name, classes and splits of the data it was trained on
 CHECKPOINTS = "checkpoints"  # the latest state to go on from, and those kept for good
 BEST = "best"  # weights with the best mean IoU so far
 PREDICTIONS = "predictions"  # overlays of the last evaluation
+PREDICTION_INDEX = "index.json"  # in there: confusion matrix, score of every image
+SAMPLES = "samples"  # in there: the best, the median and the worst image
 HEATMAP = "gradients.png"  # written by `resseg inspect`
 PROBES = "probes"  # tables and figures of `resseg probe`
 

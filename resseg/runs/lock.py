@@ -31,3 +31,22 @@ def locked(workdir: str | os.PathLike) -> Iterator[None]:
                     f"--workdir {folder}: another process is training in it"
                 ) from error
         yield
+
+
+def is_locked(workdir: str | os.PathLike) -> bool:
+    """Whether a process trains in the folder now; False where nobody can tell.
+
+    It asks the system which locks there are, and takes none itself: a training that
+    starts at this moment must not be kept out by somebody who looks.
+    """
+    try:
+        status = os.stat(Path(workdir) / layout.LOCK)
+        table = Path("/proc/locks").read_text(encoding="ascii")
+    except OSError:
+        return False
+    held = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
+    return any(
+        line.split()[1] == "FLOCK" and line.split()[-3] == f"{held}:{status.st_ino}"
+        for line in table.splitlines()
+        if "->" not in line  # one that waits
+    )
