@@ -41,16 +41,14 @@ class Timed:
         shape = (1, *config.data.crop, 3)
         self.image_shape = (config.data.batch_size, *config.data.crop, 3)
         self.forks = list_forks(model, self.image_shape)
-        optimizer, schedule = build.build_optimizer(config)
+        optimizer, _ = build.build_optimizer(config)
         step = make_train_step(
             model,
-            optimizer,
+            build.optimizer_of(config),
             build.build_loss(config, CLASSES),
-            schedule,
             zero_taps(model, shape) if taps else {},
             num_classes=CLASSES,
-            aux_weight=config.model.aux.weight,
-            clip_norm=config.optim.clip_norm,
+            clips=config.optim.clip_norm is not None,
         )
         self.key = jax.random.key(0)
         paths = initial_paths(model, shape)
@@ -59,7 +57,8 @@ class Timed:
                 model, optimizer, key, shape, ema=False, paths=paths
             )
         )
-        self.state = begin(self.key, paths)
+        numbers = jax.device_put(build.numbers(config))
+        self.state = begin(self.key, paths).replace(numbers=numbers)
         self.step = jax.jit(step, donate_argnums=0)
 
     def __call__(self, batch: Any, steps: int, *, log: bool) -> float:

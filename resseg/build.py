@@ -1,6 +1,5 @@
 """From a config to model, loss and optimizer."""
 
-import operator
 from typing import Any
 
 import jax
@@ -12,10 +11,23 @@ from resseg import coefficients, losses, optim
 from resseg.backbone import spell_out
 from resseg.data import sources
 from resseg.data.counts import median_frequency_weights
-from resseg.fields import COEFFICIENTS, flatten
 from resseg.gradients.fork import initial_paths
 from resseg.models.segmenter import Segmenter
 from resseg.network import build_segmenter
+from resseg.steps import Numbers, OptimizerOf
+
+_NUMBERS = (
+    "learning_rate",
+    "warmup_steps",
+    "poly_power",
+    "end_factor",
+    "momentum",
+    "b1",
+    "b2",
+    "weight_decay",
+    "backbone_factor",
+    "ema",
+)
 
 
 def build_model(config: Any, num_classes: int | None = None) -> Segmenter:
@@ -41,18 +53,40 @@ def variable_shapes(config: Any, num_classes: int) -> dict[str, Any]:
     return jax.eval_shape(model.init, jax.random.key(0), images)
 
 
-def path_schedules(config: Any, num_classes: int) -> dict[str, Any]:
-    """For `TrainState.schedules`: the lines that the coefficients follow; {} = none."""
-    flat = flatten(config)
-    if not any(coefficients.is_scheduled(flat[key]) for key in COEFFICIENTS):
-        return {}
+class PathLines:
+    """The coefficients of every config of one structure, traced once.
 
-    def of(field: str) -> Any:
-        model = build_segmenter(config.model, num_classes, operator.attrgetter(field))
-        return initial_paths(model, (1, *config.data.crop, 3))
+    The network is traced with numbers in the place of coefficients, so that each leaf
+    of the `paths` collection says which of them it holds.
+    """
 
-    fields = map(of, coefficients.Schedule._fields)
-    return jax.tree.map(lambda *numbers: np.stack(numbers), *fields)
+    def __init__(self, config: Any, num_classes: int):
+        self._num_classes = num_classes
+        model, _ = self._numbered(config)
+        self._places = initial_paths(model, (1, *config.data.crop, 3))
+
+    def __call__(self, config: Any) -> dict[str, Any]:
+        """For `TrainState.schedules`: float32 `[4]` per leaf."""
+        _, schedules = self._numbered(config)
+        return jax.tree.map(
+            lambda place: np.asarray(schedules[int(place)], np.float32), self._places
+        )
+
+    def start(self, config: Any) -> dict[str, Any]:
+        """The `paths` collection at step 0."""
+        _, schedules = self._numbered(config)
+        return jax.tree.map(
+            lambda place: np.float32(schedules[int(place)].at(0)), self._places
+        )
+
+    def _numbered(self, config: Any) -> tuple[Segmenter, list[coefficients.Schedule]]:
+        met: list[coefficients.Schedule] = []
+
+        def pick(schedule: coefficients.Schedule) -> float:
+            met.append(schedule)
+            return float(len(met) - 1)
+
+        return build_segmenter(config.model, self._num_classes, pick), met
 
 
 def build_loss(config: Any, num_classes: int) -> Any:
@@ -71,30 +105,55 @@ def build_loss(config: Any, num_classes: int) -> Any:
     )
 
 
+def numbers(config: Any) -> Numbers:
+    """For `TrainState.numbers`: what the train step of a config computes with."""
+    settings = config.optim
+    values = {key: settings[key] for key in _NUMBERS}
+    if settings.clip_norm is not None:
+        values["clip_norm"] = settings.clip_norm
+    scalars = {key: np.float32(value) for key, value in values.items()}
+    return scalars | {
+        "schedule": np.int32(optim.SCHEDULES.index(settings.schedule)),
+        "steps": np.float32(config.train.steps),
+        "aux_weight": np.float32(config.model.aux.weight),
+    }
+
+
+def optimizer_of(config: Any) -> OptimizerOf:
+    """The optimizer of `config.optim` and its schedule, as functions of the numbers."""
+    name = config.optim.name
+
+    def build(
+        values: Numbers,
+    ) -> tuple[optax.GradientTransformation, optax.Schedule]:
+        schedule = optim.make_schedule(
+            values["schedule"],
+            values["learning_rate"],
+            values["steps"],
+            values["warmup_steps"],
+            values["poly_power"],
+            values["end_factor"],
+        )
+        optimizer = optim.make_optimizer(
+            name,
+            schedule,
+            momentum=values["momentum"],
+            b1=values["b1"],
+            b2=values["b2"],
+            weight_decay=values["weight_decay"],
+            backbone_factor=values["backbone_factor"],
+            clip_norm=values.get("clip_norm"),
+        )
+        return optimizer, schedule
+
+    return build
+
+
 def build_optimizer(
     config: Any,
 ) -> tuple[optax.GradientTransformation, optax.Schedule]:
     """The optimizer of `config.optim` over `config.train.steps`, and its schedule."""
-    settings = config.optim
-    schedule = optim.make_schedule(
-        settings.schedule,
-        settings.learning_rate,
-        config.train.steps,
-        settings.warmup_steps,
-        settings.poly_power,
-        settings.end_factor,
-    )
-    optimizer = optim.make_optimizer(
-        settings.name,
-        schedule,
-        momentum=settings.momentum,
-        b1=settings.b1,
-        b2=settings.b2,
-        weight_decay=settings.weight_decay,
-        backbone_factor=settings.backbone_factor,
-        clip_norm=settings.clip_norm,
-    )
-    return optimizer, schedule
+    return optimizer_of(config)(numbers(config))
 
 
 def padding_multiple(config: Any) -> int:

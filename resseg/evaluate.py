@@ -22,6 +22,18 @@ from resseg.steps import make_eval_step
 OnImage = Callable[[np.ndarray, np.ndarray, np.ndarray, str], None]
 
 
+def compile_evaluation(
+    model: Any, num_classes: int, mesh: Mesh, flip: bool = False
+) -> Any:
+    """The jitted evaluation step; each size of image compiles once."""
+    whole, batch = sharding.replicated(mesh), sharding.by_batch(mesh)
+    return jax.jit(
+        make_eval_step(model, num_classes, flip),
+        in_shardings=(whole, batch),
+        out_shardings=(batch, whole),
+    )
+
+
 class Evaluator:
     """Evaluates variables on a split: every image once, at its own size.
 
@@ -33,6 +45,8 @@ class Evaluator:
         model: the network.
         spec: of the data set that is evaluated.
         mesh: batches are split over its data axis.
+        flip: average each image with its mirror image.
+        step: what `compile_evaluation` made of this network before.
     """
 
     def __init__(
@@ -43,14 +57,10 @@ class Evaluator:
         mesh: Mesh,
         *,
         flip: bool = False,
+        step: Any = None,
     ):
         self._config, self._spec, self._mesh = config, spec, mesh
-        whole, batch = sharding.replicated(mesh), sharding.by_batch(mesh)
-        self._step = jax.jit(
-            make_eval_step(model, spec.num_classes, flip),
-            in_shardings=(whole, batch),
-            out_shardings=(batch, whole),
-        )
+        self._step = step or compile_evaluation(model, spec.num_classes, mesh, flip)
 
     def __call__(
         self, variables: Mapping, split: str, on_image: OnImage | None = None

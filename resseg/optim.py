@@ -20,18 +20,20 @@ Tree = Any
 
 
 def make_schedule(
-    name: str,
-    learning_rate: float,
-    steps: int,
-    warmup_steps: int,
-    poly_power: float,
-    end_factor: float,
+    name: ArrayLike | str,
+    learning_rate: ArrayLike,
+    steps: ArrayLike,
+    warmup_steps: ArrayLike,
+    poly_power: ArrayLike,
+    end_factor: ArrayLike,
 ) -> optax.Schedule:
     """Builds the learning rate as a function of the number of updates made so far.
 
-    Over the first `warmup_steps` updates the rate rises linearly from zero, so a run
-    with a warm-up makes its first update with rate zero. Then, with t counted from the
-    end of the warm-up, T = `steps` - `warmup_steps` and e = `end_factor`:
+    Every argument may be traced, so that another schedule is the same program; optax's
+    own schedules look at theirs. Over the first `warmup_steps` updates the rate rises
+    linearly from zero, so a run with a warm-up makes its first update with rate zero.
+    Then, with t counted from the end of the warm-up, T = `steps` - `warmup_steps` and
+    e = `end_factor`:
 
     - constant: the peak (`end_factor` is not used),
     - poly: peak × (e + (1 - e)·(1 - t/T)^`poly_power`) (for e = 0: DeepLabV3, Chen
@@ -44,7 +46,7 @@ def make_schedule(
     e is 0. A run that is shorter than its warm-up stays in the warm-up.
 
     Args:
-        name: one of `SCHEDULES`.
+        name: one of `SCHEDULES`, or its index there.
         learning_rate: peak.
         steps: updates of the whole run, the warm-up included.
         warmup_steps: updates of the warm-up.
@@ -54,20 +56,27 @@ def make_schedule(
     Raises:
         UserError: an unknown name.
     """
-    choose("optim.schedule", name, SCHEDULES)
-    decay_steps = max(steps - warmup_steps, 1)
-    if name == "poly":
-        decay = optax.polynomial_schedule(
-            learning_rate, end_factor * learning_rate, poly_power, decay_steps
+    if isinstance(name, str):
+        choose("optim.schedule", name, SCHEDULES)
+        name = SCHEDULES.index(name)
+
+    def schedule(count: ArrayLike) -> jax.Array:
+        count = jnp.asarray(count, jnp.float32)
+        decay_steps = jnp.maximum(jnp.asarray(steps) - warmup_steps, 1)
+        way = jnp.clip((count - warmup_steps) / decay_steps, 0.0, 1.0)
+        shares = jnp.stack(
+            [
+                jnp.ones_like(way),
+                (1 - way) ** poly_power,
+                (1 + jnp.cos(jnp.pi * way)) / 2,
+            ]
         )
-    elif name == "cosine":
-        decay = optax.cosine_decay_schedule(learning_rate, decay_steps, end_factor)
-    else:
-        decay = optax.constant_schedule(learning_rate)
-    if warmup_steps == 0:
-        return decay
-    warmup = optax.linear_schedule(0.0, learning_rate, warmup_steps)
-    return optax.join_schedules([warmup, decay], [warmup_steps])
+        end = jnp.where(jnp.asarray(name) == 0, 0.0, end_factor)
+        decayed = learning_rate * (end + (1 - end) * shares[jnp.asarray(name)])
+        rising = learning_rate * count / jnp.maximum(jnp.asarray(warmup_steps), 1)
+        return jnp.where(count < warmup_steps, rising, decayed)
+
+    return schedule
 
 
 def decay_mask(params: Tree) -> Tree:
@@ -88,12 +97,12 @@ def make_optimizer(
     name: str,
     schedule: optax.Schedule,
     *,
-    momentum: float,
-    b1: float,
-    b2: float,
-    weight_decay: float,
-    backbone_factor: float,
-    clip_norm: float | None,
+    momentum: ArrayLike,
+    b1: ArrayLike,
+    b2: ArrayLike,
+    weight_decay: float | jax.Array,
+    backbone_factor: ArrayLike,
+    clip_norm: ArrayLike | None,
 ) -> optax.GradientTransformation:
     """Builds the optimizer: clip, then sgd or adamw, then the backbone's factor.
 
@@ -121,7 +130,8 @@ def make_optimizer(
     choose("optim.name", name, OPTIMIZERS)
     chain = []
     if clip_norm is not None:
-        if not clip_norm > 0:
+        # A traced one has been checked with the config it comes from.
+        if isinstance(clip_norm, float | int) and not clip_norm > 0:
             raise UserError(f"optim.clip_norm={clip_norm!r}: expected a number > 0")
         chain.append(optax.clip_by_global_norm(clip_norm))
     decay = optax.add_decayed_weights(weight_decay, mask=decay_mask)
@@ -130,24 +140,24 @@ def make_optimizer(
     else:
         chain += [optax.scale_by_adam(b1, b2), decay]
     chain.append(optax.scale_by_learning_rate(schedule))
-    if backbone_factor != 1.0:
-        chain.append(_scale_backbone(backbone_factor))
-    return optax.chain(*chain)
+    return _scale_backbone(optax.chain(*chain), backbone_factor)
 
 
-def _scale_backbone(factor: float) -> optax.GradientTransformation:
-    def scaled(updates: Tree, params: Tree) -> Tree:
-        del params
-        if "backbone" not in updates:
-            raise ValueError(f"no top-level key 'backbone' in {sorted(updates)}")
-        return jax.tree_util.tree_map_with_path(
-            lambda path, u: factor * u if path[0].key == "backbone" else u, updates
-        )
+def _scale_backbone(
+    whole: optax.GradientTransformation, factor: ArrayLike
+) -> optax.GradientTransformation:
+    def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
+        found, state = whole.update(updates, state, params)
+        moves: Any = found
+        if "backbone" not in moves:
+            raise ValueError(f"no top-level key 'backbone' in {sorted(moves)}")
+        scaled = jax.tree.map(lambda u: factor * u, moves["backbone"])
+        return {**moves, "backbone": scaled}, state
 
-    return optax.stateless(scaled)
+    return optax.GradientTransformation(whole.init, update)
 
 
-def clip_factor(grad_norm: ArrayLike, clip_norm: float | None) -> jax.Array:
+def clip_factor(grad_norm: ArrayLike, clip_norm: ArrayLike | None) -> jax.Array:
     """The factor by which clipping multiplied a gradient of global norm `grad_norm`.
 
     It is min(1, `clip_norm` / `grad_norm`), and 1 without clipping. Logged beside the
@@ -157,10 +167,11 @@ def clip_factor(grad_norm: ArrayLike, clip_norm: float | None) -> jax.Array:
     if clip_norm is None:
         return jnp.ones_like(grad_norm)
     # The larger of the two as the divisor: no division by a norm of zero.
+    clip_norm = jnp.asarray(clip_norm, grad_norm.dtype)
     return clip_norm / jnp.maximum(grad_norm, clip_norm)
 
 
-def ema_update(ema: Tree, params: Tree, decay: float, step: ArrayLike) -> Tree:
+def ema_update(ema: Tree, params: Tree, decay: ArrayLike, step: ArrayLike) -> Tree:
     """Moves the averaged weights towards `params` after an update.
 
     The decay warms up, d = min(`decay`, (1 + `step`) / (10 + `step`)), so the average

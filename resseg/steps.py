@@ -19,6 +19,9 @@ from resseg.metrics import confusion_matrix
 
 Batch = Mapping[str, jax.Array]
 Loss = Callable[[jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
+Numbers = dict[str, Any]
+# The optimizer and the learning rate by updates made, for the numbers of a config.
+OptimizerOf = Callable[[Numbers], tuple[optax.GradientTransformation, optax.Schedule]]
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -30,6 +33,9 @@ class TrainState(flax.struct.PyTreeNode):
         schedules: as `paths`, with leaves `[4]`: start, end, first and last step of a
             line; or empty where nothing moves. Numbers of the config, so no checkpoint
             holds them; arrays, so that another schedule is the same program.
+        numbers: scalars of the config that the step computes with, named after their
+            keys: those of the optimizer, and `aux_weight`. As `schedules`, arrays that
+            no checkpoint holds.
     """
 
     step: jax.Array
@@ -39,6 +45,7 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: Any
     ema: Any
     schedules: Any = flax.struct.field(default_factory=dict)
+    numbers: Any = flax.struct.field(default_factory=dict)
 
     def variables(self) -> dict[str, Any]:
         """What a forward pass is evaluated with: the averaged weights if there are."""
@@ -83,15 +90,13 @@ def init_state(
 
 def make_train_step(
     model: nn.Module,
-    optimizer: optax.GradientTransformation,
+    optimizer_of: OptimizerOf,
     loss: Loss,
-    schedule: optax.Schedule,
     taps: Any,
     *,
     num_classes: int,
-    aux_weight: float = 0.0,
-    clip_norm: float | None = None,
-    ema_decay: float = 0.0,
+    clips: bool = False,
+    averages: bool = False,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, Any]]]:
     """Builds `train_step(state, batch, key) -> (state, log)`.
 
@@ -100,11 +105,12 @@ def make_train_step(
     resumed run draws the same numbers.
 
     Args:
+        optimizer_of: called with `state.numbers` while the step is traced.
         taps: the model's `taps` collection of zeros, or {} to measure nothing. The
             gradient with respect to it, a by-product of the one backward pass, is the
             gradient log.
-        aux_weight: weight of the auxiliary loss.
-        clip_norm: what `optimizer` clips at; only reported here.
+        clips: whether the optimizer clips, at the number `clip_norm`; only reported.
+        averages: whether weights are averaged, with the number `ema` as decay.
 
     Returns:
         A function whose log holds "scalars" (loss, its terms, learning rate, norms),
@@ -137,7 +143,7 @@ def make_train_step(
         if "aux" in outputs:
             aux, _ = loss(outputs["aux"], batch["label"])
             terms["aux"] = aux
-            value = value + aux_weight * aux
+            value = value + state.numbers["aux_weight"] * aux
         batch_stats = updated.get("batch_stats", {})
         return value, (terms, batch_stats, outputs["logits"], joins)
 
@@ -151,12 +157,14 @@ def make_train_step(
             state.params, taps, state, batch, key
         )
         terms, batch_stats, logits, joins = aside
+        optimizer, schedule = optimizer_of(state.numbers)
         updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
-        if ema_decay:
-            ema = optim.ema_update(ema, params, ema_decay, state.step)
+        if averages:
+            ema = optim.ema_update(ema, params, state.numbers["ema"], state.step)
         grad_norm = optax.tree.norm(gradients)
+        clip_norm = state.numbers["clip_norm"] if clips else None
         log = {
             "scalars": {
                 "loss": value,

@@ -1,11 +1,9 @@
 """`resseg train`: the wiring, and the loop."""
 
-import functools
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import numpy as np
 
@@ -16,18 +14,24 @@ from resseg.errors import UserError, choose
 from resseg.evaluate import Evaluator
 from resseg.fields import base_config
 from resseg.gallery import Gallery
-from resseg.gradients.fork import initial_paths, list_forks
+from resseg.program import Program, Programs
 from resseg.progress import TrainingProgress, duration, say
 from resseg.runs import gradients_table, layout
-from resseg.steps import TrainState, init_state, make_train_step, zero_taps
 
 
 class Diverged(RuntimeError):
     """The loss is not finite any more; the message names where it began."""
 
 
-def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
+def train_and_evaluate(
+    config: Any, workdir: str | Path, programs: Programs | None = None
+) -> dict[str, Any]:
     """Trains what `config` describes in `workdir`; goes on where a run there stopped.
+
+    Args:
+        config: as `load_config` returns it.
+        workdir: the run folder.
+        programs: those of earlier runs of this process, to be shared.
 
     Returns:
         The scores on `config.data.eval_split` after the last step.
@@ -35,6 +39,40 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
     Raises:
         UserError: wrong input; before any device work, with the folder as it was.
         Diverged: the loss became infinite or NaN.
+    """
+    prepared = prepare(config, workdir)
+    with runs.locked(prepared.folder):
+        return prepared.run(programs or Programs()).train()
+
+
+class Prepared(NamedTuple):
+    """A run that may begin: everything about it has been checked."""
+
+    config: Any
+    folder: Path
+    spec: DatasetSpec
+    loader: pipeline.TrainLoader
+    mesh: jax.sharding.Mesh
+    start: initial.Initial | None
+    resumes: bool
+
+    def run(self, programs: Programs) -> "Run":
+        """Writes down what is trained, and makes the run. The folder must be locked."""
+        runs.write_config(self.folder, self.config)
+        if not (self.resumes and (self.folder / layout.DATASET).exists()):
+            spec = self.spec
+            runs.write_dataset(self.folder, spec.name, spec.classes, spec.splits)
+        runs.write_environment(self.folder, sharding.describe(self.mesh))
+        program = programs(self.config, self.spec, self.mesh)
+        runs.write_json(self.folder / layout.NETWORK, program.network)
+        return Run(self, program)
+
+
+def prepare(config: Any, workdir: str | Path) -> Prepared:
+    """Checks data, devices, folder and initial weights.
+
+    Raises:
+        UserError: something is wrong; nothing has been written but an empty folder.
     """
     spec = sources.dataset_spec(config.data)
     check_against_data(config, spec.num_classes)
@@ -57,12 +95,7 @@ def train_and_evaluate(config: Any, workdir: str | Path) -> dict[str, Any]:
     start = None
     if checkpoints.latest_step(folder) is None:
         start = initial.load(config, build.variable_shapes(config, spec.num_classes))
-    with runs.locked(folder):
-        runs.write_config(folder, config)
-        if not (resumes and (folder / layout.DATASET).exists()):
-            runs.write_dataset(folder, spec.name, spec.classes, spec.splits)
-        runs.write_environment(folder, sharding.describe(mesh))
-        return Run(config, folder, spec, loader, mesh, start).train()
+    return Prepared(config, folder, spec, loader, mesh, start, resumes)
 
 
 class Pending(NamedTuple):
@@ -75,66 +108,21 @@ class Pending(NamedTuple):
 class Run:
     """Everything one run needs, and its loop."""
 
-    def __init__(
-        self,
-        config: Any,
-        folder: Path,
-        spec: DatasetSpec,
-        loader: pipeline.TrainLoader,
-        mesh: jax.sharding.Mesh,
-        start: initial.Initial | None = None,
-    ):
-        self.config, self.folder, self.spec = config, folder, spec
-        self.loader, self.mesh, self.start = loader, mesh, start
-        self.image_shape = (config.data.batch_size, *config.data.crop, 3)
+    def __init__(self, prepared: Prepared, program: Program):
+        config, folder = prepared.config, prepared.folder
+        self.config, self.folder, self.spec = config, folder, prepared.spec
+        self.loader, self.mesh, self.start = (
+            prepared.loader,
+            prepared.mesh,
+            prepared.start,
+        )
         self.key = jax.random.key(config.seed)
-        model = build.build_model(config, spec.num_classes)
-        self.forks = list_forks(model, self.image_shape)
-        self.evaluator = Evaluator(config, model, spec, mesh)
-        self.state, self.step_function = self.compile_ready(model)
+        self.forks, self.step_function = program.forks, program.step
+        self.evaluator = Evaluator(
+            config, program.model, self.spec, self.mesh, step=program.evaluation
+        )
+        self.state = program.begin(config)
         self.saved = checkpoints.Checkpoints(folder, config.checkpoint.keep_every)
-
-    def compile_ready(self, model: nn.Module) -> tuple[TrainState, Any]:
-        """The initial state on the mesh, and the jitted step."""
-        config = self.config
-        whole, batch = sharding.replicated(self.mesh), sharding.by_batch(self.mesh)
-        optimizer, schedule = build.build_optimizer(config)
-        shape = (1, *self.image_shape[1:])
-        taps = {}
-        if config.log.gradients.every:
-            taps = zero_taps(model, shape)
-        train_step = make_train_step(
-            model,
-            optimizer,
-            build.build_loss(config, self.spec.num_classes),
-            schedule,
-            taps,
-            num_classes=self.spec.num_classes,
-            aux_weight=config.model.aux.weight,
-            clip_norm=config.optim.clip_norm,
-            ema_decay=config.optim.ema,
-        )
-        init = functools.partial(
-            init_state,
-            model,
-            optimizer,
-            image_shape=shape,
-            ema=config.optim.ema > 0,
-        )
-        paths = initial_paths(model, shape)
-        begin = jax.jit(
-            lambda key, paths: init(key=key, paths=paths), out_shardings=whole
-        )
-        state = begin(self.key, paths)
-        lines = build.path_schedules(config, self.spec.num_classes)
-        state = state.replace(schedules=jax.device_put(lines, whole))
-        step_function = jax.jit(
-            train_step,
-            in_shardings=(whole, batch, whole),
-            out_shardings=whole,
-            donate_argnums=0,
-        )
-        return state, step_function
 
     def begin_from_other_weights(self) -> None:
         """Where `config.init` asks for them: puts them in, says and records so."""

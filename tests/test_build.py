@@ -116,21 +116,22 @@ def test_every_experiment_builds_and_takes_a_step(path):
     config = resseg.load_config(path)
     classes = len(config.loss.class_weights) or 7
     model = build_segmenter(config.model, classes)
-    optimizer, schedule = build.build_optimizer(config)
+    optimizer, _ = build.build_optimizer(config)
     shape = (config.data.batch_size, *config.data.crop, 3)
     taps = zero_taps(model, shape)
     step = make_train_step(
         model,
-        optimizer,
+        build.optimizer_of(config),
         build.build_loss(config, classes),
-        schedule,
         taps,
         num_classes=classes,
+        clips=config.optim.clip_norm is not None,
+        averages=config.optim.ema > 0,
     )
     ema = config.optim.ema > 0
     state = jax.eval_shape(
         lambda key: init_state(model, optimizer, key, shape, ema=ema), jax.random.key(0)
-    )
+    ).replace(numbers=build.numbers(config))
     batch = {
         "image": jax.ShapeDtypeStruct(shape, np.float32),
         "label": jax.ShapeDtypeStruct(shape[:3], np.int32),

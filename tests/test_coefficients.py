@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 import resseg
-from resseg import build, runs
+from resseg import runs, sharding
 from resseg.coefficients import Schedule, constant, expand, is_neutral, is_scheduled
+from resseg.data import DatasetSpec
 from resseg.errors import UserError
-from resseg.gradients.fork import initial_paths
-from resseg.steps import init_state, make_train_step, zero_taps
+from resseg.program import Program
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICKSTART = ROOT / "configs" / "quickstart.py"
@@ -129,12 +129,14 @@ def test_a_dict_in_a_config_file_is_stored_as_text_and_loads_again(tmp_path):
 
 
 SHAPE = (4, 16, 16, 3)
+SPEC = DatasetSpec("shapes", ("a", "b", "c"), {})
 SMALL = {
     "model.backbone.stage_sizes": (1, 1),
     "model.backbone.stage_strides": (2, 2),
     "model.backbone.width": 4,
     "model.backbone.output_stride": 4,
     "data.crop": SHAPE[1:3],
+    "data.batch_size": SHAPE[0],
 }
 VARIANTS = (
     {},
@@ -145,6 +147,9 @@ VARIANTS = (
     {"model.gradient.branch_in": 0.5, "model.gradient.branch_out": 2.0},
     {"model.gradient.bypass": 1.0},
     {"model.long_skip.scale": '{"stem": 0.7}', "model.gradient.long_skip": 0.1},
+    {"optim.learning_rate": 1e-4},
+    {"optim.schedule": "poly", "optim.warmup_steps": 2, "optim.weight_decay": 0.3},
+    {"optim.b1": 0.5, "optim.backbone_factor": 0.1, "train.steps": 7, "seed": 3},
 )
 
 
@@ -156,36 +161,19 @@ def batch():
 
 
 @functools.cache
-def programs():
-    """Jitted init and step of the plain config; every variant runs through them."""
+def program():
+    """The program of the plain config; every variant runs through it."""
     config = resseg.load_config(QUICKSTART, SMALL)
-    model = build.build_model(config, 3)
-    optimizer, schedule = build.build_optimizer(config)
-    step = make_train_step(
-        model,
-        optimizer,
-        build.build_loss(config, 3),
-        schedule,
-        zero_taps(model, SHAPE),
-        num_classes=3,
-    )
-
-    def init(key, paths):
-        return init_state(model, optimizer, key, SHAPE, ema=False, paths=paths)
-
-    return jax.jit(init), jax.jit(step)
+    return Program(config, SPEC, sharding.make_mesh(1))
 
 
 def begin(overrides):
     """State and step of a variant, all through the same two programs."""
     config = resseg.load_config(QUICKSTART, SMALL | overrides)
-    paths = initial_paths(build.build_model(config, 3), SHAPE)
-    init, step = programs()
-    state = init(jax.random.key(0), paths)
-    return state.replace(schedules=build.path_schedules(config, 3)), step
+    return program().begin(config), program().step
 
 
-def test_eight_numeric_variants_are_one_compiled_program(batch):
+def test_numeric_variants_are_one_compiled_program(batch):
     begin({})[1](begin({})[0], batch, jax.random.key(1))  # compiles
     compiled = []
 

@@ -53,19 +53,19 @@ def prepare(model, *, taps=True, devices=1, ema=0.0):
     loss = losses.make_loss({"cross_entropy": 1.0}, num_classes=CLASSES)
     step = make_train_step(
         model,
-        optimizer,
+        lambda _: (optimizer, schedule),
         loss,
-        schedule,
         zero_taps(model, SHAPE) if taps else {},
         num_classes=CLASSES,
-        aux_weight=0.4,
-        ema_decay=ema,
+        averages=ema > 0,
     )
     mesh = sharding.make_mesh(devices)
     whole, split = sharding.replicated(mesh), sharding.by_batch(mesh)
-    init = functools.partial(
-        init_state, model, optimizer, image_shape=SHAPE, ema=ema > 0
-    )
+
+    def init(key):
+        state = init_state(model, optimizer, key, SHAPE, ema=ema > 0)
+        return state.replace(numbers={"aux_weight": 0.4, "ema": ema})
+
     jitted = jax.jit(
         step,
         in_shardings=(whole, split, whole),

@@ -4,12 +4,13 @@ from resseg.runs.config_file import (
     check_same_config,
     prepare,
     read_config,
+    read_json,
     write_config,
     write_dataset,
     write_json,
 )
 from resseg.runs.environment import write_environment
-from resseg.runs.lock import locked
+from resseg.runs.lock import claimed, is_claimed, locked
 from resseg.runs.reader import Run, open_run, read_metrics
 from resseg.runs.writer import RunWriter
 
@@ -17,10 +18,13 @@ __all__ = [
     "Run",
     "RunWriter",
     "check_same_config",
+    "claimed",
+    "is_claimed",
     "locked",
     "open_run",
     "prepare",
     "read_config",
+    "read_json",
     "read_metrics",
     "write_config",
     "write_dataset",

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from resseg.errors import UserError
 from resseg.runs import layout
@@ -21,32 +22,36 @@ def locked(workdir: str | os.PathLike) -> Iterator[None]:
     Raises:
         UserError: Another process holds it.
     """
-    folder = Path(workdir)
-    with open(folder / layout.LOCK, "a") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UserError(
-                    f"--workdir {folder}: another process is training in it"
-                ) from error
+    with claimed(workdir, layout.LOCK) as ours:
+        if not ours:
+            raise UserError(f"--workdir {workdir}: another process is training in it")
         yield
 
 
-def is_locked(workdir: str | os.PathLike) -> bool:
-    """Whether a process trains in the folder now; False where nobody can tell.
+@contextlib.contextmanager
+def claimed(workdir: str | os.PathLike, name: str = layout.CLAIM) -> Iterator[bool]:
+    """Whether the lock `name` of a folder is ours while the context lasts.
 
-    It asks the system which locks there are, and takes none itself: a training that
-    starts at this moment must not be kept out by somebody who looks.
+    It is not where another process holds it. The file stays; the lock is the system's,
+    which lets go of it when its holder ends, however it ends.
     """
-    try:
-        status = os.stat(Path(workdir) / layout.LOCK)
-        table = Path("/proc/locks").read_text(encoding="ascii")
-    except OSError:
+    with open(Path(workdir) / name, "a") as file:
+        yield _try_lock(file)
+
+
+def is_claimed(workdir: str | os.PathLike, name: str = layout.CLAIM) -> bool:
+    """Whether a process holds the lock `name` of a folder now."""
+    path = Path(workdir) / name
+    if not path.exists():
         return False
-    held = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
-    return any(
-        line.split()[1] == "FLOCK" and line.split()[-3] == f"{held}:{status.st_ino}"
-        for line in table.splitlines()
-        if "->" not in line  # one that waits
-    )
+    with open(path) as file:
+        return not _try_lock(file)
+
+
+def _try_lock(file: IO) -> bool:
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

@@ -8,9 +8,12 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+import resseg
 from resseg.config import load_config
 from resseg.errors import UserError
-from resseg.fields import flatten, importable_configs
+from resseg.fields import flatten, importable_configs, normalise
+from resseg.structure import structure_key
+from resseg.sweeps.claims import check_claims
 
 
 class Planned(NamedTuple):
@@ -27,6 +30,11 @@ class Planned(NamedTuple):
     config: Any
 
     @property
+    def structure(self) -> str:
+        """Equal for runs that share a compiled program."""
+        return hashlib.sha256(structure_key(self.config).encode()).hexdigest()[:10]
+
+    @property
     def name(self) -> str:
         """Its overrides in one line."""
         return " ".join(f"{key}={value}" for key, value in self.overrides.items())
@@ -38,19 +46,37 @@ class Study(NamedTuple):
     Attributes:
         path: of the file.
         question: its docstring.
-        runs: in the order in which they are trained.
+        runs: in the order in which they are listed.
+        baseline: overrides of the variant that the others are compared with.
+        claims: what is claimed to come out, see `resseg.sweeps.claims`.
     """
 
     path: Path
     question: str
     runs: tuple[Planned, ...]
+    baseline: dict[str, Any] = {}
+    claims: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """That of its folder, or of its file where it is not called study.py."""
+        path = self.path.resolve()
+        return path.parent.name if path.stem == "study" else path.stem
+
+    @property
+    def swept(self) -> tuple[str, ...]:
+        """The keys that runs set."""
+        keys = {key for run in self.runs for key in run.overrides}
+        return tuple(sorted(keys | self.baseline.keys()))
 
 
 def load_study(path: str | Path) -> Study:
     """Reads a study and validates all of its runs.
 
     The file holds `CONFIG`, a config file beside it or from where one stands, and
-    `runs()`, which returns lists of overrides (`resseg.sweeps.product` makes them).
+    `runs()`, which returns lists of overrides (`resseg.sweeps.product` makes them). It
+    may hold `BASELINE`, overrides of the variant that others are compared with, and
+    `CLAIMS`, a list of what `resseg.sweeps.claims` offers.
 
     Raises:
         UserError: the file cannot be run, or a run is not valid or there twice; the
@@ -81,13 +107,39 @@ def load_study(path: str | Path) -> Study:
     if not planned:
         raise UserError(f"{file}: runs() lists no run")
     question = (namespace.get("__doc__") or "").strip()
-    return Study(file, question, tuple(planned.values()))
+    study = Study(file, question, tuple(planned.values()))
+    baseline = _baseline(study, namespace.get("BASELINE", {}))
+    study = study._replace(baseline=baseline)
+    return study._replace(claims=check_claims(file, namespace.get("CLAIMS", []), study))
 
 
 def run_id(config: ConfigDict) -> str:
-    """Ten hexadecimal digits that follow from every value of a config."""
-    text = json.dumps(flatten(config), sort_keys=True, default=list)
+    """Ten hexadecimal digits that follow from every value and the version of resseg."""
+    values = {**flatten(config), "resseg": resseg.__version__}
+    text = json.dumps(values, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _baseline(study: Study, values: Any) -> dict[str, Any]:
+    """The values as configs hold them.
+
+    Raises:
+        UserError: no run has them.
+    """
+    if not values:
+        return {}
+    where = f"{study.path}: BASELINE"
+    if not isinstance(values, Mapping):
+        raise UserError(f"{where}={values!r}: expected overrides by config key")
+    try:
+        wanted = {key: normalise(key, value) for key, value in values.items()}
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    for run in study.runs:
+        flat = flatten(run.config)
+        if all(flat[key] == value for key, value in wanted.items()):
+            return wanted
+    raise UserError(f"{where}: no run of the study has {values!r}")
 
 
 def _execute(file: Path) -> dict[str, Any]:

@@ -268,12 +268,21 @@ def test_schedules_move_their_coefficients_and_no_other():
     config, _, variables = paths_of(
         model__gradient__shortcut={"linear": [1.0, 0.0, 10, 20]}
     )
-    lines = build.path_schedules(config, 2)
+    path_lines = build.PathLines(config, 2)
+    lines = path_lines(config)
     assert jax.tree.structure(lines) == jax.tree.structure(variables["paths"])
     fork = lines["backbone"]["stage2"]["block1"]["fork"]
     np.testing.assert_array_equal(fork["shortcut"], [1, 0, 10, 20])
     np.testing.assert_array_equal(fork["branch"], [1, 1, 0, 0])
-    assert build.path_schedules(load_config("configs/base.py", SMALL), 2) == {}
+    # The same tracing serves another config of the structure.
+    plain, _, variables = paths_of(model__branch__scale=0.5)
+    assert_equal(path_lines.start(plain), variables["paths"])
+    fork = path_lines(plain)["backbone"]["stage2"]["block1"]["fork"]
+    np.testing.assert_array_equal(fork["shortcut"], [1, 1, 0, 0])
+
+
+def assert_equal(one, other):
+    jax.tree.map(np.testing.assert_array_equal, one, dict(other))
 
 
 def test_gates_and_factors_are_never_decayed():

@@ -1,0 +1,58 @@
+"""Counts what this process compiles, as JAX reports it."""
+
+import threading
+from typing import NamedTuple
+
+import jax.monitoring
+
+_COMPILED = "/jax/core/compile/backend_compile_duration"
+_HIT = "/jax/compilation_cache/cache_hits"
+TRAIN_STEP = "jit(train_step)"
+
+
+class Count(NamedTuple):
+    """Programs since some moment.
+
+    Attributes:
+        programs: compiled by XLA.
+        train_steps: those of them that are train steps.
+        cached: taken from the persistent cache instead.
+        seconds: all of it took.
+    """
+
+    programs: int = 0
+    train_steps: int = 0
+    cached: int = 0
+    seconds: float = 0.0
+
+    def since(self, earlier: "Count") -> "Count":
+        return Count(*(now - then for now, then in zip(self, earlier, strict=True)))
+
+
+class Counter:
+    """Listens from its making on; there is no way to stop that is not private to JAX."""
+
+    def __init__(self):
+        self._count, self._hits = Count(), threading.local()
+        jax.monitoring.register_event_listener(self._on_event)
+        jax.monitoring.register_event_duration_secs_listener(self._on_duration)
+
+    def now(self) -> Count:
+        return self._count
+
+    def _on_event(self, event: str, **_: object) -> None:
+        if event == _HIT:  # comes right before the duration, in the same thread
+            self._hits.pending = True
+
+    def _on_duration(self, event: str, seconds: float, **more: object) -> None:
+        if event != _COMPILED:
+            return
+        hit = getattr(self._hits, "pending", False)
+        self._hits.pending = False
+        step = str(more.get("fun_name", "")).startswith(TRAIN_STEP[:-1])
+        self._count = Count(
+            self._count.programs + (not hit),
+            self._count.train_steps + (not hit and step),
+            self._count.cached + hit,
+            self._count.seconds + seconds,
+        )
