@@ -42,7 +42,11 @@ def train_and_evaluate(
     """
     prepared = prepare(config, workdir)
     with runs.locked(prepared.folder):
-        return prepared.run(programs or Programs()).train()
+        run = prepared.run(programs or Programs())
+        try:
+            return run.train()
+        finally:
+            run.close()
 
 
 class Prepared(NamedTuple):
@@ -123,6 +127,11 @@ class Run:
         )
         self.state = program.begin(config)
         self.saved = checkpoints.Checkpoints(folder, config.checkpoint.keep_every)
+
+    def close(self) -> None:
+        """Ends its readers; a process that trains many runs keeps nothing of them."""
+        self.loader.close()
+        self.saved.close()
 
     def begin_from_other_weights(self) -> None:
         """Where `config.init` asks for them: puts them in, says and records so."""

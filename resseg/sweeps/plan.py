@@ -4,7 +4,9 @@ Written when a sweep starts; everything that comes after (workers, tables, repor
 reads the folder and never the study file.
 """
 
+import fnmatch
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from resseg import runs
 from resseg.config import load_config
 from resseg.errors import UserError
 from resseg.sweeps import attempts
+from resseg.sweeps.room import check_room
 from resseg.sweeps.study import Study
 
 FILE = "sweep.json"
@@ -58,7 +61,7 @@ class Plan(NamedTuple):
         baseline: values of the variant that the others are compared with; a run's
             baseline has them and agrees with the run in every other swept key.
         claims: as `resseg.sweeps.claims` writes them.
-        swept: keys that runs set, sorted; `seed` too.
+        swept: keys that runs set, `seed` too, in the order of the study.
         code: version of resseg.
         runs: in the order of the study.
     """
@@ -72,9 +75,18 @@ class Plan(NamedTuple):
     code: str
     runs: tuple[PlannedRun, ...]
 
+    def select(self, pattern: str | None) -> list[PlannedRun]:
+        """The runs whose id or overrides match, as in `*seed=0*`; None = all."""
+        return [run for run in self.runs if matches(pattern, run.id, run.name)]
+
     def config(self, run: PlannedRun) -> Any:
         """The resolved config of a run."""
         return load_config(self.folder / CONFIGS / f"{run.id}.json")
+
+
+def matches(pattern: str | None, *texts: str) -> bool:
+    """Whether a shell pattern fits one of the texts; None fits all."""
+    return pattern is None or any(fnmatch.fnmatch(text, pattern) for text in texts)
 
 
 def write_plan(study: Study, folder: Path) -> Plan:
@@ -95,8 +107,10 @@ def write_plan(study: Study, folder: Path) -> Plan:
                 f"--workdir {folder} holds the study {known!r}, not {study.name!r}: "
                 "choose another folder"
             )
+    check_room(folder)
+    for name in (CONFIGS, WORKER_LOGS):
+        (folder / name).mkdir(exist_ok=True)
     configs = folder / CONFIGS
-    configs.mkdir(exist_ok=True)
     for run in study.runs:
         runs.write_json(configs / f"{run.id}.json", run.config.to_dict())
     values = {
@@ -133,16 +147,22 @@ def read_plan(folder: str | Path) -> Plan:
         hint = f" (try {inside[0]})" if inside else ""
         raise UserError(f"{folder} is not a sweep folder: it {what}{hint}")
     values = runs.read_json(folder / FILE)
-    planned = tuple(
-        PlannedRun(**run, folder=folder / run["id"]) for run in values["runs"]
-    )
+    swept = tuple(values["swept"])
+    planned = tuple(_planned(folder, run, swept) for run in values["runs"])
     return Plan(
         folder=folder,
         study=values["study"],
         question=values["question"],
         baseline=values["baseline"],
         claims=values["claims"],
-        swept=tuple(values["swept"]),
+        swept=swept,
         code=values["code"],
         runs=planned,
     )
+
+
+def _planned(folder: Path, run: dict[str, Any], swept: Sequence[str]) -> PlannedRun:
+    # JSON objects are stored with their keys sorted; people know the study's order.
+    given = run["overrides"]
+    overrides = {key: given[key] for key in swept if key in given}
+    return PlannedRun(**{**run, "overrides": overrides}, folder=folder / run["id"])

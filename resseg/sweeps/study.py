@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 import resseg
-from resseg.config import load_config
-from resseg.errors import UserError
+from resseg.config import check_against_data, load_config
+from resseg.data import sources
+from resseg.data.pipeline import TrainLoader
+from resseg.errors import UserError, choose
 from resseg.fields import flatten, importable_configs, normalise
 from resseg.structure import structure_key
 from resseg.sweeps.claims import check_claims
@@ -65,9 +67,9 @@ class Study(NamedTuple):
 
     @property
     def swept(self) -> tuple[str, ...]:
-        """The keys that runs set."""
-        keys = {key for run in self.runs for key in run.overrides}
-        return tuple(sorted(keys | self.baseline.keys()))
+        """The keys that runs set, in the order in which they appear."""
+        keys = dict.fromkeys(key for run in self.runs for key in run.overrides)
+        return tuple(keys | dict.fromkeys(self.baseline))
 
 
 def load_study(path: str | Path) -> Study:
@@ -111,6 +113,31 @@ def load_study(path: str | Path) -> Study:
     baseline = _baseline(study, namespace.get("BASELINE", {}))
     study = study._replace(baseline=baseline)
     return study._replace(claims=check_claims(file, namespace.get("CLAIMS", []), study))
+
+
+def check_data(study: Study, planned: Sequence[Planned]) -> None:
+    """That every run finds its data; draws the procedural data set where it is missing.
+
+    Raises:
+        UserError: a data set is not prepared, has no such split, or does not fit the
+            config; the message names the first run that asks for it.
+    """
+    seen, wanted = set(), {run.id for run in planned}
+    for number, run in enumerate(study.runs, 1):
+        key = (str(run.config.data), str(run.config.loss))
+        if run.id not in wanted or key in seen:
+            continue
+        seen.add(key)
+        data = run.config.data
+        try:
+            spec = sources.dataset_spec(data)
+            check_against_data(run.config, spec.num_classes)
+            choose("config.data.eval_split", data.eval_split, spec.splits)
+            choose("config.data.split", data.split, spec.splits)
+            TrainLoader(data, run.config.seed).close()
+        except UserError as error:
+            name = run.name or "the base config"
+            raise UserError(f"{study.path}: run {number} ({name}): {error}") from None
 
 
 def run_id(config: ConfigDict) -> str:

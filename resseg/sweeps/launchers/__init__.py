@@ -15,11 +15,13 @@ class Job(NamedTuple):
 
     Attributes:
         folder: of the sweep, which all workers see under this path.
+        logs: folder for what workers print between runs.
         command: program and arguments of one worker.
         environment: variables to set beside those of the parent.
     """
 
     folder: Path
+    logs: Path
     command: Sequence[str]
     environment: dict[str, str]
 

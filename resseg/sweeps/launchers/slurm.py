@@ -1,0 +1,261 @@
+"""Workers as the jobs of a Slurm array, through submitit.
+
+Slurm runs in one job a process of submitit's, which runs the worker. Before the time
+limit it is sent a signal: it ends the worker, which notes that its run was preempted,
+and puts the job back into the queue. A job that Slurm itself puts back, because it was
+preempted or its node was lost, starts again likewise; the run goes on from its last
+checkpoint in either case.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from resseg.errors import UserError
+from resseg.sweeps.launchers import Job
+
+OURS = ("array", "error", "job-name", "open-mode", "output", "requeue", "signal")
+GRACE = 90  # seconds from the signal to the time limit
+TIME = "1:00:00"  # of a job; a sweep that takes longer goes on in the next
+_EVER = 10**6  # how often a job may go on after its time limit
+_ENDED_WELL = ("COMPLETED", "CANCELLED")
+_ENDED_BADLY = (
+    *("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"),
+    *("DEADLINE", "PREEMPTED", "LOST"),
+)
+_STOP = 120  # seconds that cancelled jobs have to end
+_TAIL = 3  # last lines of a log in a message
+
+
+class WorkerProcess:
+    """Runs a worker inside a job; submitit calls it, and `checkpoint` before the end.
+
+    Args:
+        job: what the worker is started with.
+    """
+
+    def __init__(self, job: Job):
+        self.job = job
+        self._process: subprocess.Popen | None = None
+
+    def __call__(self) -> None:
+        """Returns when the worker has nothing left to do.
+
+        Raises:
+            SystemExit: with the worker's exit status, which becomes that of the job.
+        """
+        self._process = subprocess.Popen(
+            self.job.command,
+            env=os.environ | self.job.environment,
+            stdin=subprocess.DEVNULL,
+            # Slurm signals every process of a job. The warning is for submitit alone.
+            preexec_fn=_ignore_warning,
+        )
+        status = self._process.wait()
+        if status:
+            raise SystemExit(status if status > 0 else 128 - status)
+
+    def checkpoint(self) -> Any:
+        """Ends the worker; returns what the job runs when it is started again."""
+        from submitit.helpers import DelayedSubmission
+
+        if self._process is not None:
+            self._process.terminate()
+            self._process.wait()
+        return DelayedSubmission(WorkerProcess(self.job))
+
+
+class _Queued(NamedTuple):
+    state: str
+    reason: str
+
+
+class SlurmLauncher:
+    """Queues workers, and asks Slurm every few seconds what became of them.
+
+    Args:
+        options: of `sbatch`, by their long names without dashes, as in `partition`,
+            `time`, `gpus-per-node`; and `grace`, seconds that a worker is ended before
+            its time limit.
+        poll: seconds between two questions.
+
+    Raises:
+        UserError: submitit or Slurm is missing, or an option is wrong.
+    """
+
+    def __init__(self, options: Mapping[str, str], poll: float = 5.0):
+        _check_installed()
+        options = {key.replace("_", "-"): value for key, value in options.items()}
+        for key in options:
+            if key in OURS:
+                raise UserError(f"--slurm {key}=…: is set by resseg itself")
+        self._grace = _grace(options.pop("grace", str(GRACE)))
+        self._minutes = minutes(options.setdefault("time", TIME))
+        if self._grace >= self._minutes * 60:
+            raise UserError(
+                f"--slurm grace={self._grace}: expected less than the time limit, "
+                f"{options['time']}"
+            )
+        self._options = options
+        self._poll = poll
+        self._asked = float("-inf")
+        self._jobs: dict[str, Path] = {}  # those that have not ended, and their logs
+        self._troubles: list[str] = []
+        self._stuck: set[str] = set()
+
+    def start(self, job: Job, count: int) -> None:
+        """See `Launcher`."""
+        import submitit
+
+        folder = job.logs / "slurm"
+        folder.mkdir(parents=True, exist_ok=True)
+        executor = submitit.SlurmExecutor(folder, max_num_timeout=_EVER)
+        executor.update_parameters(
+            job_name="resseg",
+            time=self._minutes,
+            signal_delay_s=self._grace,
+            array_parallelism=count,
+            stderr_to_stdout=True,
+            additional_parameters={**self._options, "requeue": True},
+        )
+        try:
+            with executor.batch():
+                started = [executor.submit(WorkerProcess(job)) for _ in range(count)]
+        except submitit.core.utils.FailedJobError as error:
+            raise UserError(f"--slurm: {_reason(str(error))}") from None
+        self._jobs |= {each.job_id: Path(each.paths.stdout) for each in started}
+        self._asked = float("-inf")
+
+    def alive(self) -> int:
+        """See `Launcher`; jobs that were put back into the queue count."""
+        self._look()
+        return len(self._jobs)
+
+    def troubles(self) -> list[str]:
+        """See `Launcher`; jobs that Slurm holds back for good are named too."""
+        self._look()
+        troubles, self._troubles = self._troubles, []
+        return troubles
+
+    def stop(self) -> None:
+        """See `Launcher`."""
+        if not self._jobs:
+            return
+        subprocess.run(["scancel", *self._jobs], capture_output=True)
+        end = time.monotonic() + _STOP
+        while self._jobs and time.monotonic() < end:
+            self._asked = float("-inf")
+            self._look()
+            time.sleep(0.2)
+
+    def _look(self) -> None:
+        """Asks Slurm, at most every `poll` seconds."""
+        if not self._jobs or time.monotonic() - self._asked < self._poll:
+            return
+        queue = _ask(list(self._jobs))
+        if queue is None:  # slurmctld does not answer: ask again later
+            return
+        self._asked = time.monotonic()
+        for name, log in list(self._jobs.items()):
+            state, reason = queue.get(name) or _Queued(_forgotten(log), "")
+            if state in _ENDED_WELL or state in _ENDED_BADLY:
+                del self._jobs[name]
+            if state in _ENDED_BADLY:
+                self._troubles.append(f"Slurm job {name}: {state}: {_tail(log)}")
+            if "held" in reason.lower() and name not in self._stuck:
+                self._stuck.add(name)
+                self._troubles.append(f"Slurm job {name}: {state}: {reason}")
+
+
+def minutes(text: str) -> int:
+    """A time limit as `sbatch --time` takes it, in minutes, rounded up.
+
+    Raises:
+        UserError: it is none.
+    """
+    wrong = UserError(
+        f"--slurm time={text}: expected minutes, [hours:]minutes:seconds or "
+        "days-hours[:minutes[:seconds]]"
+    )
+    days, dash, rest = text.rpartition("-")
+    fields = rest.split(":")
+    if not all(field.isdecimal() for field in [*fields, *([days] if dash else [])]):
+        raise wrong
+    numbers = [int(field) for field in fields]
+    if len(numbers) > 3:
+        raise wrong
+    if dash:
+        hours, mins, seconds = (*numbers, 0, 0)[:3]
+    elif len(numbers) == 3:
+        hours, mins, seconds = numbers
+    else:
+        hours, mins, seconds = 0, *(*numbers, 0)[:2]
+    total = (int(days or 0) * 24 + hours) * 3600 + mins * 60 + seconds
+    if total == 0:
+        raise wrong
+    return -(-total // 60)
+
+
+def _grace(text: str) -> int:
+    if not text.isdecimal():
+        raise UserError(f"--slurm grace={text}: expected seconds")
+    return int(text)
+
+
+def _check_installed() -> None:
+    try:
+        import submitit  # noqa: F401
+    except ModuleNotFoundError:
+        raise UserError(
+            "--launcher slurm: submitit is missing, pip install 'resseg[slurm]'"
+        ) from None
+    for program in ("sbatch", "srun", "squeue", "scancel"):
+        if shutil.which(program) is None:
+            raise UserError(
+                f"--launcher slurm: no {program} here, start it where Slurm's commands "
+                "are installed (Debian: slurm-client)"
+            )
+
+
+def _ignore_warning() -> None:
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+
+
+def _ask(names: Sequence[str]) -> dict[str, _Queued] | None:
+    """State and reason of each job that Slurm still knows; None if it is silent."""
+    arrays = sorted({name.partition("_")[0] for name in names})
+    command = ["squeue", "--noheader", "--array", "--states=all", "--format=%i|%T|%r"]
+    asked = subprocess.run(
+        [*command, f"--jobs={','.join(arrays)}"], capture_output=True, text=True
+    )
+    if asked.returncode and "Invalid job id" not in asked.stderr:
+        return None
+    rows = [line.split("|", 2) for line in asked.stdout.splitlines()]
+    return {name: _Queued(state, reason) for name, state, reason in rows}
+
+
+def _forgotten(log: Path) -> str:
+    """How a job ended that Slurm no longer lists: submitit stores what it returned."""
+    result = log.with_name(log.name.replace("_log.out", "_result.pkl"))
+    return "COMPLETED" if result.exists() else "LOST"
+
+
+def _tail(log: Path) -> str:
+    """The last lines of a log in one; submitit's own say nothing of the worker."""
+    if not log.exists():
+        return f"wrote no log ({log})"
+    lines = log.read_text(errors="replace").splitlines()
+    said = [line.strip() for line in lines if line.strip() and "submitit" not in line]
+    return f"{' / '.join(said[-_TAIL:]) or 'it said nothing'} ({log})"
+
+
+def _reason(text: str) -> str:
+    """The line of sbatch's answer that says what is wrong."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    said = [line for line in lines if line.startswith("sbatch: ")] or lines
+    return said[0].removeprefix("sbatch: ").removeprefix("error: ")

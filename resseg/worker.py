@@ -1,0 +1,278 @@
+"""Trains runs of a sweep folder, one after another, in one process.
+
+python -m resseg.worker SWEEP_DIR [--retries N] [--since TIME] [--only PATTERN]
+
+`resseg sweep` starts it; it may also be started by hand, on any machine that sees the
+folder. It takes a run that nobody has claimed, trains it or goes on with it, and ends
+when none is left. Runs of equal structure share one compiled program.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from resseg import interrupts, runs
+from resseg.errors import UserError
+from resseg.runs import layout
+from resseg.sweeps import attempts
+from resseg.sweeps.plan import Plan, PlannedRun, read_plan
+from resseg.sweeps.room import check_room
+
+if TYPE_CHECKING:
+    from resseg.compilations import Count
+
+DONE, PREEMPTED, NO_ROOM = 0, 75, 74  # exit status; as sysexits.h has it
+
+
+class Worker:
+    """Takes runs until none is left that it may take.
+
+    Args:
+        plan: of the sweep folder.
+        only: ids of the runs that it may take.
+        retries: how often a run is tried again that failed or was broken off.
+        since: seconds since the epoch; attempts before do not count.
+        together: how many runs of one structure are trained together under vmap; 1 =
+            each by itself.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        only: set[str],
+        *,
+        retries: int,
+        since: float,
+        together: int = 1,
+    ):
+        from resseg.compilations import Counter
+        from resseg.program import Programs
+
+        self.plan = plan
+        self._runs = [run for run in plan.runs if run.id in only]
+        self._retries, self._since, self._together = retries, since, together
+        self._programs, self._counter = Programs(), Counter()
+        self._structure = ""
+        self.current: list[PlannedRun] = []
+
+    def work(self) -> None:
+        """Returns when no run is left to take."""
+        while True:
+            with contextlib.ExitStack() as held:
+                taken = self.take(held)
+                if not taken:
+                    return
+                self._structure = taken[0].structure
+                self.train(taken)
+
+    def take(self, held: contextlib.ExitStack) -> list[PlannedRun]:
+        """Claims the next run, or several that can be trained together; [] = none."""
+        states = [(run, run.state(self._since)) for run in self._runs]
+        elsewhere = {run.structure for run, state in states if state.word == "running"}
+        open_ = [run for run, state in states if self._may_take(state)]
+        # Its own program first, then one that no other worker compiles.
+        open_.sort(
+            key=lambda run: (
+                run.structure != self._structure,
+                run.structure in elsewhere,
+            )
+        )
+        taken: list[PlannedRun] = []
+        for run in open_:
+            if taken and not self._goes_with(run, taken[0]):
+                continue
+            run.folder.mkdir(parents=True, exist_ok=True)
+            if held.enter_context(runs.claimed(run.folder)):
+                # Another worker may have ended it since we looked.
+                if attempts.is_finished(run.folder, run.steps):
+                    continue
+                taken.append(run)
+            if len(taken) == self._together:
+                break
+        return taken
+
+    def _may_take(self, state: attempts.State) -> bool:
+        if state.word in ("finished", "running") or state.final:
+            return False
+        return state.bad <= self._retries
+
+    def _goes_with(self, run: PlannedRun, first: PlannedRun) -> bool:
+        from resseg import vectorized
+
+        if run.structure != first.structure:
+            return False
+        try:
+            vectorized.check_together([self.plan.config(each) for each in (first, run)])
+        except UserError:
+            return False
+        one, other = (vectorized.resume_step(each.folder) for each in (first, run))
+        return one == other
+
+    def train(self, taken: Sequence[PlannedRun]) -> None:
+        """One attempt at each; how it ended stands in the run folders."""
+        self.current = list(taken)
+        for run in taken:
+            attempts.begin(run.folder)
+        before = self._counter.now()
+        _reset_peak_memory()
+        with _output_to(taken[0].folder / layout.LOG):
+            outcomes = self._outcomes(taken)
+        cost = self._cost(before, len(taken))
+        self.current = []
+        for run, (outcome, message) in zip(taken, outcomes, strict=True):
+            attempts.end(run.folder, outcome, message, **cost)
+
+    def _outcomes(self, taken: Sequence[PlannedRun]) -> list[tuple[str, str]]:
+        from resseg.train import Diverged
+
+        try:
+            return self._train(taken)
+        except (UserError, Diverged) as error:
+            print(f"resseg: error: {error}", flush=True)
+            return [(attempts.REFUSED, str(error))] * len(taken)
+        except Exception as error:
+            traceback.print_exc()
+            sys.stderr.flush()
+            check_room(self.plan.folder)
+            message = f"{type(error).__name__}: {error}"
+            return [(attempts.FAILED, message)] * len(taken)
+
+    def _train(self, taken: Sequence[PlannedRun]) -> list[tuple[str, str]]:
+        from resseg import train
+
+        if len(taken) == 1:
+            (run,) = taken
+            config = self.plan.config(run)
+            train.train_and_evaluate(config, run.folder, self._programs)
+            return [(attempts.FINISHED, "")]
+        from resseg import vectorized
+
+        prepared = [train.prepare(self.plan.config(run), run.folder) for run in taken]
+        return [
+            (attempts.REFUSED, outcome.message)
+            if outcome.message
+            else (attempts.FINISHED, "")
+            for outcome in vectorized.train_together(prepared, self._programs)
+        ]
+
+    def _cost(self, before: "Count", together: int) -> dict[str, Any]:
+        compiled = self._counter.now().since(before)
+        return {
+            "compilations": compiled._asdict(),
+            "peak_memory": _peak_memory(),
+            "together": together,
+        }
+
+
+@contextlib.contextmanager
+def _output_to(file: Path) -> Iterator[None]:
+    """All that the process prints goes to the end of a file, of its libraries too."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    with open(file, "a") as log:
+        for number in (1, 2):
+            os.dup2(log.fileno(), number)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)
+
+
+def _reset_peak_memory() -> None:
+    # Linux keeps the peak of a process; this makes it begin again. Not everywhere
+    # allowed, then the peak is that of the process so far.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _peak_memory() -> int | None:
+    """Bytes: of the device if it says, else of this process."""
+    import jax
+
+    stats = jax.local_devices()[0].memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return int(stats["peak_bytes_in_use"])
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def _end_on_signal(worker: Worker) -> None:
+    """SIGTERM: notes that the run was preempted and ends; a run resumes from a kill."""
+
+    def wait() -> None:
+        signal.sigwait({signal.SIGTERM})
+        for run in worker.current:
+            attempts.end(run.folder, attempts.PREEMPTED)
+        os._exit(PREEMPTED)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends when the standard input does: its other end is held by the parent."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(interrupts.STATUS)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one worker; returns its exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m resseg.worker",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("folder", metavar="SWEEP_DIR")
+    parser.add_argument("--only", metavar="PATTERN")
+    parser.add_argument("--retries", type=int, default=2, metavar="N")
+    parser.add_argument("--since", type=float, default=0.0, metavar="SECONDS")
+    parser.add_argument("--vectorize", type=int, default=1, metavar="N")
+    parser.add_argument("--cores", metavar="0,1", help="run on these cores alone")
+    parser.add_argument(
+        "--end-with-parent", action="store_true", help="end with the standard input"
+    )
+    args = parser.parse_args(argv)
+    # Before any thread exists, and before XLA counts the cores.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if args.cores:
+        os.sched_setaffinity(0, set(map(int, args.cores.split(","))))
+    if args.end_with_parent:
+        _end_with_parent()
+    try:
+        plan = read_plan(args.folder)
+        worker = Worker(
+            plan,
+            {run.id for run in plan.select(args.only)},
+            retries=args.retries,
+            since=args.since,
+            together=args.vectorize,
+        )
+        _end_on_signal(worker)
+        worker.work()
+    except UserError as error:
+        print(f"resseg.worker: {error}", file=sys.stderr)
+        return NO_ROOM
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())
