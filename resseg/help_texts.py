@@ -5,6 +5,7 @@ COMMANDS = {
     "evaluate": "score a trained run on a split",
     "predict": "segment your images with a trained run",
     "inspect": "show the gradient flow of a run",
+    "report": "write a page that shows a run, or a few side by side",
     "probe": "measure a run, or a network as it starts, on demand",
     "sweep": "train the runs of a study",
     "config": "print a config, check it, compare it with another",
@@ -81,6 +82,18 @@ Little lines show how a norm (log scale of its own, a decade at least) or a shar
 or explodes where its norm is a thousandth or a thousand times that of the last block.
 Runs whose norms mean different things (resolution, batch, loss, clipping) are compared
 with --normalized only.""",
+    "report": """\
+examples:
+  resseg report runs/quickstart
+  resseg report runs/quickstart --out page.html
+  resseg report runs/quickstart --format md
+  resseg report --compare runs/quickstart runs/half-gradient
+
+RUN/report.html is one file that needs no server and no network: what stands out first,
+then the gradient flow with every fork to click on, curves, classes, predictions, probes
+(`resseg probe` beforehand), the config and what differs from configs/base.py. Of a run
+that is still being written it shows what there is; write it again later. --format md
+writes RUN/report.md and its figures into RUN/report.""",
     "config": """\
 examples:
   resseg config configs/quickstart.py

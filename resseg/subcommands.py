@@ -68,6 +68,12 @@ def _add_inspect(parser: argparse.ArgumentParser) -> None:
     commands.add_inspect_arguments(parser)
 
 
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    from resseg.report.page import command
+
+    command.add_arguments(parser)
+
+
 def _add_probe(parser: argparse.ArgumentParser) -> None:
     from resseg.probes import commands
 
@@ -198,6 +204,12 @@ def _inspect(arguments: argparse.Namespace) -> int:
     return commands.run_inspect(arguments)
 
 
+def _report(arguments: argparse.Namespace) -> int:
+    from resseg.report.page import command
+
+    return command.run_command(arguments)
+
+
 def _probe(arguments: argparse.Namespace) -> int:
     from resseg.probes import commands
 
@@ -249,6 +261,7 @@ ADDERS = {
     "evaluate": _add_evaluate,
     "predict": _add_predict,
     "inspect": _add_inspect,
+    "report": _add_report,
     "probe": _add_probe,
     "sweep": _add_sweep,
     "config": _add_config,
@@ -261,6 +274,7 @@ RUNNERS = {
     "evaluate": _evaluate,
     "predict": _predict,
     "inspect": _inspect,
+    "report": _report,
     "probe": _probe,
     "sweep": _sweep,
     "config": _config,

@@ -82,7 +82,13 @@ MAY_IMPORT = {
     "config": ["fields", "combinations", "validation"],
     "steps": ["losses", "metrics", "optim", "gradients"],
     "checkpoints": ["steps", "runs.layout"],
-    "report": ["runs", "data.spec", "data.VOID", "fields.flatten"],
+    "report": [
+        "runs",
+        "data.spec",
+        "data.VOID",
+        "fields.flatten",
+        "fields.base_config",  # to mark what differs from it
+    ],
     "sweeps": ["runs", "config", "fields", "progress"],
 }
 

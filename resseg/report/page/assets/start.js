@@ -1,0 +1,3 @@
+"use strict";
+/* Last of all scripts. */
+Page.start();
