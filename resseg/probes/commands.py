@@ -125,7 +125,8 @@ def _names(args: argparse.Namespace) -> list[str]:
         value = getattr(args, name)
         if value < 0:
             raise UserError(f"--{name}={value}: expected 0 or more")
-    choose("--by", args.by, ["", "class", "boundary"])
+    if args.by:
+        choose("--by", args.by, ["class", "boundary"])
     return names
 
 

@@ -52,7 +52,8 @@ class Probe(NamedTuple):
         draw: draws the table into an empty figure.
         conclude: sentences on what came out.
         second_order: needs second derivatives, so it refuses a scaled backward pass.
-        short: the rows that the terminal shows, where they are not all.
+        short: the rows that the terminal shows, where they are not all; without the
+            columns of `shown` that say nothing there.
     """
 
     summary: str

@@ -247,8 +247,13 @@ def conclude(table: pd.DataFrame) -> list[str]:
 
 
 def in_short(table: pd.DataFrame) -> pd.DataFrame:
-    """All rows of the whole gradient; of its parts those at the first block."""
+    """All rows of the whole gradient; of its parts those at the first block.
+
+    Without parts there is nothing to say of pixels.
+    """
     whole = column(table, "pixels") == ALL
+    if whole.all():
+        return table.drop(columns=["pixels", "part"])
     fork = at_blocks(table, ALL).iloc[0]["fork"]
     return where(table, whole | (column(table, "fork") == fork))
 

@@ -3,9 +3,6 @@
 import time
 from pathlib import Path
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-
 from resseg.errors import UserError
 from resseg.probes import (
     hessian,
@@ -22,6 +19,7 @@ from resseg.probes import (
     signal,
     underflow,
 )
+from resseg.probes.figures import figure_of
 from resseg.probes.probe import Options, Probe
 from resseg.probes.subject import Subject
 from resseg.progress import say
@@ -68,15 +66,14 @@ def run(name: str, subject: Subject, options: Options, folder: Path) -> None:
     began = time.monotonic()
     rows = probe.measure(subject, options)
     table = write_table(folder / f"{name}.parquet", probe.columns, rows)
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    probe.draw(table, figure)
+    figure = figure_of(probe, table)
     figure.suptitle(f"{name}: {subject.name}, step {subject.step}")
     figure.savefig(folder / f"{name}.png", dpi=_DPI)
     seconds = time.monotonic() - began
     printer = Printer()
+    short = probe.short(table)
     printer.table(
-        probe.short(table).loc[:, list(probe.shown)],
+        short.loc[:, [column for column in probe.shown if column in short]],
         f"{name} of {subject.name}, step {subject.step} ({seconds:.0f} s)",
     )
     for sentence in probe.conclude(table):

@@ -108,7 +108,6 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
             label=name.replace("_", " "),
         )
     left.set_yscale("log")
-    left.set_xlabel("block, shallow to deep")
     left.set_ylabel("activation$^2$")
     left.legend()
     right.plot(
@@ -120,8 +119,10 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
     )
     right.plot(table["depth"], table["cosine"], "--", marker="s", label="cosine")
     right.axhline(0, color="0.7", linewidth=0.8)
-    right.set_xlabel("block, shallow to deep")
     right.legend()
+    for axes in (left, right):
+        axes.set_xlabel("block, shallow to deep")
+        axes.xaxis.get_major_locator().set_params(integer=True)
 
 
 def conclude(table: pd.DataFrame) -> list[str]:

@@ -40,6 +40,7 @@ def test_norms_shares_and_cosines_are_those_of_autodiff(
     table, cotangents, shown, smallest
 ):
     shown(profile.PROBE, table.to_dict("list"))
+    assert not {"pixels", "part"} & set(profile.in_short(table).columns)
     assert len(table) == sum(len(fork.paths) for fork in smallest.forks)
     for row in table.to_dict("records"):
         paths = cotangents[row["fork"]]
@@ -71,6 +72,7 @@ def test_parts_by_pixel_add_up_to_the_whole(smallest, by, shown):
     """O20: the loss of the quickstart holds Dice, which is no sum over pixels."""
     rows = profile.measure(smallest, Options(batches=2, by=by))
     table = shown(profile.PROBE, rows)
+    assert {"pixels", "part"} <= set(profile.in_short(table).columns)
     names = smallest.spec.classes if by == "class" else ("boundary", "interior")
     assert list(table["pixels"].unique()) == ["all", *names]
     parts = table[table["pixels"] != "all"].drop_duplicates(["pixels", "fork"])

@@ -1,12 +1,16 @@
 """What the probes say of themselves, and what they refuse."""
 
+import re
+
+import pandas as pd
 import pytest
 
 from resseg import cli
 from resseg.config import load_config
 from resseg.errors import UserError
-from resseg.probes import registry, subject
+from resseg.probes import figures, registry, subject
 from resseg.probes.commands import SUMMARIES
+from resseg.report.curves import COLORS
 
 
 def changed(overrides, **keys):
@@ -21,6 +25,48 @@ def test_the_help_lists_every_probe_in_a_line_of_its_own(capsys):
     assert set(SUMMARIES) == set(registry.PROBES)
     for name, text in SUMMARIES.items():
         assert f"  {name:<16} {text}" in lines
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--what", "signla"], "--what='signla': choose from .*did you mean 'signal'"),
+        (
+            ["--what", "profile", "--by", "clas"],
+            "--by='clas': choose from class, bound",
+        ),
+        (["--what", "signal"], "nowhere is not a run folder"),
+        ([], "--what is missing, expected some of signal, "),
+    ],
+)
+def test_wrong_words_end_in_one_line(tmp_path, capsys, words, said):
+    assert cli.main(["probe", str(tmp_path / "nowhere"), *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(said, line)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "labels"),
+    [
+        (1.5, 2.4, ["1.6", "1.8", "2", "2.2", "2.4"]),
+        (3, 69, ["5", "10", "20", "50"]),
+        (1e-5, 1e-2, ["$\\mathdefault{10^{-5}}$", "$\\mathdefault{10^{-3}}$"]),
+    ],
+)
+def test_numbers_are_plain_on_a_short_logarithmic_axis(low, high, labels):
+    def draw(table, figure):
+        axes = figure.subplots()
+        axes.plot(table["y"])
+        axes.set_yscale("log")
+
+    probe = registry.PROBES["signal"]._replace(draw=draw)
+    figure = figures.figure_of(probe, pd.DataFrame({"y": [low, high]}))
+    figure.draw_without_rendering()
+    axis = figure.axes[0].yaxis
+    shown = [tick.get_text() for tick in axis.get_ticklabels(which="both")]
+    assert set(labels) <= set(shown)
+    assert ("$" in "".join(shown)) == (high > 50 * low)
+    assert figure.axes[0].lines[0].get_color() == COLORS[0]
 
 
 @pytest.mark.parametrize("name", registry.PROBES)
