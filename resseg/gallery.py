@@ -89,7 +89,7 @@ class Gallery:
         self, place: int, pictures: dict[str, np.ndarray], counts: np.ndarray
     ) -> None:
         """Keeps an image if it is the best or worst so far, or may be the median."""
-        scores = metrics.scores(counts)
+        scores: Any = metrics.scores(counts)
         score = float(scores["mean_iou"])
         if math.isnan(score):
             return

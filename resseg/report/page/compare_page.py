@@ -87,9 +87,8 @@ def render(paths: Sequence[str | Path]) -> str:
         ],
     }
     scripts = ("compare.js", "start.js")
-    return document.render(
-        "runs compared – resseg report", header, sections, data, scripts
-    )
+    title = "runs compared – resseg report"
+    return document.render(title, header, sections, data, scripts)
 
 
 def _incomparable(chosen: Sequence[Selected]) -> str:
@@ -214,8 +213,8 @@ def _depth(reason: str, count: int) -> Html:
         what += ", over that of the run's last block"
         note = tag(
             "p",
-            f"Norms of these runs do not mean the same ({reason}), so each is divided by "
-            "that of its own last block.",
+            f"Norms of these runs do not mean the same ({reason}), so each is divided "
+            "by that of its own last block.",
             cls="note warning",
         )
     means = f"over the last {RECENT} logged steps; {count} runs of one seed each"

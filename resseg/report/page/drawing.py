@@ -84,8 +84,10 @@ def _place(
         x = right + 6
     nexts = [left for left, _ in spans[1:]] + [x + 6]
     placed = [
-        _Placed(line, name, *span, after)
-        for line, name, span, after in zip(lines, names, spans, nexts, strict=True)
+        _Placed(line, name, left, right, after)
+        for line, name, (left, right), after in zip(
+            lines, names, spans, nexts, strict=True
+        )
     ]
     return placed, x + 6
 

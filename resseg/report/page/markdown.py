@@ -1,6 +1,5 @@
 """A run as Markdown with figures as PNG, for a README."""
 
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from resseg.report import curves
 from resseg.report.gradient_heatmap import save_heatmap
 from resseg.report.page import numbers, run_page
 from resseg.report.page.facts import shown
+from resseg.report.page.files import write
 from resseg.report.page.flow import recent_share, recent_site
 from resseg.report.page.run_page import Read
 from resseg.report.timeline import Timeline
@@ -37,9 +37,7 @@ def save(path: str | Path, out: Path) -> None:
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}") from error
     text = "\n\n".join([*_headline(one), *_gradients(one, folder), *_rest(one, folder)])
-    partial = out.with_name(f".{out.name}.partial")
-    partial.write_text(text + "\n", encoding="utf-8")
-    os.replace(partial, out)
+    write(out, text + "\n")
 
 
 def escape(text: object) -> str:

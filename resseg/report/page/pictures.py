@@ -1,6 +1,5 @@
 """Sample predictions as a section of a page."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from resseg.report.page import numbers
@@ -16,7 +15,7 @@ _PANELS = {
 }
 
 
-def sample_section(told: Predictions, classes: Sequence[str]) -> Html:
+def sample_section(told: Predictions, classes: tuple[str, ...]) -> Html:
     """Best, median and worst image; overlays of an older run; or nothing."""
     if told.samples:
         return _samples(told, classes)
@@ -36,7 +35,7 @@ def sample_section(told: Predictions, classes: Sequence[str]) -> Html:
     return join(parts)
 
 
-def _samples(told: Predictions, classes: Sequence[str]) -> Html:
+def _samples(told: Predictions, classes: tuple[str, ...]) -> Html:
     count = len(told.images)
     seen = sorted({place for sample in told.samples for place in sample["present"]})
     palette = colors(len(classes))
@@ -77,7 +76,7 @@ def _samples(told: Predictions, classes: Sequence[str]) -> Html:
     )
 
 
-def _sample(number: int, sample: dict[str, Any], classes: Sequence[str]) -> Html:
+def _sample(number: int, sample: dict[str, Any], classes: tuple[str, ...]) -> Html:
     wrong = None
     if sample["pixel_accuracy"] is not None:
         wrong = 1 - sample["pixel_accuracy"]
