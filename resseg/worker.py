@@ -174,20 +174,17 @@ class Worker:
 @contextlib.contextmanager
 def _output_to(file: Path) -> Iterator[None]:
     """All that the process prints goes to the end of a file, of its libraries too."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(number) for number in (1, 2)]
-    with open(file, "a") as log:
-        for number in (1, 2):
+    with contextlib.ExitStack() as restored:
+        log = restored.enter_context(open(file, "a", buffering=1))
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+            stream.flush()
+            kept = os.dup(number)
+            restored.callback(os.close, kept)
+            restored.callback(os.dup2, kept, number)
             os.dup2(log.fileno(), number)
-    try:
+        restored.enter_context(contextlib.redirect_stdout(log))
+        restored.enter_context(contextlib.redirect_stderr(log))
         yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for number, copy in zip((1, 2), kept, strict=True):
-            os.dup2(copy, number)
-            os.close(copy)
 
 
 def _reset_peak_memory() -> None:

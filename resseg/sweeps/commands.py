@@ -1,6 +1,7 @@
 """`resseg sweep`: the runs of a study."""
 
 import argparse
+import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -124,12 +125,13 @@ def _train(
         *("--vectorize", str(args.vectorize)),
         *(("--only", args.only) if args.only else ()),
     )
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     job = Job(
         folder=plan.folder.absolute(),
         logs=plan.folder.absolute() / WORKER_LOGS,
         command=command,
         environment={
-            "JAX_COMPILATION_CACHE_DIR": str(plan.folder.absolute() / PROGRAMS)
+            "JAX_COMPILATION_CACHE_DIR": cache or str(plan.folder.absolute() / PROGRAMS)
         },
     )
     sweep = Sweep(

@@ -1,43 +1,12 @@
 """Study files, and what is wrong with some."""
 
+from pathlib import Path
+
 import pytest
 
+from resseg.data import sources
 from resseg.errors import UserError
-from resseg.sweeps import local
-from resseg.sweeps.study import load_study
-
-STUDY = '''"""Is more width better?"""
-from resseg.sweeps import product, seeds
-CONFIG = "config.py"
-def runs():
-    return product({"model.backbone.width": [4, 8]}, seeds(2))
-'''
-CONFIG = """
-from configs import base
-def get_config():
-    config = base.get_config()
-    config.data.crop = (32, 32)
-    config.data.batch_size = 2
-    config.data.shapes.train_images = 4
-    config.data.shapes.val_images = 2
-    config.data.shapes.size = (32, 32)
-    config.model.backbone.depth = 10
-    config.model.head.name = "fcn"
-    config.train.steps = 1
-    config.eval.predictions = 0
-    config.log.tensorboard = False
-    return config
-"""
-
-
-@pytest.fixture
-def study(tmp_path):
-    def write(text=STUDY):
-        (tmp_path / "config.py").write_text(CONFIG)
-        (tmp_path / "study.py").write_text(text)
-        return tmp_path
-
-    return write
+from resseg.sweeps.study import check_data, load_study
 
 
 def test_a_study_is_its_question_and_its_runs(study):
@@ -54,9 +23,9 @@ def test_a_study_is_its_question_and_its_runs(study):
 
 def test_an_id_depends_on_the_config_and_on_nothing_else(study):
     ids = [run.id for run in load_study(study()).runs]
-    backwards = STUDY.replace("seeds(2))", "seeds(2))[::-1]")
+    backwards = study.text.replace("seeds(2))", "seeds(2))[::-1]")
     assert [run.id for run in load_study(study(backwards)).runs] == ids[::-1]
-    wider = STUDY.replace("[4, 8]", "[4, 16]")
+    wider = study.text.replace("[4, 8]", "[4, 16]")
     assert [run.id for run in load_study(study(wider)).runs][:2] == ids[:2]
 
 
@@ -74,36 +43,59 @@ def test_an_id_depends_on_the_config_and_on_nothing_else(study):
     ],
 )
 def test_what_is_wrong_is_said_before_any_run(study, old, new, message):
-    assert old in STUDY
+    assert old in study.text
     with pytest.raises(UserError, match=message) as caught:
-        load_study(study(STUDY.replace(old, new)))
+        load_study(study(study.text.replace(old, new)))
     assert "\n" not in str(caught.value)
 
 
 def test_the_studies_of_this_project_are_valid():
-    from pathlib import Path
-
     root = Path(__file__).resolve().parents[2] / "experiments"
     for file in root.glob("*/study.py"):
         assert len(load_study(file).runs) > 1
 
 
-def test_runs_are_trained_once_and_a_failure_stops_no_other(study, tmp_path, capfd):
-    folder = study()
-    loaded = load_study(folder)
-    first, second, *_ = loaded.runs
-    work = tmp_path / "work"
-    # Another run's folder in the place of the second: it is refused there.
-    other = local.folder_of(second, work)
-    other.mkdir(parents=True)
-    (other / "config.json").write_text("{")
-    assert local.run_all(loaded, [second, first], work) == [second]
-    text = capfd.readouterr().out
-    assert f"{second.id} {second.name}: failed with status 2" in text
-    assert "resseg: error:" in text
-    assert local.finished(first, work) and not local.finished(second, work)
-    before = (local.folder_of(first, work) / "metrics.jsonl").stat().st_mtime_ns
-    assert local.run_all(loaded, [first], work) == []
-    assert "finished before" in capfd.readouterr().out
-    after = (local.folder_of(first, work) / "metrics.jsonl").stat().st_mtime_ns
-    assert after == before
+def test_a_baseline_is_one_of_the_runs_and_claims_are_checked(study):
+    text = study.text + 'BASELINE = {"model.backbone.width": 4}\n'
+    loaded = load_study(study(text))
+    assert loaded.baseline == {"model.backbone.width": 4}
+    assert loaded.swept == ("model.backbone.width", "seed")
+    for line, message in (
+        ('BASELINE = {"model.backbone.width": 5}', "BASELINE: no run of the study has"),
+        ('BASELINE = {"model.widht": 5}', "BASELINE: config.model.widht: no such key"),
+        ("BASELINE = 3", "BASELINE=3: expected overrides"),
+    ):
+        with pytest.raises(UserError, match=message):
+            load_study(study(f"{study.text}{line}\n"))
+
+
+def test_values_that_no_key_can_hold(study):
+    for value, message in (
+        ("{4}", r"run 1: config.model.backbone.width=\{4\}: expected int"),
+        ("object()", "run 1: config.model.backbone.width=<object .*: expected int"),
+    ):
+        text = study.text.replace("[4, 8]", f"[{value}]")
+        with pytest.raises(UserError, match=message):
+            load_study(study(text))
+    keys = study.text.replace('"model.backbone.width": [4, 8]', "[1]: [2]")
+    with pytest.raises(UserError, match=r"runs\(\): TypeError: .*unhashable"):
+        load_study(study(keys))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ('"data.name": ["shapes", "cells"]', "data.name='cells': not prepared"),
+        ('"data.eval_split": ["val", "vla"]', "eval_split='vla': choose from"),
+        ('"data.batch_size": [2, 64]', "batch_size=64: split 'train' of shapes has 4"),
+        ('"loss.class_weights": [(), (1.0, 2.0)]', "has 7 classes, got 2 weights"),
+    ],
+)
+def test_data_that_is_not_there_is_named_with_the_run(study, override, message):
+    text = study.text.replace('"model.backbone.width": [4, 8]', override)
+    loaded = load_study(study(text))
+    with pytest.raises(UserError, match=rf"study.py: run 3 \(.*{message}") as caught:
+        check_data(loaded, loaded.runs)
+    assert "\n" not in str(caught.value)
+    check_data(loaded, loaded.runs[:2])
+    assert sources.prepared(loaded.runs[0].config.data.dir) == []

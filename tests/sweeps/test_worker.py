@@ -1,0 +1,152 @@
+"""A worker: what it takes, what it compiles, what it notes of what it did."""
+
+import contextlib
+import time
+
+import numpy as np
+import pytest
+
+from resseg import runs, train, worker
+from resseg.runs import layout
+from resseg.sweeps import attempts
+from resseg.sweeps.plan import read_plan, write_plan
+from resseg.sweeps.study import load_study
+
+AXES = '{"model.backbone.width": [4, 8]}'
+NUMBERS = """
+[{}, {"model.gradient.shortcut": 0.5}, {"model.shortcut.scale": (1, 1, 0.5, 0.5)},
+ {"optim.learning_rate": 1e-2, "optim.schedule": "poly"}]"""
+
+
+@pytest.fixture
+def planned(study, tmp_path):
+    """`planned(axes)` is the plan of a study with these axes and two seeds."""
+
+    def make(axes=AXES):
+        text = study.text.replace(AXES, axes)
+        return write_plan(load_study(study(text)), tmp_path / "sweep")
+
+    return make
+
+
+def hire(plan, **arguments):
+    settings = {"retries": 2, "since": 0.0} | arguments
+    return worker.Worker(plan, {run.id for run in plan.runs}, **settings)
+
+
+def words(plan):
+    return [run.state().word for run in plan.runs]
+
+
+def test_eight_numeric_variants_are_one_compiled_train_step(planned, tmp_path):
+    plan = planned(NUMBERS)
+    assert len(plan.runs) == 8
+    assert len({run.structure for run in plan.runs}) == 1
+    hire(plan).work()
+    assert words(plan) == ["finished"] * 8
+    counts = [attempts.list_attempts(run.folder)[0] for run in plan.runs]
+    # The first run traced it; it may have come from the cache of an earlier test.
+    (first, *others) = [each["compilations"] for each in counts]
+    assert first["train_steps"] + first["cached"] >= 1
+    assert all(each["programs"] == each["cached"] == 0 for each in others)
+    assert all(each["outcome"] == "finished" for each in counts)
+    assert all(each["peak_memory"] > 1 << 20 for each in counts)
+    # Each is what `resseg train` alone makes of it, bit for bit.
+    for run in (plan.runs[2], plan.runs[7]):
+        alone = tmp_path / "alone" / run.id
+        train.train_and_evaluate(plan.config(run), alone)
+        for name in (layout.METRICS, layout.NETWORK, layout.DATASET):
+            assert (alone / name).read_bytes() == (run.folder / name).read_bytes()
+        mine, other = (runs.open_run(folder) for folder in (alone, run.folder))
+        assert mine.gradients.equals(other.gradients)
+    rows = [runs.read_metrics(run.folder) for run in plan.runs]
+    losses = {[row["loss"] for row in each if "loss" in row][-1] for each in rows}
+    assert len(losses) == 8  # and they are different runs
+
+
+def test_one_program_after_the_other_and_claimed_runs_are_left(planned, monkeypatch):
+    plan = planned()
+    order = []
+    monkeypatch.setattr(
+        worker.Worker,
+        "_train",
+        lambda self, taken: order.append(taken[0].id) or [(attempts.FINISHED, "")],
+    )
+    monkeypatch.setattr(
+        attempts, "is_finished", lambda folder, steps: folder.name in order
+    )
+    four0, four1, eight0, eight1 = plan.runs
+    four0.folder.mkdir()
+    with runs.claimed(four0.folder) as ours:
+        assert ours
+        assert four0.state().word == "running"
+        hire(plan).work()
+    # Width 4 is being compiled elsewhere, so width 8 comes first; then the rest.
+    assert order == [eight0.id, eight1.id, four1.id]
+    assert four0.state().word == "waiting"
+
+
+def test_what_failed_is_tried_again_and_then_given_up(planned, monkeypatch):
+    plan = planned()
+    bad = plan.runs[1]
+    done = []
+
+    def fail(self, taken):
+        done.append(taken[0].id)
+        if taken[0].id == bad.id:
+            raise RuntimeError("the device is on fire")
+        return [(attempts.FINISHED, "")]
+
+    monkeypatch.setattr(worker.Worker, "_train", fail)
+    monkeypatch.setattr(
+        attempts,
+        "is_finished",
+        lambda folder, steps: folder.name in done and folder.name != bad.id,
+    )
+    began = time.time()
+    hire(plan, retries=1, since=began).work()
+    assert done.count(bad.id) == 2 and len(done) == 5
+    state = bad.state(began)
+    assert (state.word, state.bad) == ("failed", 2)
+    assert state.message == "RuntimeError: the device is on fire"
+    assert "on fire" in (bad.folder / layout.LOG).read_text()
+    # Another command begins to count anew.
+    hire(plan, retries=0, since=time.time()).work()
+    assert done.count(bad.id) == 3
+
+
+def test_a_loss_that_is_not_finite_is_not_tried_again(planned, tmp_path):
+    plan = planned('{"optim.learning_rate": [1e30]}')
+    began = time.time()
+    hire(plan, since=began).work()
+    states = [run.state(began) for run in plan.runs]
+    assert [(state.word, state.bad, state.final) for state in states] == [
+        ("failed", 1, True)
+    ] * 2
+    assert "nothing after the last checkpoint is kept" in states[0].message
+
+
+def test_a_killed_attempt_is_broken_off_until_it_is_taken_again(planned):
+    plan = planned()
+    run = plan.runs[0]
+    run.folder.mkdir()
+    with contextlib.ExitStack() as held:
+        held.enter_context(runs.claimed(run.folder))
+        attempts.begin(run.folder)
+        assert run.state().word == "running"
+    assert (run.state().word, run.state().bad) == ("broken off", 1)
+    attempts.end(run.folder, attempts.PREEMPTED)
+    assert (run.state().word, run.state().bad) == ("preempted", 0)
+
+
+def test_a_plan_is_read_as_it_was_written(planned):
+    plan = planned(NUMBERS)
+    again = read_plan(plan.folder)
+    assert again == plan
+    assert [run.name for run in again.runs][2:4] == [
+        "model.gradient.shortcut=0.5 seed=0",
+        "model.gradient.shortcut=0.5 seed=1",
+    ]
+    assert again.swept[0] == "seed"
+    config = again.config(again.runs[4])
+    np.testing.assert_array_equal(config.model.shortcut.scale, (1, 1, 0.5, 0.5))
