@@ -8,6 +8,8 @@ COMMANDS = {
     "report": "write a page that shows a run, or a few side by side",
     "probe": "measure a run, or a network as it starts, on demand",
     "sweep": "train the runs of a study",
+    "table": "show what came out of a sweep, with intervals",
+    "runs": "list the runs in a folder",
     "config": "print a config, check it, compare it with another",
     "describe": "show the network of a config: parts, shapes, costs, what it sees",
     "import": "make a run of the weights of a torch network",
@@ -69,6 +71,33 @@ examples:
 A study is a file with a question, a CONFIG and runs(), the overrides of each run. All
 are validated before the first starts. The same command run again goes on: finished runs
 are skipped, one that was cut resumes. DIR/ID is a run folder like any other.""",
+    "table": """\
+examples:
+  resseg table sweeps/shortcut_gradient
+  resseg table sweeps/shortcut_gradient --by data.name,optim.name --metric train_loss
+  resseg table sweeps/shortcut_gradient --baseline gradient.shortcut=0.5
+  resseg table sweeps/shortcut_gradient --out answer.md
+  resseg table sweeps/shortcut_gradient --check   (exit status 1 unless claims hold)
+
+One row per variant, the runs that differ in the seed alone: mean and 95 % interval over
+seeds (Student's t), then the mean difference to the baseline run of the same seed with
+its 95 % interval (bootstrap). Below stand the runs that are not finished, what else
+differs between runs, and the claims of the study. A sweep may still be going on.
+
+metrics:
+  mean_iou, mean_dice, mean_boundary_iou, mean_class_accuracy, pixel_accuracy
+  train_loss             mean of the last 5 logged rows
+  log10_first_over_last  of the gradient at the first block over that at the last
+  shortcut_share         of the squared gradient, mean over blocks""",
+    "runs": """\
+examples:
+  resseg runs sweeps/shortcut_gradient
+  resseg runs runs
+  resseg runs runs --json
+
+Of a sweep it shows what each run overrides, of any other folder in what each run
+differs from the first. stopped = nobody trains it, and it has not reached its last
+step; broken off = its process was killed; age = since it last wrote anything.""",
     "inspect": """\
 examples:
   resseg inspect runs/quickstart

@@ -87,6 +87,18 @@ def _add_sweep(parser: argparse.ArgumentParser) -> None:
     commands.add_arguments(parser)
 
 
+def _add_table(parser: argparse.ArgumentParser) -> None:
+    from resseg.sweeps import table_command
+
+    table_command.add_arguments(parser)
+
+
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    from resseg.sweeps import listing_command
+
+    listing_command.add_arguments(parser)
+
+
 def _add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "file", metavar="FILE", help="experiment file, config.json or run folder"
@@ -222,6 +234,18 @@ def _sweep(arguments: argparse.Namespace) -> int:
     return commands.run_command(arguments)
 
 
+def _table(arguments: argparse.Namespace) -> int:
+    from resseg.sweeps import table_command
+
+    return table_command.run_command(arguments)
+
+
+def _runs(arguments: argparse.Namespace) -> int:
+    from resseg.sweeps import listing_command
+
+    return listing_command.run_command(arguments)
+
+
 def _config(arguments: argparse.Namespace) -> int:
     from resseg.config import describe, diff, load_config
 
@@ -264,6 +288,8 @@ ADDERS = {
     "report": _add_report,
     "probe": _add_probe,
     "sweep": _add_sweep,
+    "table": _add_table,
+    "runs": _add_runs,
     "config": _add_config,
     "describe": _add_describe,
     "import": _add_import,
@@ -277,6 +303,8 @@ RUNNERS = {
     "report": _report,
     "probe": _probe,
     "sweep": _sweep,
+    "table": _table,
+    "runs": _runs,
     "config": _config,
     "describe": _describe,
     "import": _import,

@@ -89,7 +89,10 @@ MAY_IMPORT = {
         "fields.flatten",
         "fields.base_config",  # to mark what differs from it
     ],
-    "sweeps": ["runs", "config", "fields", "progress"],
+    "sweeps": [
+        *("runs", "config", "fields", "progress"),
+        *("report.profile", "report.timeline"),  # scores of the gradient log
+    ],
 }
 
 
@@ -101,9 +104,10 @@ def test_rooms_import_only_what_they_may(room):
     assert offenders(sorted(modules), ["resseg"], allowed) == []
 
 
-def test_nothing_but_the_command_imports_the_trainer():
-    above = ["resseg.train", "resseg.cli"]
-    command = ("resseg.cli", "resseg.subcommands")
+def test_nothing_but_the_commands_imports_the_trainers():
+    """`resseg train`, and the worker of a sweep."""
+    above = ["resseg.train", "resseg.vectorized", "resseg.cli"]
+    command = ("resseg.cli", "resseg.subcommands", "resseg.worker")
     rest = [m for m in modules_of("resseg") if m not in (*command, *above)]
     found = offenders(rest, above)
     assert [pair for pair in found if pair[0] != "resseg.__main__"] == []

@@ -1,0 +1,130 @@
+"""The columns of a table, and the text of each cell."""
+
+import math
+import unicodedata
+from collections.abc import Callable
+from typing import NamedTuple
+
+from resseg.progress import duration
+from resseg.sweeps.keys import short_names, shown
+from resseg.sweeps.measured import Cost
+from resseg.sweeps.statistics import Estimate
+from resseg.sweeps.table import Row, Table
+
+NOTHING = "-"
+
+
+class Column(NamedTuple):
+    """One column of a table for people.
+
+    Attributes:
+        header: short.
+        cell: its text for a row.
+        measured: numbers of ours; else config values, which may hold any character.
+        spare: left out first where there is no room; 0 = never.
+    """
+
+    header: str
+    cell: Callable[[Row], str]
+    measured: bool = True
+    spare: int = 0
+
+
+def columns(table: Table) -> list[Column]:
+    """Those of a table, left to right."""
+    names = short_names(table.keys)
+    keys = [
+        Column(names[key], lambda row, key=key: shown(row.values[key]), measured=False)
+        for key in table.keys
+    ] or [Column("variant", lambda row: row.name, measured=False)]
+    return [
+        *keys,
+        Column(table.metric, lambda row: score(row.score)),
+        Column("n", lambda row: str(row.score.count)),
+        Column("minus baseline", difference),
+        Column("pairs", lambda row: str(len(row.pairs) or NOTHING)),
+        Column("runs", lambda row: f"{row.finished}/{row.planned}"),
+        Column("not finished", not_finished),
+        Column("params", lambda row: _count(row.cost.params), spare=3),
+        Column("MACs", lambda row: _macs(row.cost.macs), spare=3),
+        Column("memory", lambda row: _bytes(row.cost.peak_memory), spare=4),
+        Column("images/s", lambda row: _speed(row.cost.images_per_second), spare=2),
+        Column("compile", lambda row: _time(row.cost.compile_seconds), spare=4),
+        Column("time", lambda row: wall(row.cost), spare=1),
+    ]
+
+
+def clean(text: str) -> str:
+    """One line, without characters that control a terminal."""
+    kept = (" " if unicodedata.category(c).startswith("C") else c for c in text)
+    return " ".join("".join(kept).split())
+
+
+def number(value: float) -> str:
+    """Four decimals, or three digits of what would show as too few."""
+    if not math.isfinite(value):
+        return str(value)
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
+
+
+def score(estimate: Estimate) -> str:
+    """Mean and half width of its interval, or why there is none."""
+    if not estimate.count:
+        return NOTHING
+    if estimate.why:
+        return f"{number(estimate.mean)} ({estimate.why})"
+    return f"{number(estimate.mean)} ± {number(estimate.half)}"
+
+
+def difference(row: Row) -> str:
+    """Mean and interval, or why there is none."""
+    estimate = row.difference
+    if estimate is None:
+        return "baseline"
+    if not estimate.count:
+        return "no pair"
+    if estimate.why:
+        return f"{_signed(estimate.mean)} ({estimate.why})"
+    ends = f"{_signed(estimate.low)}, {_signed(estimate.high)}"
+    return f"{_signed(estimate.mean)} [{ends}]"
+
+
+def not_finished(row: Row) -> str:
+    """How many of its runs are in which other state; failures first."""
+    order = ("failed", "broken off", "preempted", "running", "waiting")
+    counts = [(row.states[word], word) for word in order]
+    return ", ".join(f"{count} {word}" for count, word in counts if count)
+
+
+def wall(cost: Cost) -> str:
+    """Time from start to end; that at least, where an attempt has no end."""
+    known = _time(cost.wall_seconds)
+    return f"≥ {known}" if cost.partial and known != NOTHING else known
+
+
+def _signed(value: float) -> str:
+    text = number(value)
+    return text if text.startswith("-") or math.isnan(value) else f"+{text}"
+
+
+def _count(value: int | None) -> str:
+    return NOTHING if value is None else f"{value:,}"
+
+
+def _macs(value: int | None) -> str:
+    if value is None:
+        return NOTHING
+    letter, factor = ("G", 1e9) if value >= 1e9 else ("M", 1e6)
+    return f"{value / factor:.3f} {letter}"
+
+
+def _bytes(value: float) -> str:
+    return NOTHING if math.isnan(value) else f"{value / 2**20:,.0f} MiB"
+
+
+def _speed(value: float) -> str:
+    return NOTHING if math.isnan(value) else f"{value:.1f}"
+
+
+def _time(seconds: float) -> str:
+    return NOTHING if math.isnan(seconds) else duration(seconds)

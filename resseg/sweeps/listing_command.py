@@ -1,0 +1,80 @@
+"""`resseg runs`: the runs in a folder."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resseg.sweeps.listing import Listed
+
+_WIDE = 1000  # a pipe has no width
+_UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments that `run_command` reads."""
+    parser.add_argument(
+        "folder", metavar="DIR", help="sweep folder, or any folder of run folders"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Prints one line per run.
+
+    Raises:
+        UserError: the folder holds none.
+    """
+    from resseg.sweeps.listing import list_runs
+
+    listed = list_runs(args.folder)
+    if args.json:
+        import json
+
+        from resseg.sweeps.claims import plain
+
+        print(json.dumps([plain(run._asdict()) for run in listed], indent=2))
+        return 0
+    _print(listed)
+    return 0
+
+
+def _print(listed: "list[Listed]") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from resseg.sweeps.cells import clean
+    from resseg.sweeps.listing import described
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=_WIDE, color_system=None)
+    style = box.SIMPLE_HEAD if console.is_terminal else None
+    table = Table(box=style, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    for header in ("id", "status", "step", "best mIoU", "at step", "age"):
+        left = header in ("id", "status")
+        table.add_column(header, justify="left" if left else "right", no_wrap=True)
+    table.add_column("what", overflow="fold")
+    for run in listed:
+        cells = (
+            run.id,
+            run.status,
+            "-" if run.step is None else f"{run.step}/{run.steps}",
+            "-" if run.best is None else f"{run.best:.4f}",
+            "-" if run.best_step is None else str(run.best_step),
+            age(run.age),
+            described(run),
+        )
+        table.add_row(*(Text(clean(cell)) for cell in cells))
+    console.print(table)
+
+
+def age(seconds: float | None) -> str:
+    """In its largest unit, rounded down: 7300 -> "2 h"."""
+    if seconds is None:
+        return "-"
+    for size, unit in _UNITS:
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit}"
+    return "0 s"

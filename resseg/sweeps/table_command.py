@@ -1,0 +1,127 @@
+"""`resseg table`: what came out of a sweep."""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resseg.sweeps.table import Table
+
+FORMATS = ("terminal", "markdown", "csv", "latex")
+_SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments that `run_command` reads."""
+    parser.add_argument("sweep", metavar="DIR", help="sweep folder")
+    parser.add_argument(
+        "--metric",
+        default="mean_iou",
+        metavar="NAME",
+        help="what is compared (default: mean_iou)",
+    )
+    parser.add_argument(
+        "--by",
+        default="",
+        metavar="KEY[,KEY]",
+        help="group rows by swept keys; their endings will do, as in shortcut.kind",
+    )
+    parser.add_argument(
+        "--baseline",
+        metavar="KEY=VALUE,…",
+        help="compare with these runs, not with those the study names",
+    )
+    parser.add_argument(
+        "--only",
+        metavar="PATTERN",
+        help="runs whose id or overrides match, as in '*kind=none*'",
+    )
+    parser.add_argument(
+        "--format", metavar="F", help=f"{', '.join(FORMATS)} (default: terminal)"
+    )
+    parser.add_argument(
+        "--out", metavar="FILE", help="write it there; .md, .csv, .tex name the format"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="exit status 1 unless every claim of the study holds",
+    )
+
+
+def run_command(args: argparse.Namespace) -> int:
+    """Prints or writes the table.
+
+    Returns:
+        0, or 1 under --check if a claim fails or is open.
+
+    Raises:
+        UserError: no sweep folder, an unknown metric, key, format or baseline; a file
+            that cannot be written.
+    """
+    from resseg.errors import UserError, choose
+    from resseg.sweeps.keys import parse_values
+    from resseg.sweeps.plan import read_plan
+    from resseg.sweeps.table import load_table
+
+    out = None if args.out is None else Path(args.out)
+    style = args.format or (_SUFFIXES.get(out.suffix, "") if out else "") or "terminal"
+    choose("--format", style, FORMATS)
+    if out is not None and not out.parent.is_dir():
+        raise UserError(f"--out {out}: there is no folder {out.parent}")
+    sweep = read_plan(args.sweep)
+    given = None
+    if args.baseline is not None:
+        given = parse_values("--baseline", args.baseline, sweep.swept)
+    table = load_table(
+        sweep,
+        args.metric,
+        baseline=given,
+        by=[name.strip() for name in args.by.split(",") if name.strip()],
+        only=args.only,
+    )
+    if out is None:
+        _print(table, style)
+    else:
+        _write(table, style, out)
+    return 1 if args.check and not table.passed else 0
+
+
+def _print(table: "Table", style: str) -> None:
+    from rich.console import Console
+
+    from resseg.sweeps import formats
+
+    if style == "terminal" and sys.stdout.isatty():
+        formats.print_terminal(table, Console(highlight=False))
+        return
+    sys.stdout.write(_text(table, style))
+    if style == "csv":  # what a reader must know, beside a file for programs
+        from resseg.sweeps.words import below
+
+        print("\n".join(below(table)), file=sys.stderr)
+
+
+def _write(table: "Table", style: str, out: Path) -> None:
+    from resseg.errors import UserError
+    from resseg.sweeps.words import below
+
+    try:
+        out.write_text(_text(table, style), encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
+    print("\n".join(below(table)))
+    print(f"wrote {out}")
+
+
+def _text(table: "Table", style: str) -> str:
+    from resseg.sweeps import formats
+
+    write = {
+        "terminal": formats.as_terminal,
+        "markdown": formats.as_markdown,
+        "csv": formats.as_csv,
+        "latex": formats.as_latex,
+    }[style]
+    return write(table)
