@@ -40,6 +40,7 @@ class Program:
         self._mesh, self._whole = mesh, sharding.replicated(mesh)
         self._shape = (1, *config.data.crop, 3)
         self._begins: dict[str, Any] = {}
+        self._together: dict[jax.sharding.Mesh, Any] = {}
         self.model = build.build_model(config, self._classes)
         self.forks = list_forks(self.model, (config.data.batch_size, *self._shape[1:]))
         self.lines = build.PathLines(config, self._classes)
@@ -66,6 +67,27 @@ class Program:
             "macs": described.macs,
             "image": [*config.data.crop, 3],
         }
+
+    def step_together(self, mesh: jax.sharding.Mesh) -> Any:
+        """The jitted train step of stacked states, batches and keys, split over `mesh`.
+
+        It consumes the states it is given. Every device steps slices of its own, and
+        none waits for another.
+        """
+        if mesh not in self._together:
+            split = sharding.by_variant(mesh)
+            step = jax.shard_map(
+                jax.vmap(self.train_step),
+                mesh=mesh,
+                in_specs=split.spec,
+                out_specs=split.spec,
+                # With the check, what a slice measures would be summed over devices.
+                check_vma=False,
+            )
+            self._together[mesh] = jax.jit(
+                step, in_shardings=split, out_shardings=split, donate_argnums=0
+            )
+        return self._together[mesh]
 
     def begin(self, config: Any) -> TrainState:
         """The state before the first update, on the mesh."""

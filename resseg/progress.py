@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -54,6 +54,12 @@ class TrainingProgress:
 
     def update(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
         """Shows one line; returns what the clock says of the steps since the last."""
+        timing = self.read(step)
+        self.show(step, values, timing)
+        return timing
+
+    def read(self, step: int) -> dict[str, float]:
+        """What the clock says of the steps since it was read last."""
         now = time.monotonic()
         done = max(step - self._last_step, 1)
         elapsed = max(now - self._last_time, 1e-9)
@@ -63,6 +69,12 @@ class TrainingProgress:
             "data_wait": min(self._waited / elapsed, 1.0),
         }
         self._last_step, self._last_time, self._waited = step, now, 0.0
+        return timing
+
+    def show(
+        self, step: int, values: Mapping[str, float], timing: Mapping[str, float]
+    ) -> None:
+        """One line of what `read` gave, and of loss and mean IoU."""
         eta = duration((self._steps - step) * timing["seconds_per_step"])
         text = (
             f"loss {values['loss']:.4f}  mIoU {values['mean_iou']:.3f}  "
@@ -75,13 +87,12 @@ class TrainingProgress:
         else:
             self._text = text
             self._bar.update(self._task, completed=step, text=text)
-        return timing
 
     def close(self) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def __enter__(self) -> "TrainingProgress":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: Any) -> None:

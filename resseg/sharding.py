@@ -10,6 +10,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from resseg.errors import UserError
 
 DATA = "data"
+VARIANTS = "variants"
 
 
 def make_mesh(data: int = 0) -> Mesh:
@@ -31,6 +32,18 @@ def make_mesh(data: int = 0) -> Mesh:
     )
 
 
+def variants_mesh(mesh: Mesh, count: int) -> Mesh:
+    """One axis, `variants`, over devices of `mesh` that share `count` runs evenly.
+
+    No more devices than it takes: five runs on four devices are two, two and one.
+    """
+    each = -(-count // mesh.size)
+    devices = list(mesh.devices.flat)[: -(-count // each)]
+    return jax.make_mesh(
+        (len(devices),), (VARIANTS,), axis_types=(AxisType.Auto,), devices=devices
+    )
+
+
 def replicated(mesh: Mesh) -> NamedSharding:
     """The whole array on every device."""
     return NamedSharding(mesh, PartitionSpec())
@@ -39,6 +52,11 @@ def replicated(mesh: Mesh) -> NamedSharding:
 def by_batch(mesh: Mesh) -> NamedSharding:
     """The first axis split over the data axis."""
     return NamedSharding(mesh, PartitionSpec(DATA))
+
+
+def by_variant(mesh: Mesh) -> NamedSharding:
+    """The first axis split over the variants axis."""
+    return NamedSharding(mesh, PartitionSpec(VARIANTS))
 
 
 def put_batch(

@@ -1,6 +1,7 @@
-"""`resseg train`: the wiring, and the loop."""
+"""`resseg train`: the wiring, and what one run does in the loop."""
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +15,7 @@ from resseg.errors import UserError, choose
 from resseg.evaluate import Evaluator
 from resseg.fields import base_config
 from resseg.gallery import Gallery
+from resseg.loop import Pending, run_steps
 from resseg.program import Program, Programs
 from resseg.progress import TrainingProgress, duration, say
 from resseg.runs import gradients_table, layout
@@ -102,15 +104,15 @@ def prepare(config: Any, workdir: str | Path) -> Prepared:
     return Prepared(config, folder, spec, loader, mesh, start, resumes)
 
 
-class Pending(NamedTuple):
-    """A step whose log has been dispatched but not fetched."""
-
-    step: int
-    log: dict[str, Any]
-
-
 class Run:
-    """Everything one run needs, and its loop."""
+    """Everything one run needs. `run_steps` trains it.
+
+    Attributes:
+        say: called with each line that is for people.
+        writer: of the logs, while it trains.
+    """
+
+    writer: runs.RunWriter
 
     def __init__(self, prepared: Prepared, program: Program):
         config, folder = prepared.config, prepared.folder
@@ -120,6 +122,7 @@ class Run:
             prepared.mesh,
             prepared.start,
         )
+        self.say: Callable[[str], None] = say
         self.key = jax.random.key(config.seed)
         self.forks, self.step_function = program.forks, program.step
         self.evaluator = Evaluator(
@@ -140,57 +143,66 @@ class Run:
         self.state = self.start.put_into(self.state)
         runs.write_json(self.folder / initial.RECORD, self.start.record())
         for line in self.start.lines():
-            say(line)
+            self.say(line)
 
     def train(self) -> dict[str, Any]:
-        """The loop.
-
-        Do not reorder it: what a step logs is fetched after the next step has been
-        dispatched, and evaluation and checkpoint see the state before the next batch
-        is drawn, so a checkpoint of step n holds exactly n consumed batches.
-        """
-        config, steps = self.config, self.config.train.steps
-        start = self.resume()
+        """Trains to the last step; returns the scores of its evaluation."""
+        start = self.begin()
         began = time.monotonic()
+        size = self.config.data.batch_size
+        with (
+            self.open_logs(start),
+            TrainingProgress(start, self.steps, size) as progress,
+        ):
+            run_steps(self, start, progress)
+        if start < self.steps:
+            self.say(f"trained in {duration(time.monotonic() - began)}")
+        return self.finish()
+
+    def begin(self) -> int:
+        """Goes to the latest checkpoint, if there is one; returns its step."""
+        start = self.resume()
         if start == 0:
-            say(summary.headline(config, self.spec, self.state, self.forks, self.mesh))
+            self.say(
+                summary.headline(
+                    self.config, self.spec, self.state, self.forks, self.mesh
+                )
+            )
             self.begin_from_other_weights()
         else:
-            say(f"resumed at step {start} of {steps}")
-        resume_step = start if (self.folder / layout.METRICS).exists() else None
-        with (
-            runs.RunWriter(
-                self.folder, tensorboard=config.log.tensorboard, resume_step=resume_step
-            ) as writer,
-            TrainingProgress(start, steps, config.data.batch_size) as progress,
-        ):
-            pending = None
-            sharded = sharding.by_batch(self.mesh)
-            for step in range(start, steps + 1):
-                if step > start and (self.evaluation_due(step) or self.save_due(step)):
-                    self.record(writer, progress, pending)
-                    pending = None
-                    self.pause(step, writer)
-                    progress.restart(step)
-                if step == steps:
-                    break
-                asked = time.monotonic()
-                batch = next(self.loader)
-                progress.wait(time.monotonic() - asked)
-                self.state, log = self.step_function(
-                    self.state, sharding.put_batch(batch, sharded), self.key
-                )
-                self.record(writer, progress, pending)
-                pending = Pending(step + 1, log)
-                if step == start:
-                    jax.block_until_ready(log)
-                    progress.restart(step + 1)
+            self.say(f"resumed at step {start} of {self.steps}")
+        return start
+
+    def open_logs(self, start: int) -> runs.RunWriter:
+        """The logs, cut back to the step that the run goes on from."""
+        self.writer = runs.RunWriter(
+            self.folder,
+            tensorboard=self.config.log.tensorboard,
+            resume_step=start if (self.folder / layout.METRICS).exists() else None,
+        )
+        return self.writer
+
+    def finish(self) -> dict[str, Any]:
+        """Says how it went, and draws what a finished folder holds."""
         scores = self.last_scores()
-        if start < steps:
-            say(f"trained in {duration(time.monotonic() - began)}")
-        for line in summary.closing_lines(config, self.folder, self.spec, scores):
-            say(line)
+        for line in summary.closing_lines(self.config, self.folder, self.spec, scores):
+            self.say(line)
         return scores
+
+    @property
+    def steps(self) -> int:
+        return self.config.train.steps
+
+    def draw(self) -> Mapping[str, np.ndarray]:
+        return next(self.loader)
+
+    def dispatch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Starts a step; returns its log."""
+        split = sharding.by_batch(self.mesh)
+        self.state, log = self.step_function(
+            self.state, sharding.put_batch(batch, split), self.key
+        )
+        return log
 
     def resume(self) -> int:
         """Restores the latest checkpoint if there is one; returns its step."""
@@ -205,20 +217,27 @@ class Run:
 
     def evaluation_due(self, step: int) -> bool:
         every = self.config.eval.every
-        return step == self.config.train.steps or (every > 0 and step % every == 0)
+        return step == self.steps or (every > 0 and step % every == 0)
 
     def save_due(self, step: int) -> bool:
         settings = self.config.checkpoint
         kept = settings.keep_every > 0 and step % settings.keep_every == 0
-        last = step == self.config.train.steps
-        return last or kept or step % settings.every == 0
+        return step == self.steps or kept or step % settings.every == 0
 
-    def pause(self, step: int, writer: runs.RunWriter) -> None:
+    def pause_due(self, step: int) -> bool:
+        return self.evaluation_due(step) or self.save_due(step)
+
+    def pause(self, step: int) -> None:
         """Evaluates and saves where due. Rows are on the disk before the state."""
+        self.evaluate(step)
+        self.save(step)
+
+    def evaluate(self, step: int) -> None:
+        """Evaluates where due, keeps the best weights, puts all rows on the disk."""
         best = False
         if self.evaluation_due(step):
             on_image = None
-            if step == self.config.train.steps:
+            if step == self.steps:
                 on_image = Gallery(
                     self.folder / layout.PREDICTIONS,
                     self.spec,
@@ -230,24 +249,22 @@ class Run:
             )
             earlier = self.evaluations()
             best = all(scores["mean_iou"] > row["mean_iou"] for row in earlier)
-            writer.write_metrics(step, "val", scores)
-            say(f"step {step}  {self.spec.name} mIoU {scores['mean_iou']:.4f}")
-        writer.flush()
+            self.writer.write_metrics(step, "val", scores)
+            self.say(f"step {step}  {self.spec.name} mIoU {scores['mean_iou']:.4f}")
+        self.writer.flush()
         if best:
             self.saved.save_best(self.state)
+
+    def save(self, step: int) -> None:
+        """Saves state and position where due."""
         if self.save_due(step):
             self.saved.save(self.state, self.loader.state())
 
-    def record(
-        self,
-        writer: runs.RunWriter,
-        progress: TrainingProgress,
-        pending: Pending | None,
-    ) -> None:
+    def record(self, progress: TrainingProgress, pending: Pending | None) -> None:
         """Fetches and writes the log of a step that has been dispatched before."""
         if pending is None:
             return
-        step, log = pending.step, jax.device_get(pending.log)
+        step, log, writer = pending.step, jax.device_get(pending.log), self.writer
         scalars = {name: float(value) for name, value in log["scalars"].items()}
         settings = self.config.log
         if settings.gradients.every and step % settings.gradients.every == 0:
@@ -258,7 +275,7 @@ class Run:
             writer.write_gradients(step, rows)
             writer.write_blocks(step, gradients_table.block_rows(step, **log["blocks"]))
         finite = np.isfinite(scalars["loss"]) and np.isfinite(scalars["grad_norm"])
-        if step % settings.every == 0 or step == self.config.train.steps or not finite:
+        if step % settings.every == 0 or step == self.steps or not finite:
             scores = metrics.scores(log["confusion"].astype(np.int64))
             values = scalars | {"mean_iou": float(scores["mean_iou"])}
             writer.write_metrics(step, "train", values)

@@ -1,0 +1,289 @@
+"""Trains runs of one structure together: states stacked, one train step under `vmap`.
+
+Each run keeps a folder, logs and checkpoints of its own, as if it had been trained by
+itself: a run that was begun together may go on alone, and the other way round.
+"""
+
+import contextlib
+import functools
+import json
+import math
+import operator
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resseg import checkpoints, runs, sharding
+from resseg.errors import UserError
+from resseg.fields import flatten
+from resseg.loop import Pending, run_steps
+from resseg.program import Program, Programs
+from resseg.progress import TrainingProgress, say
+from resseg.structure import structure
+from resseg.train import Diverged, Prepared, Run
+
+# Numbers of the loop: all slices take the same step, and stop at the same steps.
+LOCK_STEP = (
+    "checkpoint.every",
+    "checkpoint.keep_every",
+    "eval.every",
+    "log.every",
+    "log.gradients.every",
+    "train.steps",
+)
+
+
+class Outcome(NamedTuple):
+    """How one of several runs ended.
+
+    Attributes:
+        folder: of the run.
+        scores: as `train_and_evaluate` returns them; None where the loss diverged.
+        message: of `Diverged`; "" where it did not.
+    """
+
+    folder: Path
+    scores: dict[str, Any] | None
+    message: str = ""
+
+
+def check_together(configs: Sequence[Any]) -> None:
+    """Whether runs of these configs can step together.
+
+    Raises:
+        UserError: they cannot; names the first key in which two of them differ that
+            have to agree in it, and both values.
+    """
+    first, *others = map(_to_agree_in, configs)
+    for number, other in enumerate(others, 2):
+        for key in sorted(first):
+            if first[key] != other[key]:
+                here, there = (flatten(configs[n])[key] for n in (0, number - 1))
+                why = "they step together"
+                if key not in LOCK_STEP:
+                    why = "it shapes the program that they share"
+                raise UserError(
+                    f"--vectorize: config.{key} is {here!r} in the first of the runs "
+                    f"and {there!r} in number {number}; expected one value, as {why}"
+                )
+
+
+def resume_step(folder: Path) -> int:
+    """The step that a run goes on from; only runs of equal ones can go together."""
+    return checkpoints.latest_step(folder) or 0
+
+
+def train_together(
+    prepared: Sequence[Prepared], programs: Programs | None = None
+) -> list[Outcome]:
+    """Trains runs to their last step, or goes on with them, in lock-step.
+
+    A run whose loss diverges ends there, as it would by itself; the others go on. The
+    memory it takes is that of all states and all activations at once.
+
+    Args:
+        prepared: the runs, at least one; their folders must not be locked.
+        programs: those of earlier runs of this process, to be shared.
+
+    Returns:
+        The outcomes, in the order of the runs.
+
+    Raises:
+        UserError: they cannot go together, or a folder is in use; nothing is trained.
+    """
+    check_together([each.config for each in prepared])
+    if jax.process_count() > 1:
+        raise UserError("--vectorize: expected one process, not a distributed one")
+    with contextlib.ExitStack() as held:
+        for each in prepared:
+            held.enter_context(runs.locked(each.folder))
+        _check_same_step([each.folder for each in prepared])
+        programs = programs or Programs()
+        first = prepared[0]
+        program = programs(first.config, first.spec, first.mesh)
+        group = _Group(program, len(prepared), first.mesh)
+        for each in _sharing_loaders(prepared):
+            run = each.run(programs)
+            held.callback(run.close)
+            group.add(run)
+        return group.train()
+
+
+class _Group:
+    """Runs that step together: one thing for the loop to train.
+
+    Attributes:
+        runs: as they were added. The group holds their states while it trains.
+        failed: message by the number of a run that diverged. Its slice is computed on,
+            for nothing, and not looked at any more.
+    """
+
+    def __init__(self, program: Program, count: int, mesh: jax.sharding.Mesh):
+        self.runs: list[Run] = []
+        self.failed: dict[int, str] = {}
+        variants = sharding.variants_mesh(mesh, count)
+        self._split = sharding.by_variant(variants)
+        self._step = program.step_together(variants)
+        # Slices; the first runs are there twice where devices would not share evenly.
+        self._slices = [i % count for i in range(count + -count % variants.size)]
+        self._begun: list[Any] = []
+
+    def add(self, run: Run) -> None:
+        """Begins the run, and takes its state to the host."""
+        run.say = functools.partial(_say_of, run.folder.name)
+        self._start = run.begin()
+        self.runs.append(run)
+        self._begun.append(jax.device_get(run.state))
+        del run.state
+
+    def train(self) -> list[Outcome]:
+        """Trains all runs that were added."""
+        start, steps = self._start, self.steps
+        size = self.runs[0].config.data.batch_size
+        begun = [self._begun[i] for i in self._slices]
+        self._state = self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *begun))
+        self._keys = self._put(jnp.stack([self.runs[i].key for i in self._slices]))
+        del self._begun, begun
+        say(f"{len(self.runs)} runs together, {self._split.mesh.size} devices")
+        with contextlib.ExitStack() as open_:
+            for run in self.runs:
+                open_.enter_context(run.open_logs(start))
+            progress = open_.enter_context(
+                GroupProgress(start, steps, size, len(self.runs))
+            )
+            with contextlib.suppress(Diverged):  # all of them
+                run_steps(self, start, progress)
+        del self._state
+        return [
+            Outcome(run.folder, None, self.failed[i])
+            if i in self.failed
+            else Outcome(run.folder, run.finish())
+            for i, run in enumerate(self.runs)
+        ]
+
+    @property
+    def steps(self) -> int:
+        return self.runs[0].steps
+
+    def draw(self) -> dict[str, np.ndarray]:
+        """The batches of all slices, stacked; a loader that runs share is read once."""
+        loaders = {id(run.loader): run.loader for run in self.runs}
+        drawn = {key: next(loader) for key, loader in loaders.items()}
+        batches = [drawn[id(self.runs[i].loader)] for i in self._slices]
+        return {name: np.stack([b[name] for b in batches]) for name in batches[0]}
+
+    def dispatch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
+        """Starts a step of all slices; returns their log."""
+        self._state, log = self._step(
+            self._state, sharding.put_batch(batch, self._split), self._keys
+        )
+        return log
+
+    def record(self, progress: "GroupProgress", pending: Pending | None) -> None:
+        """Lets every run write its slice of the log.
+
+        Raises:
+            Diverged: every run has.
+        """
+        if pending is None:
+            return
+        log = jax.device_get(pending.log)
+        for i, run in self._alive():
+            try:
+                run.record(progress, Pending(pending.step, _slice(log, i)))
+            except Diverged as error:
+                self.failed[i] = str(error)
+                run.say(str(error))
+        progress.end_line(pending.step)
+        if len(self.failed) == len(self.runs):
+            raise Diverged("every run diverged")
+
+    def pause_due(self, step: int) -> bool:
+        return self.runs[0].pause_due(step)
+
+    def pause(self, step: int) -> None:
+        """All evaluate before any saves, so that a kill rarely comes between them."""
+        states = jax.device_get(self._state)
+        for work in (Run.evaluate, Run.save):
+            for i, run in self._alive():
+                whole = sharding.replicated(run.mesh)
+                run.state = jax.device_put(_slice(states, i), whole)
+                work(run, step)
+                del run.state
+
+    def _alive(self) -> list[tuple[int, Run]]:
+        return [(i, run) for i, run in enumerate(self.runs) if i not in self.failed]
+
+    def _put(self, stacked: Any) -> Any:
+        return jax.device_put(stacked, self._split)
+
+
+class GroupProgress(TrainingProgress):
+    """One line for all runs together; the clock is read once a line.
+
+    The line shows the means of loss and mIoU, and the images of all runs per second.
+    """
+
+    def __init__(self, start: int, steps: int, batch_size: int, count: int):
+        super().__init__(start, steps, batch_size * count)
+        self._count, self._values = count, []
+        self._timing: dict[str, float] = {}
+
+    def update(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        """What the clock says of one of the runs: its images/s are its own alone."""
+        if not self._values:
+            self._timing = self.read(step)
+        self._values.append(values)
+        rate = self._timing["images_per_second"] / self._count
+        return self._timing | {"images_per_second": rate}
+
+    def end_line(self, step: int) -> None:
+        """Shows the line, where runs have a row at this step."""
+        if not self._values:
+            return
+        finite = [row for row in self._values if math.isfinite(row["loss"])]
+        rows = finite or self._values
+        means = {
+            name: sum(row[name] for row in rows) / len(rows)
+            for name in ("loss", "mean_iou")
+        }
+        self.show(step, means, self._timing)
+        self._values = []
+
+
+def _to_agree_in(config: Any) -> dict[str, Any]:
+    flat = flatten(config)
+    return structure(config) | {key: flat[key] for key in LOCK_STEP}
+
+
+def _check_same_step(folders: Sequence[Path]) -> None:
+    steps = [resume_step(folder) for folder in folders]
+    for folder, step in zip(folders, steps, strict=True):
+        if step != steps[0]:
+            raise UserError(
+                f"--vectorize: {folders[0]} goes on from step {steps[0]}, {folder} "
+                f"from step {step}; expected runs at one step"
+            )
+
+
+def _sharing_loaders(prepared: Sequence[Prepared]) -> list[Prepared]:
+    """Runs that read the same batches, which is most of a sweep, read them once."""
+    loaders: dict[str, Any] = {}
+    shared = []
+    for each in prepared:
+        data = flatten(each.config.data) | {"seed": each.config.seed}
+        key = json.dumps(data, sort_keys=True, default=list)
+        shared.append(each._replace(loader=loaders.setdefault(key, each.loader)))
+    return shared
+
+
+def _slice(stacked: Any, index: int) -> Any:
+    return jax.tree.map(operator.itemgetter(index), stacked)
+
+
+def _say_of(name: str, line: str) -> None:
+    say(f"{name}: {line}")

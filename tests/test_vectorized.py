@@ -1,0 +1,318 @@
+"""Runs trained together under `vmap` against the same runs trained one by one."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pandas as pd
+import pytest
+
+import resseg
+from resseg import compilations, runs, train, vectorized
+from resseg.data.pipeline import TrainLoader
+from resseg.errors import UserError
+from resseg.program import Programs
+from resseg.runs import layout
+from tests.conftest import QUICKSTART
+
+STEPS = 4
+# Numbers of every kind: of forks, of the random stream, of the optimizer, of schedules.
+VARIANTS = (
+    {},
+    {"seed": 1},
+    {"model.gradient.shortcut": 0.5, "optim.weight_decay": 0.01},
+    {"model.shortcut.rate": 0.2, "optim.learning_rate": 0.02},
+    {
+        "model.branch.scale": {"linear": [0.2, 1.0, 0, 3]},
+        "optim.schedule": "poly",
+        "optim.clip_norm": 0.5,
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def overrides(tmp_path_factory):
+    """A network of two stages, one of them with dropout on its shortcut."""
+    return {
+        "data.dir": str(tmp_path_factory.mktemp("data")),
+        "data.batch_size": 4,
+        "data.eval_batch_size": 4,
+        "data.crop": (32, 32),
+        "data.shapes.train_images": 8,
+        "data.shapes.val_images": 4,
+        "data.shapes.size": (32, 48),
+        "data.shapes.objects": 3,
+        "model.backbone.width": 8,
+        "model.backbone.stage_sizes": (2, 1),
+        "model.backbone.stage_strides": (2, 2),
+        "model.backbone.output_stride": 4,
+        "model.shortcut.kind": "dropout",
+        "optim.name": "sgd",
+        "optim.learning_rate": 0.05,
+        "optim.clip_norm": 5.0,
+        "optim.ema": 0.5,
+        "train.steps": STEPS,
+        "checkpoint.every": 2,
+        "checkpoint.keep_every": 1,
+        "eval.every": 2,
+        "eval.predictions": 1,
+        "log.every": 1,
+        "mesh.data": 1,
+    }
+
+
+@pytest.fixture(scope="module")
+def programs():
+    return Programs()
+
+
+@pytest.fixture(scope="module")
+def config_of(overrides):
+    def load(*more):
+        merged = dict(overrides)
+        for each in more:
+            merged |= each
+        return resseg.load_config(QUICKSTART, merged)
+
+    return load
+
+
+@pytest.fixture(scope="module")
+def alone(config_of, programs, tmp_path_factory):
+    """The folders of runs that were trained one after another."""
+    root = tmp_path_factory.mktemp("alone")
+    for i, variant in enumerate(VARIANTS):
+        train.train_and_evaluate(config_of(variant), root / str(i), programs)
+    return [root / str(i) for i in range(len(VARIANTS))]
+
+
+def prepare(configs, root):
+    return [train.prepare(each, root / str(i)) for i, each in enumerate(configs)]
+
+
+@pytest.fixture(scope="module")
+def together(config_of, programs, tmp_path_factory):
+    """What became of the same runs, trained together."""
+    root = tmp_path_factory.mktemp("together")
+    configs = [config_of(variant) for variant in VARIANTS]
+    return vectorized.train_together(prepare(configs, root), programs)
+
+
+def assert_close(one, two, tolerance):
+    """Every leaf by the norm of its difference over its own norm."""
+    assert jax.tree.structure(one) == jax.tree.structure(two)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(one):
+        other = dict(jax.tree_util.tree_leaves_with_path(two))[path]
+        error = np.linalg.norm(np.asarray(leaf, np.float64) - other)
+        assert error <= tolerance * np.linalg.norm(leaf) + 1e-12, path
+
+
+def assert_same_run(one, two, *, step, tolerance):
+    """Weights and logs of the first steps; names, steps and columns of everything."""
+    assert {path.name for path in one.iterdir()} == {
+        path.name for path in two.iterdir()
+    }
+    one, two = resseg.open_run(one), resseg.open_run(two)
+    assert one.config == two.config
+    assert one.steps == two.steps
+    for name in ("metrics", "timing", "gradients", "blocks"):
+        first, second = getattr(one, name), getattr(two, name)
+        assert first.columns.tolist() == second.columns.tolist()
+        keys = [k for k in ("step", "split", "fork", "path", "block") if k in first]
+        pd.testing.assert_frame_equal(first[keys], second[keys])
+        if name == "timing":
+            continue
+        early = first["step"] <= step
+        # Absolute where a number is a small difference of large ones, as a cosine is.
+        pd.testing.assert_frame_equal(
+            first[early].select_dtypes("number"),
+            second[early].select_dtypes("number"),
+            rtol=tolerance,
+            atol=tolerance,
+        )
+    for each in range(1, step + 1):
+        assert_close(one.variables(each), two.variables(each), tolerance)
+
+
+@pytest.mark.parametrize("i", range(len(VARIANTS)))
+def test_a_slice_is_the_run_that_is_trained_alone(alone, together, i):
+    outcome = together[i]
+    assert outcome.message == ""
+    assert_same_run(alone[i], outcome.folder, step=1, tolerance=1e-5)
+    assert outcome.scores["step"] == STEPS
+    last = resseg.open_run(outcome.folder).metrics.iloc[-1]
+    assert outcome.scores["mean_iou"] == last["mean_iou"]
+
+
+def test_the_variants_are_different_runs(together):
+    losses = {
+        resseg.open_run(each.folder).metrics["loss"].iloc[-2] for each in together
+    }
+    assert len(losses) == len(VARIANTS)
+
+
+def test_numbers_and_seeds_share_one_compilation(config_of, tmp_path, overrides):
+    """And the checkpoint of a slice holds the position of its own data."""
+    counter = compilations.Counter()
+    own = Programs()
+    more = {"model.backbone.width": 6}  # no other test has compiled it
+    for name, seeds in (("a", (0, 1)), ("b", (2, 3))):
+        configs = [config_of(more, {"seed": seed}) for seed in seeds]
+        outcomes = vectorized.train_together(prepare(configs, tmp_path / name), own)
+    assert counter.now().train_steps + counter.now().cached >= 1
+    assert counter.now().train_steps <= 1
+    saved = outcomes[1].folder / layout.CHECKPOINTS / str(STEPS) / "position/metadata"
+    assert json.loads(saved.read_text()) == {"next_batch": STEPS}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"model.backbone.width": 16}, r"model.backbone.width is 8 .* and 16 in num"),
+        ({"optim.name": "adamw"}, "optim.name is 'sgd' .* 'adamw' .* shapes the prog"),
+        ({"optim.clip_norm": None}, "optim.clip_norm is 5.0 .* None in number 3"),
+        ({"train.steps": 5}, "train.steps is 4 .* 5 in number 3; .* step together"),
+        ({"log.gradients.every": 2}, "log.gradients.every is 1 in the first .* 2 in"),
+    ],
+)
+def test_what_cannot_go_together_is_named(config_of, change, message):
+    configs = [config_of(), config_of({"seed": 1}), config_of(change)]
+    vectorized.check_together(configs[:2])
+    with pytest.raises(UserError, match=message):
+        vectorized.check_together(configs)
+
+
+def test_runs_at_different_steps_and_folders_in_use_are_refused(
+    config_of, together, programs, tmp_path
+):
+    copy = shutil.copytree(together[0].folder, tmp_path / "copy")
+    assert vectorized.resume_step(copy) == STEPS
+    assert vectorized.resume_step(tmp_path / "new") == 0
+    configs = [config_of(), config_of({"seed": 1})]
+    prepared = [
+        train.prepare(config, tmp_path / name)
+        for config, name in zip(configs, ("copy", "new"), strict=True)
+    ]
+    with pytest.raises(UserError, match=r"copy goes on from step 4, .*new from step 0"):
+        vectorized.train_together(prepared, programs)
+    with runs.locked(copy), pytest.raises(UserError, match="another process"):
+        vectorized.train_together(prepared, programs)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
+
+
+def test_a_slice_that_diverges_leaves_the_others_alone(
+    config_of, together, programs, tmp_path
+):
+    """Bit for bit: it takes the place of a run that does not."""
+    diverging = {"optim.learning_rate": 1e30}
+    variants = [*VARIANTS[:2], diverging, *VARIANTS[3:]]
+    configs = [config_of(variant) for variant in variants]
+    outcomes = vectorized.train_together(prepare(configs, tmp_path), programs)
+    assert [bool(each.message) for each in outcomes] == [i == 2 for i in range(5)]
+    for i in (0, 1, 3, 4):
+        one, two = together[i].folder, outcomes[i].folder
+        metrics = [(each / layout.METRICS).read_bytes() for each in (one, two)]
+        assert metrics[0] == metrics[1]
+        jax.tree.map(
+            np.testing.assert_array_equal,
+            resseg.open_run(one).variables(STEPS),
+            resseg.open_run(two).variables(STEPS),
+        )
+
+    with pytest.raises(train.Diverged) as raised:
+        train.train_and_evaluate(configs[2], tmp_path / "alone", programs)
+    assert outcomes[2].message.split(":")[0] == str(raised.value).split(":")[0]
+    assert "first non-finite gradient at" in outcomes[2].message
+    assert outcomes[2].scores is None
+    slice_, single = tmp_path / "2", tmp_path / "alone"
+    assert {p.name for p in slice_.iterdir()} == {p.name for p in single.iterdir()}
+    one, two = resseg.open_run(slice_), resseg.open_run(single)
+    assert one.steps == two.steps
+    for name in ("metrics", "gradients", "blocks", "timing"):
+        first, second = getattr(one, name), getattr(two, name)
+        assert first["step"].tolist() == second["step"].tolist()
+
+
+def test_where_all_diverge_the_loop_ends(config_of, programs, tmp_path):
+    configs = [
+        config_of({"optim.learning_rate": 1e30, "seed": seed, "train.steps": 1000})
+        for seed in range(2)
+    ]
+    outcomes = vectorized.train_together(prepare(configs, tmp_path), programs)
+    assert all("gradient norm" in each.message for each in outcomes)
+    assert resseg.open_run(outcomes[0].folder).metrics["step"].max() < 10
+
+
+class Interrupted(Exception):
+    """Stands for a crash in the middle of the loop."""
+
+
+def crash_after(batches, monkeypatch):
+    draw = TrainLoader.__next__
+
+    def crash(loader):
+        if loader.state()["next_batch"] == batches:
+            raise Interrupted
+        return draw(loader)
+
+    monkeypatch.setattr(TrainLoader, "__next__", crash)
+
+
+def assert_equal_runs(one, two):
+    """Bit for bit: metrics file, gradient rows, weights."""
+    assert (one / layout.METRICS).read_bytes() == (two / layout.METRICS).read_bytes()
+    one, two = resseg.open_run(one), resseg.open_run(two)
+    pd.testing.assert_frame_equal(one.gradients, two.gradients, check_exact=True)
+    pd.testing.assert_frame_equal(one.blocks, two.blocks, check_exact=True)
+    for step in one.steps:
+        jax.tree.map(
+            np.testing.assert_array_equal, one.variables(step), two.variables(step)
+        )
+
+
+def test_an_interrupted_group_goes_on_to_the_same_bits(
+    config_of, together, programs, tmp_path, monkeypatch
+):
+    configs = [config_of(variant) for variant in VARIANTS]
+    with monkeypatch.context() as patched:
+        crash_after(3, patched)
+        with pytest.raises(Interrupted):
+            vectorized.train_together(prepare(configs, tmp_path), programs)
+    assert {vectorized.resume_step(tmp_path / str(i)) for i in range(5)} == {3}
+    outcomes = vectorized.train_together(prepare(configs, tmp_path), programs)
+    for one, two in zip(together, outcomes, strict=True):
+        assert_equal_runs(one.folder, two.folder)
+
+
+def test_a_run_begun_together_goes_on_alone_and_the_other_way_round(
+    config_of, alone, programs, tmp_path, monkeypatch
+):
+    configs = [config_of(variant) for variant in VARIANTS[:2]]
+    with monkeypatch.context() as patched:
+        crash_after(2, patched)
+        with pytest.raises(Interrupted):
+            vectorized.train_together(prepare(configs, tmp_path / "a"), programs)
+        for i, config in enumerate(configs):
+            with pytest.raises(Interrupted):
+                train.train_and_evaluate(config, tmp_path / "b" / str(i), programs)
+    for i, config in enumerate(configs):
+        train.train_and_evaluate(config, tmp_path / "a" / str(i), programs)
+    vectorized.train_together(prepare(configs, tmp_path / "b"), programs)
+    for i in range(2):
+        for name in ("a", "b"):
+            folder = tmp_path / name / str(i)
+            assert_same_run(alone[i], folder, step=1, tolerance=1e-5)
+
+
+def test_four_devices_share_five_runs(config_of, alone, tmp_path):
+    """Two each and one of them twice; no device hears of the slices of another."""
+    configs = [config_of(variant, {"mesh.data": 4}) for variant in VARIANTS]
+    outcomes = vectorized.train_together(prepare(configs, tmp_path))
+    for folder, outcome in zip(alone, outcomes, strict=True):
+        one, two = resseg.open_run(folder), resseg.open_run(outcome.folder)
+        assert_close(one.variables(1), two.variables(1), 1e-5)
+        for name in ("gradients", "blocks"):
+            frames = [getattr(run, name).query("step == 1") for run in (one, two)]
+            numbers = [frame.select_dtypes("number") for frame in frames]
+            pd.testing.assert_frame_equal(*numbers, rtol=1e-5, atol=1e-5)
