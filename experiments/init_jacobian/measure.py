@@ -62,9 +62,9 @@ def linear(depth: int, layers: int, size: int = 3) -> tuple[float, float, float]
 
     with jax.enable_x64(True):
         weights = jnp.zeros((depth, layers, size, size))
-        gradient = np.asarray(jax.grad(loss)(weights))
+        gradient = np.asarray(jax.jit(jax.grad(loss))(weights))
         count = gradient.size
-        hessian = np.asarray(jax.hessian(loss)(weights)).reshape(count, count)
+        hessian = jax.jit(jax.hessian(loss))(weights).reshape(count, count)
     values = np.abs(np.linalg.eigvalsh(hessian))
     condition = values.max() / values.min() if values.min() > 0 else np.nan
     return float(np.linalg.norm(gradient)), float(values.max()), float(condition)
