@@ -7,6 +7,8 @@ preempted or its node was lost, starts again likewise; the run goes on from its 
 checkpoint in either case.
 """
 
+import contextlib
+import io
 import os
 import shutil
 import signal
@@ -27,6 +29,11 @@ _ENDED_WELL = ("COMPLETED", "CANCELLED")
 _ENDED_BADLY = (
     *("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"),
     *("DEADLINE", "PREEMPTED", "LOST"),
+)
+_NEVER = (  # reasons why a queued job will not start, whatever becomes free
+    *("PartitionConfig", "PartitionTimeLimit", "BadConstraints", "InvalidAccount"),
+    *("InvalidQOS", "AccountNotAllowed", "QOSNotAllowed", "JobHoldMaxRequeue"),
+    "launch failed requeued held",
 )
 _STOP = 120  # seconds that cancelled jobs have to end
 _TAIL = 3  # last lines of a log in a message
@@ -56,6 +63,7 @@ class WorkerProcess:
             # Slurm signals every process of a job. The warning is for submitit alone.
             preexec_fn=_ignore_warning,
         )
+        _wait_for(self._process)
         status = self._process.wait()
         if status:
             raise SystemExit(status if status > 0 else 128 - status)
@@ -64,10 +72,20 @@ class WorkerProcess:
         """Ends the worker; returns what the job runs when it is started again."""
         from submitit.helpers import DelayedSubmission
 
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # srun passes it on once more
         if self._process is not None:
             self._process.terminate()
-            self._process.wait()
+            _wait_for(self._process)
         return DelayedSubmission(WorkerProcess(self.job))
+
+
+def _wait_for(process: subprocess.Popen) -> None:
+    """Returns when a process has ended; may be called by a signal handler meanwhile.
+
+    `Popen.wait` may not: it would wait for the lock that the interrupted one holds.
+    """
+    with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 
 class _Queued(NamedTuple):
@@ -106,11 +124,11 @@ class SlurmLauncher:
         self._asked = float("-inf")
         self._jobs: dict[str, Path] = {}  # those that have not ended, and their logs
         self._troubles: list[str] = []
-        self._stuck: set[str] = set()
 
     def start(self, job: Job, count: int) -> None:
         """See `Launcher`."""
         import submitit
+        from submitit.core.utils import FailedJobError
 
         folder = job.logs / "slurm"
         folder.mkdir(parents=True, exist_ok=True)
@@ -124,9 +142,10 @@ class SlurmLauncher:
             additional_parameters={**self._options, "requeue": True},
         )
         try:
-            with executor.batch():
+            # What sbatch says is printed by submitit, and is in the error anyway.
+            with contextlib.redirect_stderr(io.StringIO()), executor.batch():
                 started = [executor.submit(WorkerProcess(job)) for _ in range(count)]
-        except submitit.core.utils.FailedJobError as error:
+        except FailedJobError as error:
             raise UserError(f"--slurm: {_reason(str(error))}") from None
         self._jobs |= {each.job_id: Path(each.paths.stdout) for each in started}
         self._asked = float("-inf")
@@ -137,7 +156,7 @@ class SlurmLauncher:
         return len(self._jobs)
 
     def troubles(self) -> list[str]:
-        """See `Launcher`; jobs that Slurm holds back for good are named too."""
+        """See `Launcher`; a job that could never start is cancelled and named too."""
         self._look()
         troubles, self._troubles = self._troubles, []
         return troubles
@@ -163,13 +182,16 @@ class SlurmLauncher:
         self._asked = time.monotonic()
         for name, log in list(self._jobs.items()):
             state, reason = queue.get(name) or _Queued(_forgotten(log), "")
-            if state in _ENDED_WELL or state in _ENDED_BADLY:
-                del self._jobs[name]
-            if state in _ENDED_BADLY:
+            if state == "PENDING" and reason in _NEVER:
+                subprocess.run(["scancel", name], capture_output=True)
+                self._troubles.append(
+                    f"Slurm job {name} can never start: {reason} (see man squeue)"
+                )
+            elif state in _ENDED_BADLY:
                 self._troubles.append(f"Slurm job {name}: {state}: {_tail(log)}")
-            if "held" in reason.lower() and name not in self._stuck:
-                self._stuck.add(name)
-                self._troubles.append(f"Slurm job {name}: {state}: {reason}")
+            elif state not in _ENDED_WELL:
+                continue
+            del self._jobs[name]
 
 
 def minutes(text: str) -> int:
@@ -241,8 +263,11 @@ def _ask(names: Sequence[str]) -> dict[str, _Queued] | None:
 
 def _forgotten(log: Path) -> str:
     """How a job ended that Slurm no longer lists: submitit stores what it returned."""
+    from submitit.core.utils import pickle_load
+
     result = log.with_name(log.name.replace("_log.out", "_result.pkl"))
-    return "COMPLETED" if result.exists() else "LOST"
+    well = result.exists() and pickle_load(result)[0] == "success"
+    return "COMPLETED" if well else "LOST"
 
 
 def _tail(log: Path) -> str:
