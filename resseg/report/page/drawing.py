@@ -183,7 +183,7 @@ def _skip(each: _Placed, to: float, y: float, top: float) -> Html:
 def _pyramid(each: _Placed, y: float) -> Html:
     left, right = each.left, each.right
     count = len(each.line.paths)
-    parts = []
+    edges, names = [], []
     for place, path in enumerate(each.line.paths):
         level = y + 24 * (place - (count - 1) / 2)
         a, b = left + 24, right - 24
@@ -191,25 +191,25 @@ def _pyramid(each: _Placed, y: float) -> Html:
             f"M{left:g} {y:g} C{a:g} {y:g} {left + 8:g} {level:g} {a + 8:g} {level:g} "
             f"H{b - 8:g} C{right - 8:g} {level:g} {b:g} {y:g} {right:g} {y:g}"
         )
-        parts += [
-            _edge(each.line, place, way),
-            _text((left + right) / 2, level - 6, path[:14]),
-        ]
+        edges.append(_edge(each.line, place, way))
+        names.append(_text((left + right) / 2, level - 6, path[:14]))
     box = (left - 5, y - 12 * count - 4, right - left + 10, 24 * count + 8)
-    return _fork(each, box, *parts, _node(left, y), _ring(right, y))
+    # Names stand beside the group: its label says them, with the numbers.
+    fork = _fork(each, box, *edges, _node(left, y), _ring(right, y))
+    return join([fork, *names])
 
 
 def _auxiliary(each: _Placed, y: float) -> Html:
     x = each.left + _NODE / 2
     down = f"M{x:g} {y:g} V{y + 18:g} Q{x:g} {y + 24:g} {x + 8:g} {y + 24:g}"
-    return _fork(
+    fork = _fork(
         each,
         (x - 9, y - 10, 34, 44),
         _edge(each.line, 0, down),
         _edge(each.line, 1, f"M{x:g} {y:g} H{each.next:g}") if _second(each) else EMPTY,
-        _text(x + 18, y + 28, "aux"),
         _node(x, y),
     )
+    return join([fork, _text(x + 18, y + 28, "aux")])
 
 
 def _second(each: _Placed) -> bool:
