@@ -144,8 +144,8 @@ def test_a_plan_is_read_as_it_was_written(planned):
     again = read_plan(plan.folder)
     assert again == plan
     assert [run.name for run in again.runs][2:4] == [
-        "model.gradient.shortcut=0.5 seed=0",
-        "model.gradient.shortcut=0.5 seed=1",
+        "seed=0 model.gradient.shortcut=0.5",
+        "seed=1 model.gradient.shortcut=0.5",
     ]
     assert again.swept[0] == "seed"
     config = again.config(again.runs[4])

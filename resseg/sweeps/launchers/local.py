@@ -69,6 +69,8 @@ class LocalLauncher:
         """See `Launcher`."""
         ended = [each for each in self._started if not _lives(each)]
         self._started = [each for each in self._started if each not in ended]
+        for each in ended:
+            _let_go(each)
         return [
             _trouble(each)
             for each in ended
@@ -85,6 +87,8 @@ class LocalLauncher:
             except subprocess.TimeoutExpired:
                 each.process.kill()
                 each.process.wait()
+            _let_go(each)
+        self._started = []
 
 
 def default_jobs() -> int:
@@ -125,6 +129,12 @@ def _cores() -> list[int]:
 
 def _lives(started: _Started) -> bool:
     return started.process.poll() is None
+
+
+def _let_go(started: _Started) -> None:
+    """Closes our end of its standard input."""
+    if started.process.stdin is not None:
+        started.process.stdin.close()
 
 
 def _trouble(started: _Started) -> str:
