@@ -6,77 +6,74 @@ Writes results.csv, one row per run, and figure.png beside this file; prints the
 that stands in README.md.
 """
 
-import math
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resseg.errors import UserError
 from resseg.report.curves import style
-from resseg.report.timeline import timelines
-from resseg.runs import open_run
-from resseg.sweeps import local
-from resseg.sweeps.study import Planned, load_study
+from resseg.sweeps.cells import difference, score
+from resseg.sweeps.plan import Plan, read_plan
+from resseg.sweeps.table import load_table
 
 HERE = Path(__file__).parent
-ROWS = 5  # logged steps at the end over which the training loss is averaged
-T95 = 2.776  # two-sided 95 % quantile of Student's t with 4 degrees of freedom
+METRICS = ("train_loss", "mean_iou", "log10_first_over_last", "shortcut_share")
+GROUP = ("data.name", "optim.name")
 FORWARD = "forward 0.8"
 
 
-def result(run: Planned, folder: Path) -> dict:
-    """What one run says: loss, score, and its gradient at the last logged steps."""
-    opened = open_run(folder)
-    train = opened.metrics[opened.metrics["split"] == "train"].tail(ROWS)
-    forward = "model.shortcut.scale" in run.overrides
-    lines = [t for t in timelines(opened.gradients) if t.kind == "block"]
-    first, last = lines[0].total[-ROWS:], lines[-1].total[-ROWS:]
-    return {
-        "data": run.overrides["data.name"],
-        "optimizer": run.overrides["optim.name"],
-        "arm": FORWARD
-        if forward
-        else f"alpha {run.overrides['model.gradient.shortcut']:g}",
-        "seed": run.overrides["seed"],
-        "train_loss": float(train["loss"].mean()),
-        "mean_iou": local.evaluations(run, folder.parent)[-1]["mean_iou"],
-        "log10_first_over_last": float(np.log10(first / last).mean()),
-        "shortcut_share": float(np.mean([t.share[0][-ROWS:].mean() for t in lines])),
-    }
+def arm(values: Mapping[str, Any]) -> str:
+    """What is done to the shortcuts."""
+    forward = values["model.shortcut.scale"] != 1
+    return FORWARD if forward else f"alpha {values['model.gradient.shortcut']:g}"
 
 
-def table(results: pd.DataFrame) -> str:
-    """Markdown: mean and deviation over seeds, paired difference to alpha = 1."""
+def results(sweep: Plan) -> pd.DataFrame:
+    """One row per run.
+
+    Raises:
+        UserError: runs are not finished.
+    """
+    table = load_table(sweep, also=METRICS)
+    if table.unfinished:
+        done = sum(row.finished for row in table.rows)
+        raise UserError(
+            f"{sweep.folder}: {done} of {len(table.runs)} runs are finished: "
+            f"resseg sweep {HERE.name} --workdir {sweep.folder} goes on"
+        )
+    runs = table.runs
+    return pd.DataFrame(
+        {
+            "data": runs["data.name"],
+            "optimizer": runs["optim.name"],
+            "arm": [arm(run) for run in runs.to_dict("records")],
+            "seed": runs["seed"],
+            **{name: runs[name] for name in METRICS},
+        }
+    )
+
+
+def summary(sweep: Plan) -> str:
+    """Markdown: means over seeds, paired differences to alpha = 1."""
     text = [
         "| data | optimizer | arm | training loss | minus alpha 1 | mIoU "
         "| minus alpha 1 | log10 g first / last | shortcut share |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for (data, optimizer), rows in results.groupby(["data", "optimizer"], sort=False):
-        base = rows[rows["arm"] == "alpha 1"].set_index("seed")
-        for arm, part in rows.groupby("arm", sort=False):
-            part = part.set_index("seed")
-            cells = [data, optimizer, arm]
-            for name in ("train_loss", "mean_iou"):
-                cells.append(f"{part[name].mean():.3f} ± {part[name].std():.3f}")
-                cells.append(
-                    "" if arm == "alpha 1" else paired(part[name] - base[name])
-                )
-            cells.append(f"{part['log10_first_over_last'].mean():+.2f}")
-            cells.append(f"{part['shortcut_share'].mean():.2f}")
-            text.append(f"| {' | '.join(cells)} |")
+    tables = [load_table(sweep, metric, by=GROUP) for metric in METRICS]
+    loss, iou, ratio, share = ({row.name: row for row in t.rows} for t in tables)
+    for name, row in loss.items():
+        cells = [*(row.values[key] for key in GROUP), arm(row.values)]
+        for compared in (row, iou[name]):
+            cells += [score(compared.score), difference(compared)]
+        cells += [f"{ratio[name].score.mean:+.2f}", f"{share[name].score.mean:.2f}"]
+        text.append(f"| {' | '.join(cells)} |")
     return "\n".join(text)
-
-
-def paired(differences: pd.Series) -> str:
-    """Mean and its 95 % interval (Student, so 5 seeds)."""
-    half = T95 * differences.std() / math.sqrt(len(differences))
-    mean = differences.mean()
-    return f"{mean:+.3f} [{mean - half:+.3f}, {mean + half:+.3f}]"
 
 
 def draw(results: pd.DataFrame, file: Path) -> None:
@@ -114,22 +111,16 @@ def draw(results: pd.DataFrame, file: Path) -> None:
     figure.savefig(file, dpi=120)
 
 
-def main(sweep: Path) -> None:
-    study = load_study(HERE)
-    done = [run for run in study.runs if local.finished(run, sweep)]
-    if len(done) < len(study.runs):
-        raise UserError(
-            f"{sweep}: {len(done)} of {len(study.runs)} runs are finished: "
-            f"resseg sweep {HERE.name} --workdir {sweep} goes on"
-        )
-    results = pd.DataFrame([result(run, local.folder_of(run, sweep)) for run in done])
-    results.round(5).to_csv(HERE / "results.csv", index=False)
-    draw(results, HERE / "figure.png")
-    print(table(results))
+def main(folder: str) -> None:
+    sweep = read_plan(folder)
+    found = results(sweep)
+    found.round(5).to_csv(HERE / "results.csv", index=False)
+    draw(found, HERE / "figure.png")
+    print(summary(sweep))
 
 
 if __name__ == "__main__":
     try:
-        main(Path(sys.argv[1]))
+        main(sys.argv[1])
     except (UserError, IndexError) as error:
         sys.exit(f"analyse.py: {error or 'expected SWEEP_DIR'}")

@@ -10,15 +10,44 @@ above .8, and .8 not below 1; a forward factor of .8 is not worse than alpha = .
 differences are larger under SGD, because Adam undoes a uniform shrinkage.
 """
 
-from resseg.sweeps import product, seeds, zipped
+from resseg.sweeps import ordering, product, ratio, seeds, zipped
 
 CONFIG = "config.py"
+ALPHA = "model.gradient.shortcut"
+FORWARD = "model.shortcut.scale"
 ARMS = [
-    {"model.gradient.shortcut": 1.0},
-    {"model.gradient.shortcut": 0.8},
-    {"model.gradient.shortcut": 0.5},
-    {"model.gradient.shortcut": 0.0},
-    {"model.shortcut.scale": 0.8},
+    {ALPHA: 1.0},
+    {ALPHA: 0.8},
+    {ALPHA: 0.5},
+    {ALPHA: 0.0},
+    {FORWARD: 0.8},
+]
+BASELINE = {ALPHA: 1.0, FORWARD: 1.0}
+EACH = ["data.name", "optim.name"]
+CLAIMS = [
+    ordering(
+        "the loss falls from alpha = 0 to .5 to .8",
+        [{ALPHA: 0.8}, {ALPHA: 0.5}, {ALPHA: 0.0}],
+        metric="train_loss",
+        lower=True,
+        each=EACH,
+    ),
+    ratio(
+        "alpha = .8 is not below 1",
+        {ALPHA: 0.8},
+        BASELINE,
+        metric="train_loss",
+        at_least=1.0,
+        each=EACH,
+    ),
+    ratio(
+        "a forward factor of .8 is not worse than alpha = .8",
+        {FORWARD: 0.8},
+        {ALPHA: 0.8},
+        metric="train_loss",
+        at_most=1.0,
+        each=EACH,
+    ),
 ]
 
 

@@ -8,8 +8,9 @@ from typing import NamedTuple
 from resseg.progress import duration
 from resseg.sweeps.keys import short_names, shown
 from resseg.sweeps.measured import Cost
+from resseg.sweeps.rows import Row
 from resseg.sweeps.statistics import Estimate
-from resseg.sweeps.table import Row, Table
+from resseg.sweeps.table import Table
 
 NOTHING = "-"
 

@@ -17,6 +17,7 @@ combination of their values among the runs that `where` leaves.
 
 import itertools
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -160,7 +161,8 @@ def _checked(claim: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> 
         if all(bound is None for bound in bounds):
             raise UserError("it needs a bound, at_least or at_most")
         for bound in bounds:
-            if bound is not None and not isinstance(bound, int | float):
+            number = isinstance(bound, int | float) and math.isfinite(bound)
+            if bound is not None and not number:
                 raise UserError(f"the bound {bound!r} is no number")
     parts = groups(done, configs)
     if not parts:

@@ -15,9 +15,10 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from resseg.sweeps.cells import Column, clean, columns
+from resseg.sweeps.rows import Row
 from resseg.sweeps.statistics import Estimate
-from resseg.sweeps.table import Row, Table
-from resseg.sweeps.words import below, title
+from resseg.sweeps.table import Table
+from resseg.sweeps.words import below, indent, title
 
 _WIDE = 1000  # no table is wider
 _SPARE = 4  # the largest `Column.spare`
@@ -103,7 +104,7 @@ def as_markdown(table: Table) -> str:
         for row in table.rows
     ]
     lines = [f"| {' | '.join(cells)} |" for cells in (headers, rules, *body)]
-    said = [f"- {markdown(line)}" for line in below(table)]
+    said = [f"{indent(line)}- {markdown(line)}" for line in below(table)]
     return "\n".join([markdown(title(table)), "", *lines, "", *said, ""])
 
 

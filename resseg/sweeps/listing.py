@@ -9,6 +9,7 @@ from resseg import runs
 from resseg.errors import UserError
 from resseg.fields import flatten
 from resseg.runs import layout
+from resseg.runs.holders import is_locked
 from resseg.sweeps import attempts, plan
 from resseg.sweeps.keys import pairs
 
@@ -99,7 +100,7 @@ def _plain(folder: Path, config: dict[str, Any], changed: dict[str, Any]) -> Lis
         word = STOPPED
         if attempts.is_finished(folder, steps):
             word = attempts.FINISHED
-        elif runs.is_claimed(folder, layout.LOCK):
+        elif is_locked(folder):
             word = "running"
         state = attempts.State(word, attempts.last_step(folder))
     return _listed(folder, state, steps, changed)

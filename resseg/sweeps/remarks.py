@@ -2,28 +2,37 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from resseg.sweeps import consistency
 from resseg.sweeps.keys import pairs
 from resseg.sweeps.measured import Measured
 from resseg.sweeps.plan import Plan
+from resseg.sweeps.rows import Row
 from resseg.sweeps.statistics import LEVEL, largest_coverage
 
-if TYPE_CHECKING:
-    from resseg.sweeps.table import Row
+
+def unfinished(shown: Sequence[Measured]) -> list[str]:
+    """What became of each run that is not finished; those that wait together, last."""
+    sentences = [
+        _became(each)
+        for each in shown
+        if not each.finished and each.state.word != "waiting"
+    ]
+    waiting = [each for each in shown if each.state.word == "waiting"]
+    if len(waiting) > 1:
+        ids = ", ".join(each.run.id for each in waiting)
+        return [*sentences, f"{len(waiting)} runs wait: {ids}"]
+    return [*sentences, *map(_became, waiting)]
 
 
-def unfinished(each: Measured) -> str:
-    """What became of a run that is not finished."""
+def _became(each: Measured) -> str:
     run, state = each.run, each.state
-    if state.word == "waiting" and not state.step:
-        where = ""
-    else:
-        where = f" at step {state.step} of {run.steps}"
+    begun = state.word != "waiting" or state.step
+    where = f" at step {state.step} of {run.steps}" if begun else ""
     message = f": {state.message}" if state.message else ""
     name = f" ({run.name})" if run.name else ""
-    return f"{run.id}{name} {_VERBS.get(state.word, state.word)}{where}{message}"
+    return f"{run.id}{name} {_VERBS[state.word]}{where}{message}"
 
 
 _VERBS = {
@@ -58,7 +67,7 @@ def on_runs(sweep: Plan, shown: Sequence[Measured], metric: str) -> list[str]:
     return notes
 
 
-def on_pairs(rows: Sequence["Row"]) -> list[str]:
+def on_pairs(rows: Sequence[Row]) -> list[str]:
     """Runs without a pair, and intervals that are too narrow for what they say."""
     notes = []
     for row in rows:

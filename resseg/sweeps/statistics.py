@@ -83,7 +83,8 @@ def largest_coverage(pairs: int) -> float:
 
 def _without_interval(values: Sequence[float], least: int) -> Estimate:
     count = len(values)
-    mean = float(np.mean(values)) if count else math.nan
+    with np.errstate(invalid="ignore"):  # of infinities of both signs
+        mean = float(np.mean(values)) if count else math.nan
     if count == 0:
         why = "none"
     elif not np.isfinite(values).all():

@@ -8,9 +8,7 @@ Nothing here prints; `resseg.sweeps.formats` makes text of a table.
 """
 
 import fnmatch
-import json
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -18,45 +16,12 @@ import pandas as pd
 
 from resseg.errors import UserError
 from resseg.sweeps import remarks
-from resseg.sweeps.keys import SEED, find_key, pairs, short_names
+from resseg.sweeps.keys import SEED, find_key, pairs
 from resseg.sweeps.measured import Cost, Measured, add_costs, read_measured
 from resseg.sweeps.plan import Plan
+from resseg.sweeps.rows import Row, identity, make_row, ordered, variants
 from resseg.sweeps.scores import METRICS, check_metric
-from resseg.sweeps.statistics import Estimate, mean_interval, paired_interval
 from resseg.sweeps.verdicts import Verdict, judge
-
-
-class Row(NamedTuple):
-    """One variant: the runs that differ in nothing but the seed.
-
-    Attributes:
-        name: its values in one line.
-        values: of the table's keys.
-        scores: metric of each finished run, by id of the run.
-        score: their mean with Student's 95 % interval.
-        pairs: what each run scores more than its baseline run, by id; pairs of
-            finished runs alone.
-        difference: their mean with its interval; None for the baseline itself.
-        states: how many runs are finished, failed, running …; none is left out.
-        cost: of its runs together.
-    """
-
-    name: str
-    values: dict[str, Any]
-    scores: dict[str, float]
-    score: Estimate
-    pairs: dict[str, float]
-    difference: Estimate | None
-    states: Counter[str]
-    cost: Cost
-
-    @property
-    def planned(self) -> int:
-        return self.states.total()
-
-    @property
-    def finished(self) -> int:
-        return self.states["finished"]
 
 
 class Table(NamedTuple):
@@ -72,7 +37,7 @@ class Table(NamedTuple):
         runs: one row per run, whatever its state: id, name, state, step, steps,
             message, baseline (id of its baseline run, None without one), the swept
             keys, the metrics (NaN unless finished) and the fields of `Cost`.
-        unfinished: a sentence for every run that is not finished.
+        unfinished: sentences that name every run that is not finished, and say why.
         claims: of the study, all runs taken together.
         notes: what a reader must know: the baseline, what else differs between runs,
             what is missing or not finite, which intervals are too narrow.
@@ -138,19 +103,17 @@ def load_table(
     if not shown:
         raise UserError(f"--only {only!r}: matches none of {len(measured)} runs")
     keys = _table_keys(sweep, measured, first_keys)
-    groups = _variants(sweep, shown)
-    rows = [_row(group, keys, metric, partners) for group in groups]
+    groups = variants(sweep, shown)
+    rows = [make_row(group, keys, metric, partners) for group in groups]
     return Table(
         sweep=sweep,
         metric=metric,
         keys=keys,
         by=first_keys,
         baseline=values,
-        rows=tuple(_sorted(rows, first_keys, METRICS[metric].lower)),
+        rows=tuple(ordered(rows, first_keys, METRICS[metric].lower)),
         runs=_frame(sweep, shown, metrics, partners),
-        unfinished=tuple(
-            remarks.unfinished(each) for each in shown if not each.finished
-        ),
+        unfinished=tuple(remarks.unfinished(shown)),
         claims=tuple(judge(claim, measured) for claim in sweep.claims),
         notes=(
             remarks.baseline(values, given=bool(baseline or sweep.baseline)),
@@ -182,15 +145,11 @@ def _partners(
     sweep: Plan, measured: Sequence[Measured], baseline: Mapping[str, Any]
 ) -> dict[str, Measured | None]:
     """The baseline run of every run, by id; that of a baseline run is itself."""
-    known = {_identity(each.config, sweep.swept): each for each in measured}
+    known = {identity(each.config, sweep.swept): each for each in measured}
     return {
-        each.run.id: known.get(_identity({**each.config, **baseline}, sweep.swept))
+        each.run.id: known.get(identity({**each.config, **baseline}, sweep.swept))
         for each in measured
     }
-
-
-def _identity(config: Mapping[str, Any], keys: Iterable[str]) -> str:
-    return json.dumps([config[key] for key in keys])
 
 
 def _matches(pattern: str | None, each: Measured) -> bool:
@@ -204,64 +163,9 @@ def _table_keys(
     varied = [
         key
         for key in sweep.swept
-        if key != SEED and len({_identity(e.config, [key]) for e in measured}) > 1
+        if key != SEED and len({identity(e.config, [key]) for e in measured}) > 1
     ]
     return tuple(dict.fromkeys([*first, *varied]))
-
-
-def _variants(sweep: Plan, shown: Sequence[Measured]) -> list[list[Measured]]:
-    keys = [key for key in sweep.swept if key != SEED]
-    groups: dict[str, list[Measured]] = {}
-    for each in shown:
-        groups.setdefault(_identity(each.config, keys), []).append(each)
-    return list(groups.values())
-
-
-def _row(
-    group: Sequence[Measured],
-    keys: Sequence[str],
-    metric: str,
-    partners: Mapping[str, Measured | None],
-) -> Row:
-    values = {key: group[0].config[key] for key in keys}
-    scores = {each.run.id: each.scores[metric] for each in group if each.finished}
-    compared = {}
-    for each in group:
-        partner = partners[each.run.id]
-        if each.finished and partner is not None and partner.finished:
-            compared[each.run.id] = scores[each.run.id] - partner.scores[metric]
-    own = partners[group[0].run.id] is group[0]
-    return Row(
-        name=pairs(values, short_names(keys)) or "base config",
-        values=values,
-        scores=scores,
-        score=mean_interval(list(scores.values())),
-        pairs={} if own else compared,
-        difference=None if own else paired_interval(list(compared.values())),
-        states=Counter(each.state.word for each in group),
-        cost=add_costs([each.cost for each in group]),
-    )
-
-
-def _sorted(rows: Sequence[Row], by: Sequence[str], lower: bool) -> list[Row]:
-    """Best first; those without a score last, in the order of the study."""
-
-    def merit(row: Row) -> float:
-        mean = row.score.mean
-        return math.inf if math.isnan(mean) else mean if lower else -mean
-
-    ordered = sorted(rows, key=merit)
-    for key in reversed(by):
-        ranks = _ranks([row.values[key] for row in rows])
-        ordered.sort(key=lambda row, key=key, ranks=ranks: ranks(row.values[key]))
-    return ordered
-
-
-def _ranks(values: list[Any]) -> Any:
-    """Numbers by size, anything else in the order of the study."""
-    if all(isinstance(value, int | float) for value in values):
-        return lambda value: value
-    return values.index
 
 
 def _frame(

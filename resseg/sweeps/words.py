@@ -31,7 +31,12 @@ def below(table: Table) -> list[str]:
     lines += table.notes
     for verdict in table.claims:
         lines += claim(verdict)
-    return [clean(line) for line in lines]
+    return [f"{indent(line)}{clean(line)}" for line in lines]
+
+
+def indent(line: str) -> str:
+    """The spaces that a line of `below` begins with: it belongs to the one above."""
+    return line[: len(line) - len(line.lstrip(" "))]
 
 
 def totals(table: Table) -> str:
@@ -53,7 +58,7 @@ def claim(verdict: Verdict) -> list[str]:
     if not verdict.claim["each"]:
         return [f"{head}: {_part(verdict, part)}" for part in verdict.parts]
     parts = [
-        f"{part.verdict} for {pairs(part.group)}: {_part(verdict, part)}"
+        f"  {part.verdict} for {pairs(part.group)}: {_part(verdict, part)}"
         for part in verdict.parts
     ]
     return [head, *parts]
@@ -65,7 +70,9 @@ def _part(verdict: Verdict, part: Part) -> str:
     if kind == "ordering":
         return _chain(sides, [mean.value for mean in part.means])
     if kind == "ratio" and part.value is not None:
-        return f"{sides[0]} / {sides[1]} = {number(part.value)}"
+        known = all(mean.finished for mean in part.means)
+        value = number(part.value) if known else NOTHING
+        return f"{sides[0]} / {sides[1]} = {value}"
     return sides[0]
 
 
@@ -81,4 +88,5 @@ def _side(mean: Mean) -> str:
     runs = "run" if mean.planned == 1 else "runs"
     whole = mean.finished == mean.planned
     count = f"{mean.planned}" if whole else f"{mean.finished} of {mean.planned}"
-    return f"{pairs(mean.selector) or 'all'} {number(mean.value)} ({count} {runs})"
+    value = number(mean.value) if mean.finished else NOTHING
+    return f"{pairs(mean.selector) or 'all'} {value} ({count} {runs})"

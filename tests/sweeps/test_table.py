@@ -239,15 +239,21 @@ def test_runs_that_are_absent_running_failed_or_cut_are_shown(tmp_path):
     assert table.unfinished == (
         "i1 (model.shortcut.kind=identity seed=1) failed at step 4 of 10: "
         "ValueError: it broke",
-        "i2 (model.shortcut.kind=identity seed=2) waits",
         "n0 (model.shortcut.kind=none seed=0) was broken off at step 3 of 10",
         "n2 (model.shortcut.kind=none seed=2) is running at step 0 of 10",
+        "i2 (model.shortcut.kind=identity seed=2) waits",
     )
     assert "shortcut.kind=none: 1 finished run has no finished baseline run." in (
         table.notes
     )
     assert len(table.runs) == 6 and table.runs["mean_iou"].count() == 2
     assert table.cost.partial
+
+
+def test_runs_that_wait_are_named_in_one_line(tmp_path):
+    table = load_table(two_variants(tmp_path))
+    assert table.unfinished == ("6 runs wait: i0, i1, i2, n0, n1, n2",)
+    assert [row.score.why for row in table.rows] == ["none", "none"]
 
 
 def test_a_score_that_is_no_number_makes_the_mean_none(tmp_path):
