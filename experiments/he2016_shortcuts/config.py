@@ -1,0 +1,28 @@
+"""A residual network of 18 narrow blocks of the kind of He et al. 2016, three heads."""
+
+from ml_collections import ConfigDict
+
+from configs import base
+
+
+def get_config() -> ConfigDict:
+    config = base.get_config()
+    config.data.batch_size = 8
+    config.data.crop = (64, 64)
+    config.data.shapes.train_images = 256
+    config.data.shapes.val_images = 48
+
+    backbone = config.model.backbone
+    backbone.depth = 32  # of CIFAR: two 3x3 convolutions per block, 3x3 stem
+    backbone.stage_sizes = (6, 6, 6)
+    backbone.stage_strides = (2, 2, 2)
+    backbone.width = 8
+
+    config.optim.learning_rate = 2e-3
+    config.optim.warmup_steps = 20
+    config.train.steps = 250
+    config.eval.predictions = 0
+    config.checkpoint.every = 1000  # only at the end
+    config.log.gradients.every = 10
+    config.log.tensorboard = False
+    return config
