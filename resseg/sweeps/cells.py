@@ -37,21 +37,34 @@ def columns(table: Table) -> list[Column]:
     keys = [
         Column(names[key], lambda row, key=key: shown(row.values[key]), measured=False)
         for key in table.keys
-    ] or [Column("variant", lambda row: row.name, measured=False)]
+    ]
+    return [*(keys or [variant()]), *_measured(table)]
+
+
+def merged(table: Table) -> list[Column]:
+    """As `columns`, with all keys in the first, and nothing that can be spared."""
+    return [variant(), *(column for column in _measured(table) if not column.spare)]
+
+
+def variant() -> Column:
+    """All values of a row in one cell."""
+    return Column("variant", lambda row: row.name, measured=False)
+
+
+def _measured(table: Table) -> list[Column]:
     return [
-        *keys,
         Column(table.metric, lambda row: score(row.score)),
-        Column("n", lambda row: str(row.score.count)),
+        Column("n", lambda row: str(row.score.count), spare=1),
         Column("minus baseline", difference),
-        Column("pairs", lambda row: str(len(row.pairs) or NOTHING)),
+        Column("pairs", lambda row: str(len(row.pairs) or NOTHING), spare=1),
         Column("runs", lambda row: f"{row.finished}/{row.planned}"),
         Column("not finished", not_finished),
-        Column("params", lambda row: _count(row.cost.params), spare=3),
-        Column("MACs", lambda row: _macs(row.cost.macs), spare=3),
-        Column("memory", lambda row: _bytes(row.cost.peak_memory), spare=4),
-        Column("images/s", lambda row: _speed(row.cost.images_per_second), spare=2),
-        Column("compile", lambda row: _time(row.cost.compile_seconds), spare=4),
-        Column("time", lambda row: wall(row.cost), spare=1),
+        Column("params", lambda row: _count(row.cost.params), spare=4),
+        Column("MACs", lambda row: _macs(row.cost.macs), spare=4),
+        Column("memory", lambda row: _bytes(row.cost.peak_memory), spare=5),
+        Column("images/s", lambda row: _speed(row.cost.images_per_second), spare=3),
+        Column("compile", lambda row: _time(row.cost.compile_seconds), spare=5),
+        Column("time", lambda row: wall(row.cost), spare=2),
     ]
 
 
@@ -62,10 +75,10 @@ def clean(text: str) -> str:
 
 
 def number(value: float) -> str:
-    """Four decimals, or three digits of what would show as too few."""
+    """Four decimals, or two digits of what would show none there."""
     if not math.isfinite(value):
         return str(value)
-    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-3 else f"{value:.3g}"
+    return f"{value:.4f}" if value == 0 or abs(value) >= 1e-4 else f"{value:.1e}"
 
 
 def score(estimate: Estimate) -> str:

@@ -14,14 +14,14 @@ from rich.measure import Measurement
 from rich.table import Table as Grid
 from rich.text import Text
 
-from resseg.sweeps.cells import Column, clean, columns
+from resseg.sweeps.cells import Column, clean, columns, merged
 from resseg.sweeps.rows import Row
 from resseg.sweeps.statistics import Estimate
 from resseg.sweeps.table import Table
 from resseg.sweeps.words import below, indent, title
 
 _WIDE = 1000  # no table is wider
-_SPARE = 4  # the largest `Column.spare`
+_SPARE = 5  # the largest `Column.spare`
 _STATES = ("finished", "failed", "broken off", "preempted", "running", "waiting")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~$#])")
 _LATEX = {
@@ -43,7 +43,8 @@ _NUMBERS = re.compile(r"[-+]?\d[\d.,]*|\[[-+\d][-+\d., ]*\]")
 def print_terminal(table: Table, console: Console) -> None:
     """Writes the table with all that is said about it.
 
-    A terminal that is too narrow for every column shows fewer: costs go first.
+    A terminal that is too narrow for every column shows fewer costs, then no counts
+    of seeds, then all keys in one column.
     """
     _say(console, title(table))
     console.print(_fitting(table, console))
@@ -69,19 +70,23 @@ def _fitting(table: Table, console: Console) -> Grid:
         kept = [column for column in columns(table) if column.spare < least]
         grid = _grid(table, kept, console.is_terminal)
         if Measurement.get(console, unbounded, grid).maximum <= console.width:
-            break
-    return grid
+            return grid
+    return _grid(table, merged(table), console.is_terminal)
 
 
 def _grid(table: Table, kept: list[Column], terminal: bool) -> Grid:
     # A pipe wants no rules to grep around.
-    style = box.SIMPLE_HEAD if terminal else None
-    grid = Grid(box=style, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
+    style, gap = (box.SIMPLE_HEAD, 1) if terminal else (None, 2)
+    grid = Grid(box=style, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
     for column in kept:
-        justify = "right" if column.measured else "left"
-        grid.add_column(clean(column.header), justify=justify)
+        grid.add_column(
+            clean(column.header),
+            justify="right" if column.measured else "left",
+            no_wrap=column.measured,
+            overflow="fold",
+        )
     for row, following in zip(table.rows, [*table.rows[1:], None], strict=True):
-        ends = following is None or _group(table, row) != _group(table, following)
+        ends = following is not None and _group(table, row) != _group(table, following)
         cells = (Text(clean(column.cell(row))) for column in kept)
         grid.add_row(*cells, end_section=ends)
     return grid

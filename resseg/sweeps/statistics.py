@@ -10,6 +10,7 @@ from scipy import stats
 LEVEL = 0.95
 PAIRS = 3  # from so many on, a difference has an interval
 RESAMPLES = 9999
+_ROUNDING = 1e-9  # relative: values that differ by less are equal
 _SEED = 0  # of the resampling: the same runs give the same table
 
 
@@ -91,7 +92,7 @@ def _without_interval(values: Sequence[float], least: int) -> Estimate:
         why = "not finite"
     elif count < least:
         why = f"{count} only"
-    elif min(values) == max(values):
+    elif max(values) - min(values) <= _ROUNDING * max(map(abs, values)):
         why = f"all {count} equal"
     else:
         why = ""

@@ -33,12 +33,12 @@ def test_the_summary_of_the_study(sweep):
     assert found["arm"].tolist() == [name for name in ARMS for _ in range(3)]
     assert found["train_loss"].tolist() == pytest.approx([n / 10 for n in range(9)])
     rows = [line[2:-2].split(" | ") for line in analyse.summary(sweep).splitlines()[2:]]
-    # Each seed is .3 worse than the one of the arm before, but for rounding: no spread
-    # is left but that of the last bits.
+    # Each seed is .3 worse than the one of the arm before.
     assert [row[2] for row in rows] == list(ARMS)
     assert rows[0][3] == "0.1000 ± 0.2484" and rows[0][4] == "baseline"
-    assert [row[4][:7] for row in rows[1:]] == ["+0.3000", "+0.6000"]
-    assert [row[6][:7] for row in rows[1:]] == ["+0.1500", "+0.3000"]
+    equal = "(all 3 equal)"
+    assert [row[4] for row in rows[1:]] == [f"+0.3000 {equal}", f"+0.6000 {equal}"]
+    assert [row[6] for row in rows[1:]] == [f"+0.1500 {equal}", f"+0.3000 {equal}"]
     assert all(row[7:] == ["+1.00", "0.25"] for row in rows)
 
 

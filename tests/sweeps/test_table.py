@@ -58,6 +58,8 @@ def test_student_interval_by_hand():
         ([], "none"),
         ([0.5], "1 only"),
         ([0.5, 0.5, 0.5], "all 3 equal"),
+        ([0.8 - 0.5, 0.7 - 0.4, 0.3], "all 3 equal"),  # but for rounding
+        ([0.0, 0.0, 0.0], "all 3 equal"),
         ([0.5, math.nan, 0.6], "not finite"),
         ([0.5, math.inf, 0.6], "not finite"),
     ],

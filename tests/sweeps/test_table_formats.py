@@ -118,6 +118,16 @@ def test_a_narrow_terminal_shows_fewer_costs_but_never_fewer_results(plan):
     assert "1 failed" in text
 
 
+def test_where_nothing_fits_all_keys_share_a_column(plan):
+    file = io.StringIO()
+    console = Console(file=file, width=75, force_terminal=True, color_system=None)
+    print_terminal(load_table(plan), console)
+    header, _, first, *_ = file.getvalue().splitlines()[1:]
+    names = ["variant", "mean_iou", "minus", "baseline", "runs", "not", "finished"]
+    assert header.split() == names
+    assert "0.5000 ± 0.6572 +0.2000 [+0.1000, +0.4000]" in " ".join(first.split())
+
+
 def test_csv_has_full_numbers_and_keys(plan):
     rows = list(csv.DictReader(io.StringIO(as_csv(load_table(plan)))))
     plain, identity, dropout = rows
