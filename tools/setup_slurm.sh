@@ -2,7 +2,7 @@
 # A Slurm of one node on this machine, for tests: munged, slurmctld and slurmd, all of
 # them on loopback and in one folder. Needs root; runs in containers without systemd.
 #
-#   tools/setup_slurm.sh start FOLDER   install what is missing; start; wait for the node
+#   tools/setup_slurm.sh start FOLDER   install what is missing, start, await the node
 #   tools/setup_slurm.sh stop FOLDER    end the jobs and what was started
 #
 # Between them, `export SLURM_CONF=FOLDER/slurm.conf` lets sbatch and squeue find it.
@@ -50,6 +50,7 @@ ClusterName=loopback
 SlurmctldHost=$(hostname -s)(127.0.0.1)
 SlurmctldPort=${ports[0]}
 SlurmdPort=${ports[1]}
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
