@@ -18,8 +18,9 @@ from resseg.progress import counting, say
 from resseg.runs import open_run
 from resseg.steps import make_eval_step
 
-# Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], and the name.
-OnImage = Callable[[np.ndarray, np.ndarray, np.ndarray, str], None]
+# Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], the name, and
+# 255 times the probability of the prediction, uint8 [h, w].
+OnImage = Callable[[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray], None]
 
 
 def compile_evaluation(
@@ -28,9 +29,9 @@ def compile_evaluation(
     """The jitted evaluation step; each size of image compiles once."""
     whole, batch = sharding.replicated(mesh), sharding.by_batch(mesh)
     return jax.jit(
-        make_eval_step(model, num_classes, flip),
+        make_eval_step(model, num_classes, flip, confidence=True),
         in_shardings=(whole, batch),
-        out_shardings=(batch, whole),
+        out_shardings=(batch, whole, batch),
     )
 
 
@@ -74,7 +75,7 @@ class Evaluator:
         )
         with counting(f"{self._spec.name}/{split}", self._spec.splits[split]) as done:
             for batch in batches:
-                predictions, counted = self._predict(variables, batch)
+                predictions, counted, sure = self._predict(variables, batch)
                 confusion += counted
                 for i, name in enumerate(batch["name"]):
                     height, width = batch["size"][i]
@@ -87,14 +88,15 @@ class Evaluator:
                         image = pipeline.denormalize(
                             batch["image"][i, :height, :width], data.mean, data.std
                         )
-                        on_image(image, label, prediction, name)
+                        confidence = sure[i, :height, :width]
+                        on_image(image, label, prediction, name, confidence)
                 done(len(batch["name"]))
         return metrics.scores(confusion) | metrics.boundary_scores(boundary)
 
     def _predict(
         self, variables: Mapping, batch: Mapping
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions uint8 `[batch, height, width]` and the confusion matrix."""
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Predictions, the confusion matrix, confidence; see `make_eval_step`."""
         arrays = {name: batch[name] for name in ("image", "label")}
         arrays = _fill(arrays, self._mesh.size)
         split = sharding.by_batch(self._mesh)

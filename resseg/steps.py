@@ -204,13 +204,15 @@ def on_line(line: jax.Array, step: jax.Array) -> jax.Array:
 
 
 def make_eval_step(
-    model: nn.Module, num_classes: int, flip: bool = False
-) -> Callable[[Mapping, Batch], tuple[jax.Array, jax.Array]]:
+    model: nn.Module, num_classes: int, flip: bool = False, confidence: bool = False
+) -> Callable[[Mapping, Batch], tuple[jax.Array, ...]]:
     """Builds `eval_step(variables, batch) -> (predictions, confusion)`.
 
     Predictions are uint8 `[batch, height, width]`, the confusion matrix int32 `[truth,
     prediction]` over every pixel that is not void. With `flip` the class probabilities
-    are the mean of those of the image and of its mirror image.
+    are the mean of those of the image and of its mirror image. With `confidence` a
+    third result is 255 times the probability of the predicted class, uint8 `[batch,
+    height, width]`.
     """
 
     def scores(variables, images):
@@ -224,7 +226,13 @@ def make_eval_step(
             logits = jax.nn.softmax(logits) + jax.nn.softmax(mirrored)
         predictions = logits.argmax(-1)
         confusion = confusion_matrix(batch["label"], predictions, num_classes)
-        return predictions.astype(jnp.uint8), confusion
+        results = predictions.astype(jnp.uint8), confusion
+        if not confidence:
+            return results
+        # Of two softmaxes the sum is there already.
+        probability = logits / 2 if flip else jax.nn.softmax(logits)
+        largest = jnp.rint(255 * probability.max(-1).astype(jnp.float32))
+        return *results, largest.astype(jnp.uint8)
 
     return eval_step
 

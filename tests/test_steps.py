@@ -239,6 +239,23 @@ def test_the_mirrored_mean_is_that_of_both_and_mirrors_with_the_image(batch):
     assert (np.asarray(predictions) == mean.argmax(-1)).mean() > 0.999
 
 
+@pytest.mark.parametrize("flip", [False, True])
+def test_confidence_is_the_probability_of_the_prediction(batch, flip):
+    model = small_model()
+    init, _, _ = prepare(model)
+    variables = init(jax.random.key(0)).variables()
+    step = jax.jit(make_eval_step(model, CLASSES, flip, confidence=True))
+    predictions, _, confidence = step(variables, batch)
+    images = batch["image"]
+    mean = jax.nn.softmax(model.apply(variables, images)["logits"])
+    if flip:
+        mirrored = model.apply(variables, images[:, :, ::-1])["logits"]
+        mean = (mean + jax.nn.softmax(mirrored)[:, :, ::-1]) / 2
+    assert confidence.dtype == np.uint8 and confidence.shape == predictions.shape
+    np.testing.assert_allclose(confidence, 255 * np.asarray(mean).max(-1), atol=0.51)
+    assert confidence.min() >= 255 // CLASSES
+
+
 def test_more_devices_than_there_are_is_refused():
     with pytest.raises(ValueError, match=r"config\.mesh\.data=64: expected at most 4"):
         sharding.make_mesh(64)

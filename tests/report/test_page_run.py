@@ -68,6 +68,19 @@ def test_the_config_that_asks_for_it_is_named(page_run, tmp_path):
     assert "model.gradient.branch_in = 1, 1, 0, 1, 1, 1" in finding.text
 
 
+def test_a_path_that_dies_on_the_way_is_found_with_its_step(page_run, tmp_path):
+    run = open_run(page_run(tmp_path / "run", steps=40))
+    flow = read_flow(run)
+    assert flow is not None
+    line = flow.lines[flow.fork(DEAD)]
+    line.site[1, 25:] = 0
+    (finding,) = find(gather(run), flow)
+    assert (finding.forks, finding.path, finding.step) == ((DEAD,), "branch", 26)
+    assert "from step 26 to the last, 40 (15 logged steps)" in finding.text
+    line.site[1, 25:35] = 1.0  # too short a tail: a dropped path may be so by chance
+    assert find(gather(run), flow) == []
+
+
 def test_trouble_of_the_other_kinds_is_found(fake_run, tmp_path):
     run = open_run(fake_run(tmp_path / "run"))
     texts = [finding.text for finding in find(gather(run), read_flow(run))]

@@ -69,12 +69,15 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], split: str) -> Html:
         return join([_largest(matrix, share, classes), tag("p", download)])
     head = [
         tag("th", "true ↓  predicted →", scope="col"),
-        *[tag("th", name, scope="col") for name in classes],
+        *[
+            tag("th", numbers.shorten(name), scope="col", title=name)
+            for name in classes
+        ],
         tag("th", "pixels", scope="col"),
     ]
     body = []
     for i, name in enumerate(classes):
-        cells = [tag("th", name, scope="row")]
+        cells = [tag("th", numbers.shorten(name), scope="row", title=name)]
         for j in range(len(classes)):
             value = float(share[i, j]) if true[i] else None
             cells.append(

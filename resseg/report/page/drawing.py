@@ -62,7 +62,7 @@ def draw(flow: Flow) -> Html:
         "svg",
         *parts,
         viewBox=f"0 0 {width:g} {height:g}",
-        style=f"min-width: {0.8 * width:.0f}px; max-width: {1.7 * width:.0f}px",
+        style=f"min-width: {0.85 * width:.0f}px; max-width: {1.7 * width:.0f}px",
         role="group",
         aria_label="The network as its forks, left to right from image to logits",
         id="drawing",

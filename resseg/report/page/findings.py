@@ -13,6 +13,8 @@ from resseg.report.timeline import FAR, Timeline, first_events
 # A path is nearly dead where the odds of its share are this far below the median of
 # the same path in the other forks of its kind.
 _ODDS = 1e4
+# Steps at the end that a path must be 0 in: dropped paths are so by chance in a few.
+_TAIL = 10
 _FACTORS = ("model.gradient.", "model.shortcut.", "model.branch.", "model.long_skip.")
 
 
@@ -42,6 +44,7 @@ def find(facts: Facts, flow: Flow | None) -> list[Finding]:
         dead = _dead(flow, facts.changed)
         found += dead
         named = {(fork, finding.path) for finding in dead for fork in finding.forks}
+        found += _dying(flow)
         found += _nearly_dead(flow, named)
         found += _far(flow)
     missing = [
@@ -67,7 +70,8 @@ def checked(flow: Flow | None) -> str:
     forks, steps = len(flow.lines), len(flow.steps)
     return (
         f"Checked: {forks} forks in {numbers.plural(steps, 'logged step')} for paths "
-        "whose gradient is exactly 0 or nearly so, for blocks whose norm is a "
+        "whose gradient is exactly 0, becomes so or is nearly so, for blocks whose "
+        "norm is a "
         f"{FAR:,.0f}th or {FAR:,.0f} times that of the last block, and for values that "
         "are not finite."
     )
@@ -137,6 +141,28 @@ def _dead_path(
     ]
     text += f". The config sets {'; '.join(asked)}." if asked else "."
     return Finding("error", text, names, path, first)
+
+
+def _dying(flow: Flow) -> list[Finding]:
+    """Paths that send back exactly 0 from some step to the last."""
+    found = []
+    count = len(flow.steps)
+    for line in flow.lines:
+        for place, path in enumerate(line.paths):
+            alive = np.flatnonzero(line.site[place] != 0)
+            if not alive.size:
+                continue
+            since = int(alive[-1]) + 1
+            if count - since < _TAIL:
+                continue
+            step = int(flow.steps[since])
+            text = (
+                f"The {path} of {line.name} dies: no gradient comes back over it from "
+                f"step {step:,} to the last, {int(flow.steps[-1]):,} "
+                f"({numbers.plural(count - since, 'logged step')})."
+            )
+            found.append(Finding("error", text, (line.name,), path, step))
+    return found
 
 
 def _nearly_dead(flow: Flow, named: set[tuple[str, str]]) -> list[Finding]:

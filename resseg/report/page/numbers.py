@@ -60,6 +60,11 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02} min"
 
 
+def shorten(text: str, length: int = 40) -> str:
+    """A name that leaves room for others; the whole stands somewhere else."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
 def plural(value: int, word: str) -> str:
     """1 step, 2 steps."""
     return f"{value:,} {word}{'' if value == 1 else 's'}"

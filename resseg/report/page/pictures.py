@@ -7,6 +7,7 @@ from resseg.report.page.document import csv_button
 from resseg.report.page.markup import EMPTY, Html, join, tag
 from resseg.report.page.samples import Predictions, colors
 
+_SMALL = 280  # pixels; a panel is about as wide on a page
 _PANELS = {
     "truth": "truth",
     "prediction": "prediction",
@@ -43,8 +44,9 @@ def _samples(told: Predictions, classes: tuple[str, ...]) -> Html:
         tag(
             "button",
             tag("span", cls="swatch", style=f"background: {palette[place]}"),
-            classes[place],
+            numbers.shorten(classes[place]),
             type="button",
+            title=classes[place],
             data_class=place,
             aria_pressed="true",
         )
@@ -80,7 +82,10 @@ def _sample(number: int, sample: dict[str, Any], classes: tuple[str, ...]) -> Ht
     wrong = None
     if sample["pixel_accuracy"] is not None:
         wrong = 1 - sample["pixel_accuracy"]
-    picture = tag("img", src=sample["image"], alt=f"Image {sample['name']}")
+    # A small image is enlarged: its pixels are to be seen as they are.
+    cls = "small" if sample["width"] < _SMALL else None
+    alternative = f"Image {sample['name']}"
+    picture = tag("img", src=sample["image"], alt=alternative, cls=cls)
     panels = [tag("figure", picture, tag("figcaption", "image"))]
     for name, shown in _PANELS.items():
         if name == "confidence" and "confidence" not in sample:
@@ -95,12 +100,13 @@ def _sample(number: int, sample: dict[str, Any], classes: tuple[str, ...]) -> Ht
             width=sample["width"],
             height=sample["height"],
             data_panel=name,
+            cls=cls,
             role="img",
             aria_label=f"{words} of {sample['name']}",
         )
         panels.append(tag("figure", canvas, tag("figcaption", words)))
     by_class = ", ".join(
-        f"{classes[place]} {numbers.score(value)}"
+        f"{numbers.shorten(classes[place])} {numbers.score(value)}"
         for place, value in enumerate(sample["iou"])
         if value is not None and place < len(classes)
     )

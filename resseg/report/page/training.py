@@ -166,7 +166,10 @@ def _scores(
                 ),
                 {
                     "table": "validation",
-                    "columns": [[class_column("iou", name), name] for name in shown],
+                    "columns": [
+                        [class_column("iou", name), numbers.shorten(name)]
+                        for name in shown
+                    ],
                     "unit": "IoU",
                     "share": True,
                 },

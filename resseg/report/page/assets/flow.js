@@ -190,7 +190,7 @@
       height: 460, uirevision: "profile", bargap: 0.35,
       xaxis: axis("", { tickvals: ticks, ticktext: ticks.map((at) => plainText(blocks[at].label)),
         range: [-0.6, blocks.length - 0.4], anchor: "y2", showgrid: false, tickangle: -45 }),
-      yaxis: axis("site norm", { ...Page.logTicks(positive), range, domain: [0.36, 1] }),
+      yaxis: axis("site norm", { ...Page.logTicks(positive, true), range, domain: [0.36, 1] }),
       yaxis2: axis(`share of the<br>${plainText(blocks[0].paths[0])}`, { range: [0, 1], domain: [0, 0.27], tickformat: ".0%", nticks: 3 }),
       shapes: chosen < 0 ? [] : [{
         type: "rect", x0: chosen - 0.5, x1: chosen + 0.5, yref: "paper", y0: 0, y1: 1, layer: "below",

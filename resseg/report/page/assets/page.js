@@ -50,10 +50,11 @@ const Page = (() => {
   }
 
   /* A log axis whose labels stay few: powers of ten, and 2 and 5 where it is short. */
-  function logTicks(values) {
+  function logTicks(values, always = false) {
     const known = values.filter((value) => value > 0);
     const low = known.reduce((a, b) => Math.min(a, b), Infinity);
     const high = known.reduce((a, b) => Math.max(a, b), 0);
+    if (!always && high / low < 3) return { type: "linear" };
     return { type: "log", exponentformat: "power", dtick: high / low > 30 ? 1 : "D2", minor: { showgrid: false } };
   }
 
