@@ -21,8 +21,8 @@ STEPS = 4
 VARIANTS = (
     {},
     {"seed": 1},
-    {"model.gradient.shortcut": 0.5, "optim.weight_decay": 0.01},
-    {"model.shortcut.rate": 0.2, "optim.learning_rate": 0.02},
+    {"model.gradient.shortcut": 0.5, "optim.weight_decay": 0.1},
+    {"model.shortcut.rate": 0.2, "optim.learning_rate": 0.002},
     {
         "model.branch.scale": {"linear": [0.2, 1.0, 0, 3]},
         "optim.schedule": "poly",
@@ -49,7 +49,7 @@ def overrides(tmp_path_factory):
         "model.backbone.output_stride": 4,
         "model.shortcut.kind": "dropout",
         "optim.name": "sgd",
-        "optim.learning_rate": 0.05,
+        "optim.learning_rate": 0.01,
         "optim.clip_norm": 5.0,
         "optim.ema": 0.5,
         "train.steps": STEPS,
@@ -99,17 +99,29 @@ def together(config_of, programs, tmp_path_factory):
     return vectorized.train_together(prepare(configs, root), programs)
 
 
-def assert_close(one, two, tolerance):
-    """Every leaf by the norm of its difference over its own norm."""
+def assert_close(one, two):
+    """Every array to 1e-5 of its own size, or of one where its entries are smaller."""
     assert jax.tree.structure(one) == jax.tree.structure(two)
+    others = dict(jax.tree_util.tree_leaves_with_path(two))
     for path, leaf in jax.tree_util.tree_leaves_with_path(one):
-        other = dict(jax.tree_util.tree_leaves_with_path(two))[path]
-        error = np.linalg.norm(np.asarray(leaf, np.float64) - other)
-        assert error <= tolerance * np.linalg.norm(leaf) + 1e-12, path
+        error = np.linalg.norm(np.asarray(leaf, np.float64) - others[path])
+        size = np.linalg.norm(leaf) + np.sqrt(np.size(leaf))
+        assert error <= 1e-5 * size, jax.tree_util.keystr(path)
 
 
-def assert_same_run(one, two, *, step, tolerance):
-    """Weights and logs of the first steps; names, steps and columns of everything."""
+def assert_close_rows(one, two):
+    """The log of step 1: a ReLU of a number next to 0 may be on in one run alone."""
+    for name in ("metrics", "gradients", "blocks"):
+        first, second = (
+            getattr(run, name).query("step == 1").select_dtypes("number")
+            for run in (one, two)
+        )
+        pd.testing.assert_frame_equal(first, second, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(one.metrics["loss"][0], two.metrics["loss"][0], 1e-5)
+
+
+def assert_same_run(one, two):
+    """Weights and logs of step 1; files, steps and columns of all of it."""
     assert {path.name for path in one.iterdir()} == {
         path.name for path in two.iterdir()
     }
@@ -121,25 +133,15 @@ def assert_same_run(one, two, *, step, tolerance):
         assert first.columns.tolist() == second.columns.tolist()
         keys = [k for k in ("step", "split", "fork", "path", "block") if k in first]
         pd.testing.assert_frame_equal(first[keys], second[keys])
-        if name == "timing":
-            continue
-        early = first["step"] <= step
-        # Absolute where a number is a small difference of large ones, as a cosine is.
-        pd.testing.assert_frame_equal(
-            first[early].select_dtypes("number"),
-            second[early].select_dtypes("number"),
-            rtol=tolerance,
-            atol=tolerance,
-        )
-    for each in range(1, step + 1):
-        assert_close(one.variables(each), two.variables(each), tolerance)
+    assert_close(one.variables(1), two.variables(1))
+    assert_close_rows(one, two)
 
 
 @pytest.mark.parametrize("i", range(len(VARIANTS)))
 def test_a_slice_is_the_run_that_is_trained_alone(alone, together, i):
     outcome = together[i]
     assert outcome.message == ""
-    assert_same_run(alone[i], outcome.folder, step=1, tolerance=1e-5)
+    assert_same_run(alone[i], outcome.folder)
     assert outcome.scores["step"] == STEPS
     last = resseg.open_run(outcome.folder).metrics.iloc[-1]
     assert outcome.scores["mean_iou"] == last["mean_iou"]
@@ -152,18 +154,29 @@ def test_the_variants_are_different_runs(together):
     assert len(losses) == len(VARIANTS)
 
 
-def test_numbers_and_seeds_share_one_compilation(config_of, tmp_path, overrides):
-    """And the checkpoint of a slice holds the position of its own data."""
+def test_a_checkpoint_of_a_slice_holds_its_place_in_the_data(together):
+    for each in together:
+        saved = each.folder / layout.CHECKPOINTS / str(STEPS) / "position" / "metadata"
+        assert json.loads(saved.read_text()) == {"next_batch": STEPS}
+
+
+def test_another_group_of_the_same_size_compiles_nothing(
+    config_of, together, programs, tmp_path
+):
     counter = compilations.Counter()
-    own = Programs()
-    more = {"model.backbone.width": 6}  # no other test has compiled it
-    for name, seeds in (("a", (0, 1)), ("b", (2, 3))):
-        configs = [config_of(more, {"seed": seed}) for seed in seeds]
-        outcomes = vectorized.train_together(prepare(configs, tmp_path / name), own)
-    assert counter.now().train_steps + counter.now().cached >= 1
-    assert counter.now().train_steps <= 1
-    saved = outcomes[1].folder / layout.CHECKPOINTS / str(STEPS) / "position/metadata"
-    assert json.loads(saved.read_text()) == {"next_batch": STEPS}
+    configs = [config_of({"seed": seed}) for seed in range(5, 10)]
+    vectorized.train_together(prepare(configs, tmp_path), programs)
+    assert counter.now().train_steps == 0
+    assert counter.now().cached == 0
+
+
+def test_the_clock_says_what_a_slice_gets(together, overrides):
+    for each in together:
+        timing = resseg.open_run(each.folder).timing
+        images = timing["images_per_second"] * timing["seconds_per_step"]
+        np.testing.assert_allclose(images, overrides["data.batch_size"])
+    clocks = [resseg.open_run(each.folder).timing for each in together]
+    pd.testing.assert_frame_equal(clocks[0], clocks[1])
 
 
 @pytest.mark.parametrize(
@@ -302,7 +315,7 @@ def test_a_run_begun_together_goes_on_alone_and_the_other_way_round(
     for i in range(2):
         for name in ("a", "b"):
             folder = tmp_path / name / str(i)
-            assert_same_run(alone[i], folder, step=1, tolerance=1e-5)
+            assert_same_run(alone[i], folder)
 
 
 def test_four_devices_share_five_runs(config_of, alone, tmp_path):
@@ -311,8 +324,5 @@ def test_four_devices_share_five_runs(config_of, alone, tmp_path):
     outcomes = vectorized.train_together(prepare(configs, tmp_path))
     for folder, outcome in zip(alone, outcomes, strict=True):
         one, two = resseg.open_run(folder), resseg.open_run(outcome.folder)
-        assert_close(one.variables(1), two.variables(1), 1e-5)
-        for name in ("gradients", "blocks"):
-            frames = [getattr(run, name).query("step == 1") for run in (one, two)]
-            numbers = [frame.select_dtypes("number") for frame in frames]
-            pd.testing.assert_frame_equal(*numbers, rtol=1e-5, atol=1e-5)
+        assert_close(one.variables(1), two.variables(1))
+        assert_close_rows(one, two)
