@@ -7,6 +7,7 @@
 #
 # Between them, `export SLURM_CONF=FOLDER/slurm.conf` lets sbatch and squeue find it.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
 
 readonly USAGE="usage: $0 start|stop FOLDER"
 readonly WAIT=${SLURM_SETUP_WAIT:-60} # seconds until the node must be idle
