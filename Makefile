@@ -4,16 +4,26 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: quickstart test test-slow lint format lock clean
+EXTRAS := $(VENV)/.extras
+AXE := $(VENV)/browser
+
+.PHONY: quickstart test test-slow test-cluster test-browser lint format clean
 
 quickstart: $(READY)
 	$(BIN)/resseg train --config configs/quickstart.py --workdir runs/quickstart
 
-test: $(READY)  ## everything that is not marked slow
-	$(BIN)/python -m pytest -m "not slow"
+test: $(READY)  ## everything that is not marked slow and needs nothing but Python
+	$(BIN)/python -m pytest -m "not slow and not cluster and not browser"
 
 test-slow: $(READY)
 	$(BIN)/python -m pytest -m slow
+
+test-cluster: $(EXTRAS)  ## a Slurm and a Ray cluster on this machine; as root, Debian
+	RESSEG_CLUSTER_TESTS=1 $(BIN)/python -m pytest -m cluster
+
+test-browser: $(EXTRAS)  ## the report in Chromium; as root, Debian
+	PYTHON=$(BIN)/python tools/setup_browser.sh $(AXE)
+	RESSEG_BROWSER_TESTS=1 RESSEG_AXE=$(AXE)/axe.min.js $(BIN)/python -m pytest -m browser
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -31,6 +41,10 @@ $(READY): requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+$(EXTRAS): $(READY) requirements-tests.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-tests.lock
 	@touch $@
 
 clean:
