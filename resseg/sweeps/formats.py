@@ -16,7 +16,7 @@ from rich.text import Text
 
 from resseg.sweeps.cells import Column, clean, columns, merged
 from resseg.sweeps.rows import Row
-from resseg.sweeps.statistics import Estimate
+from resseg.sweeps.statistics import Estimate, mean_interval
 from resseg.sweeps.table import Table
 from resseg.sweeps.words import below, indent, title
 
@@ -181,12 +181,15 @@ def record(row: Row) -> dict[str, Any]:
     """A row in plain values, by full key and with units in the names."""
     own = row.difference is None
     compared = Estimate(math.nan) if row.difference is None else row.difference
+    student = mean_interval(list(row.pairs.values()))
     cost = row.cost
     return {
         "variant": row.name,
         **row.values,
         **_estimate("mean", row.score),
         **_estimate("difference", compared),
+        "difference_student_low": student.low,
+        "difference_student_high": student.high,
         "is_baseline": own,
         **{word.replace(" ", "_"): row.states[word] for word in _STATES},
         "planned": row.planned,

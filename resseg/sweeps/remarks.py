@@ -86,6 +86,7 @@ def on_pairs(rows: Sequence[Row]) -> list[str]:
         share = f"{largest_coverage(min(counts)):.1%}".replace(".0%", "%")
         notes.append(
             f"A bootstrap of {min(counts)} pairs cannot leave their range, which holds "
-            f"the true median in {share} of sweeps: read its interval as too narrow."
+            f"the true median in {share} of sweeps: read its interval as too narrow "
+            "(CSV has Student's too)."
         )
     return notes

@@ -131,7 +131,7 @@ def test_rows_means_and_paired_differences(plan):
         "Differences are to runs of equal seed with model.shortcut.kind=identity, the "
         "first variant of the study, which names no BASELINE.",
         "A bootstrap of 3 pairs cannot leave their range, which holds the true median "
-        "in 75% of sweeps: read its interval as too narrow.",
+        "in 75% of sweeps: read its interval as too narrow (CSV has Student's too).",
     )
     assert table.unfinished == ()
 

@@ -75,7 +75,7 @@ BELOW = [
     "Differences are to runs of equal seed with model.shortcut.kind=identity, the "
     "first variant of the study, which names no BASELINE.",
     "A bootstrap of 3 pairs cannot leave their range, which holds the true median in "
-    "75% of sweeps: read its interval as too narrow.",
+    "75% of sweeps: read its interval as too narrow (CSV has Student's too).",
     "Claim fails: identity beats plain (mean_iou, best first): "
     "model.shortcut.kind=identity 0.3000 (3 runs) < model.shortcut.kind=none 0.5000 "
     "(3 runs)",
@@ -138,6 +138,9 @@ def test_csv_has_full_numbers_and_keys(plan):
     assert float(plain["mean_high"]) == pytest.approx(0.5 + half)
     assert float(plain["difference"]) == pytest.approx(0.2)
     assert (plain["mean_count"], plain["difference_count"]) == ("3", "3")
+    # differences .1, .1, .4: standard error sqrt(.03 / 3) = .1
+    assert float(plain["difference_student_low"]) == pytest.approx(0.2 - 0.43026527)
+    assert identity["difference_student_low"] == ""
     assert (identity["is_baseline"], identity["difference"]) == ("true", "")
     assert (dropout["mean"], dropout["failed"], dropout["planned"]) == ("", "1", "1")
     assert identity["peak_memory_bytes"] == str(3 * 2**20)
