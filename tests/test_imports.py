@@ -90,7 +90,8 @@ MAY_IMPORT = {
         "fields.base_config",  # to mark what differs from it
     ],
     "sweeps": [
-        *("runs", "config", "fields", "progress"),
+        *("__version__", "runs", "config", "fields", "progress", "structure"),
+        *("data.sources", "data.pipeline.TrainLoader"),  # is all data there?
         *("report.profile", "report.timeline"),  # scores of the gradient log
     ],
 }
@@ -132,6 +133,8 @@ def test_data_and_configs_know_no_jax():
         "resseg.combinations",
         "resseg.validation",
         "resseg.config",
+        "resseg.structure",
+        "resseg.sweeps",
         "configs",
     ) + [m for m in modules_of("experiments") if m.endswith((".study", ".config"))]
     assert offenders(modules, ["jax", "jaxlib", "flax", "optax"]) == []

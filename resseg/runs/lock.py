@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -13,6 +14,9 @@ try:
     import fcntl
 except ImportError:  # not a Unix system: there, nobody is kept out
     fcntl = None
+
+
+_LOOK = 0.01  # seconds, far longer than a look takes
 
 
 @contextlib.contextmanager
@@ -36,7 +40,8 @@ def claimed(workdir: str | os.PathLike, name: str = layout.CLAIM) -> Iterator[bo
     which lets go of it when its holder ends, however it ends.
     """
     with open(Path(workdir) / name, "a") as file:
-        yield _try_lock(file)
+        # One that only looks whether the lock is held holds it for an instant.
+        yield _try_lock(file, tries=3)
 
 
 def is_claimed(workdir: str | os.PathLike, name: str = layout.CLAIM) -> bool:
@@ -48,10 +53,13 @@ def is_claimed(workdir: str | os.PathLike, name: str = layout.CLAIM) -> bool:
         return not _try_lock(file)
 
 
-def _try_lock(file: IO) -> bool:
-    if fcntl is not None:
+def _try_lock(file: IO, tries: int = 1) -> bool:
+    if fcntl is None:
+        return True
+    for _ in range(tries):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
         except BlockingIOError:
-            return False
-    return True
+            time.sleep(_LOOK)
+    return False

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import resseg
-from resseg import runs
+from resseg import __version__, runs
 from resseg.config import load_config
 from resseg.errors import UserError
 from resseg.sweeps import attempts
@@ -119,7 +118,7 @@ def write_plan(study: Study, folder: Path) -> Plan:
         "baseline": study.baseline,
         "claims": list(study.claims),
         "swept": list(study.swept),
-        "code": resseg.__version__,
+        "code": __version__,
         "runs": [
             {
                 "id": run.id,

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-import resseg
+from resseg import __version__
 from resseg.config import check_against_data, load_config
 from resseg.data import sources
 from resseg.data.pipeline import TrainLoader
@@ -142,7 +142,7 @@ def check_data(study: Study, planned: Sequence[Planned]) -> None:
 
 def run_id(config: ConfigDict) -> str:
     """Ten hexadecimal digits that follow from every value and the version of resseg."""
-    values = {**flatten(config), "resseg": resseg.__version__}
+    values = {**flatten(config), "resseg": __version__}
     text = json.dumps(values, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
