@@ -48,7 +48,7 @@ def test_the_box_at_the_top_names_the_planted_fork(planted_page):
     assert "the other 5 blocks receive it" in box
     assert 'href="#fork=backbone%2Fstage2%2Fblock1&amp;path=shortcut"' in box
     first = data_of(planted_page)["findings"][0]
-    assert (first["forks"], first["path"], first["step"]) == ([DEAD], "shortcut", 1)
+    assert (first["forks"], first["path"], first["step"]) == ([DEAD], "shortcut", 0)
 
 
 def test_a_healthy_run_says_what_was_checked(page_run, tmp_path):

@@ -26,7 +26,7 @@ class Finding(NamedTuple):
         text: a sentence.
         forks: those it is about, the first to look at in front.
         path: the path it is about; "" = all of them.
-        step: where it begins; 0 = it is about no step.
+        step: where it begins; 0 = it holds for all of them.
     """
 
     severity: str
@@ -67,13 +67,12 @@ def checked(flow: Flow | None) -> str:
     """What was looked for, in a sentence for those who see no finding."""
     if flow is None:
         return "This run has no gradient log to look into."
-    forks, steps = len(flow.lines), len(flow.steps)
+    forks = numbers.plural(len(flow.lines), "fork")
+    steps = numbers.plural(len(flow.steps), "logged step")
     return (
-        f"Checked: {forks} forks in {numbers.plural(steps, 'logged step')} for paths "
-        "whose gradient is exactly 0, becomes so or is nearly so, for blocks whose "
-        "norm is a "
-        f"{FAR:,.0f}th or {FAR:,.0f} times that of the last block, and for values that "
-        "are not finite."
+        f"Checked: {forks} in {steps} for paths whose gradient is exactly 0, becomes so "
+        f"or is nearly so, for blocks whose norm is a {FAR:,.0f}th or {FAR:,.0f} times "
+        "that of the last block, and for values that are not finite."
     )
 
 
@@ -140,7 +139,7 @@ def _dead_path(
         if key.startswith(_FACTORS)
     ]
     text += f". The config sets {'; '.join(asked)}." if asked else "."
-    return Finding("error", text, names, path, first)
+    return Finding("error", text, names, path)
 
 
 def _dying(flow: Flow) -> list[Finding]:
@@ -190,7 +189,6 @@ def _nearly_dead(flow: Flow, named: set[tuple[str, str]]) -> list[Finding]:
                         f"that of its peers is {numbers.percent(peers)}.",
                         (line.name,),
                         path,
-                        int(flow.steps[0]),
                     )
                 )
     return found

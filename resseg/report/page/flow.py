@@ -97,10 +97,12 @@ def labels(names: Sequence[str]) -> list[str]:
     return short if len(set(short)) == len(short) else list(names)
 
 
-def fork_hash(name: str, path: str = "") -> str:
-    """The address, within a page, that chooses a fork and perhaps one of its paths."""
+def fork_hash(name: str, path: str = "", step: int = 0) -> str:
+    """The address, within a page, that chooses a fork, perhaps a path and a step."""
     chosen = f"#fork={quote(name, safe='')}"
-    return f"{chosen}&path={quote(path, safe='')}" if path else chosen
+    if path:
+        chosen += f"&path={quote(path, safe='')}"
+    return f"{chosen}&step={step}" if step else chosen
 
 
 def recent_share(line: Timeline, path: int = 0) -> float:

@@ -68,7 +68,7 @@ def _findings(found: Sequence[Finding], flow: Flow | None) -> Html:
 
 def _finding(finding: Finding) -> Html:
     links = [
-        tag("a", f"show {name}", href=fork_hash(name, finding.path))
+        tag("a", f"show {name}", href=fork_hash(name, finding.path, finding.step))
         for name in finding.forks[:_LINKS]
     ]
     parts = [escape(finding.text)]

@@ -376,7 +376,11 @@
     for (const [id] of heats) Page.redraw(id);
   });
 
-  /* #fork=NAME&path=NAME: links of the findings, and what a reader sends to another. */
+  /* #fork=NAME&path=NAME&step=N: links of the findings, and what a reader sends to another. */
+  function nearest(step) {
+    return flow.steps.reduce((best, each, at) => (
+      Math.abs(each - step) < Math.abs(flow.steps[best] - step) ? at : best), 0);
+  }
   function fromHash(scroll) {
     const words = new URLSearchParams(window.location.hash.slice(1));
     const place = byName.get(words.get("fork"));
@@ -384,6 +388,7 @@
     const path = words.get("path");
     if (path) setView(flow.forks[place].paths.indexOf(path) > 0 ? "second" : "first");
     select(place, false);
+    if (words.has("step")) setStep(nearest(Number(words.get("step"))));
     if (scroll) document.getElementById("flow").scrollIntoView();
   }
   window.addEventListener("hashchange", () => fromHash(true));
@@ -405,10 +410,11 @@
   if (first) {
     state.fork = byName.get(first.forks[0]);
     const paths = flow.forks[state.fork].paths;
+    if (first.step > flow.steps[0]) state.step = nearest(first.step);
     if (first.path && paths.indexOf(first.path) > 0) state.view = "second";
   } else if (blocks.length) state.fork = byName.get(blocks[0].name);
   setView(state.view);
-  fromHash(Boolean(window.location.hash));
   showChoice();
   setStep(state.step);
+  fromHash(Boolean(window.location.hash));
 })();

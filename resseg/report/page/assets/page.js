@@ -98,8 +98,23 @@ const Page = (() => {
     };
     setTimeout(next, 0);
   }
+  /* On paper: everything, in light colours, as wide as a page. */
+  const PAPER = 660;
+  const plots = () => [...drawn].map((id) => document.getElementById(id)).filter((place) => place && place.data);
+  let before = null;
   window.addEventListener("beforeprint", () => {
-    for (const id of drawers.keys()) if (!drawn.has(id) && document.getElementById(id)) drawNow(id);
+    before = { chosen };
+    chosen = "light";
+    for (const id of drawers.keys()) if (document.getElementById(id)) drawn.add(id);
+    applyTheme();
+    for (const place of plots()) Plotly.relayout(place, { width: Math.min(PAPER, place.clientWidth || PAPER) });
+  });
+  window.addEventListener("afterprint", () => {
+    if (!before) return;
+    chosen = before.chosen;
+    before = null;
+    applyTheme();
+    for (const place of plots()) Plotly.relayout(place, { width: null, autosize: true });
   });
 
   /* Downloads. */
