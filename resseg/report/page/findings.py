@@ -70,9 +70,9 @@ def checked(flow: Flow | None) -> str:
     forks = numbers.plural(len(flow.lines), "fork")
     steps = numbers.plural(len(flow.steps), "logged step")
     return (
-        f"Checked: {forks} in {steps} for paths whose gradient is exactly 0, becomes so "
-        f"or is nearly so, for blocks whose norm is a {FAR:,.0f}th or {FAR:,.0f} times "
-        "that of the last block, and for values that are not finite."
+        f"Checked: {forks} in {steps} for paths whose gradient is exactly 0, becomes "
+        f"so or is nearly so, for blocks whose norm is a {FAR:,.0f}th or {FAR:,.0f} "
+        "times that of the last block, and for values that are not finite."
     )
 
 

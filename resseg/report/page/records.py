@@ -27,9 +27,7 @@ def warnings(facts: Facts, flow: Flow | None, train: pd.DataFrame) -> Html:
         pixels = flow.loss_pixels
         notes.append(
             "The loss of a step is a mean over the valid pixels of its batch: "
-            f"{numbers.count(pixels.min())} to {numbers.count(pixels.max())} of them, "
-            f"{numbers.count(float(np.median(pixels)))} in the median step. Site norms "
-            "are multiplied by this number."
+            f"{_range(pixels)}. Site norms are multiplied by this number."
         )
         bad = int((flow.nonfinite > 0).any(axis=0).sum())
         notes.append(
@@ -76,6 +74,14 @@ def warnings(facts: Facts, flow: Flow | None, train: pd.DataFrame) -> Html:
     if git.get("dirty"):
         notes.append("The code was changed against its commit when the run started.")
     return tag("ul", *[tag("li", note) for note in notes])
+
+
+def _range(pixels: np.ndarray) -> str:
+    least, most = pixels.min(), pixels.max()
+    if least == most:
+        return f"{numbers.count(least)} in every step"
+    median = numbers.count(float(np.median(pixels)))
+    return f"{numbers.count(least)} to {numbers.count(most)}, {median} in the median"
 
 
 def coefficients(rows: pd.DataFrame, facts: Facts) -> Html:
