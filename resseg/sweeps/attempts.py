@@ -54,8 +54,8 @@ def read(folder: Path, steps: int, since: float = 0.0) -> State:
     if not attempts:
         return State("waiting", step)
     last = attempts[-1]
-    words = {None: "broken off", REFUSED: "failed"}
-    word = words.get(last["outcome"], last["outcome"])
+    word: str = last["outcome"] or "broken off"
+    word = "failed" if word == REFUSED else word
     final = last["outcome"] == REFUSED and last["started"] >= since
     return State(word, step, last["message"] or "", len(bad), final)
 

@@ -47,12 +47,13 @@ class SweepProgress:
 
     def update(self, states: Mapping[str, State]) -> None:
         """Shows what has changed."""
-        ended = sum(state.word in _ENDED for state in states.values())
         left = self._left(states)
+        ended = sum(word in _ENDED for word in self._words.values())
         for id_, state in states.items():
             if state.bad > self._bad[id_] and state.word != "failed":
                 say(f"{id_} {self._runs[id_].name}: broken off, it is tried again")
             if state.word != self._words[id_] and state.word in _ENDED:
+                ended += self._words[id_] not in _ENDED
                 self._tell(id_, state, f"[{ended}/{len(self._runs)}]", left)
             self._words[id_], self._bad[id_] = state.word, state.bad
         if self._bars is not None:

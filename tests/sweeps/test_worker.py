@@ -64,6 +64,26 @@ def test_eight_numeric_variants_are_one_compiled_train_step(planned, tmp_path):
     assert len(losses) == 8  # and they are different runs
 
 
+def test_runs_that_differ_in_numbers_alone_may_go_together(planned, tmp_path):
+    plan = planned('[{}, {"optim.learning_rate": 1e-2}, {"model.backbone.width": 8}]')
+    hire(plan, together=3).work()
+    assert words(plan) == ["finished"] * 6
+    notes = [attempts.list_attempts(run.folder) for run in plan.runs]
+    assert [len(each) for each in notes] == [1] * 6
+    # Four of width 4: three together and one by itself; then two of width 8.
+    assert sorted(each[0]["together"] for each in notes) == [1, 2, 2, 3, 3, 3]
+    for run in plan.runs[:2]:
+        alone = tmp_path / "alone" / run.id
+        train.train_and_evaluate(plan.config(run), alone)
+        pairs = zip(
+            runs.read_metrics(alone), runs.read_metrics(run.folder), strict=True
+        )
+        for mine, other in pairs:
+            assert mine.keys() == other.keys() and mine["step"] == other["step"]
+        first = (runs.read_metrics(folder)[0]["loss"] for folder in (alone, run.folder))
+        assert next(first) == pytest.approx(next(first), rel=1e-5)
+
+
 def test_one_program_after_the_other_and_claimed_runs_are_left(planned, monkeypatch):
     plan = planned()
     order = []
