@@ -21,6 +21,7 @@ EPILOGS = {
 start here:
   resseg train --config configs/quickstart.py --workdir runs/quickstart
   resseg inspect runs/quickstart
+  resseg report runs/quickstart
 
 your own images:
   resseg data prepare cells --images photos --masks masks --classes background,cell

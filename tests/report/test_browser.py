@@ -195,6 +195,19 @@ def test_the_slider_moves_profile_and_drawing(opened, planted_run):
     assert opened.page.text_content("#step-told") == "step 12"
 
 
+def test_heat_maps_show_what_is_asked_for(opened):
+    first = "Array.from(document.getElementById('heat-blocks').data[0].z[0])"
+    before = opened.evaluate(first)
+    opened.page.click("[data-view=share]")
+    np.testing.assert_allclose(opened.evaluate(first), [0.25 - 0.5] * 12, atol=1e-6)
+    opened.page.click("[data-view=first]")
+    opened.page.select_option("#relative", "run")
+    assert opened.evaluate(first) != before
+    opened.page.select_option("#scale", "grey")
+    scale = "document.getElementById('heat-blocks').data[0].colorscale[0][1]"
+    assert opened.evaluate(scale) == "#00224e"
+
+
 def test_play_goes_through_the_steps(opened):
     opened.page.click("#play")
     opened.until("Number(document.getElementById('step').value) > 2")

@@ -3,7 +3,7 @@
 import math
 
 from resseg.report.page import drawing, numbers
-from resseg.report.page.document import Plot, figure
+from resseg.report.page.document import Plot, csv_button, figure
 from resseg.report.page.flow import (
     RECENT,
     Flow,
@@ -117,7 +117,8 @@ def _drawing(flow: Flow) -> Html:
             "Width = share of the gradient that the fork sends back over this path, at "
             f"the step above (without scripts: mean of the last {_recent(flow)} logged "
             "steps). Click a fork, or press Enter on it, to choose it everywhere. The "
-            "table below holds the same numbers.",
+            "table below holds the same numbers. ",
+            csv_button("gradients", "the gradient log"),
         ),
     )
 
@@ -146,11 +147,17 @@ def _views(flow: Flow, kind: str) -> Html:
         tag("option", "median of the blocks at the same step", value="step"),
         tag("option", "median of the picture", value="run"),
     ]
+    scales = [
+        tag("option", "two-way, 0 in the middle", value="diverging"),
+        tag("option", "one-way, for reading in grey", value="grey"),
+    ]
     return tag(
         "div",
         *buttons,
         tag("label", "0 =", for_="relative"),
         tag("select", *options, id="relative"),
+        tag("label", "colours", for_="scale"),
+        tag("select", *scales, id="scale"),
         cls="controls",
         role="group",
         aria_label="What the heat maps show",

@@ -8,7 +8,7 @@
   const byName = new Map(flow.forks.map((fork, place) => [fork.name, place]));
   const blocks = flow.forks.filter((fork) => fork.kind === "block");
   const others = flow.forks.filter((fork) => fork.kind !== "block");
-  const state = { fork: 0, step: flow.steps.length - 1, view: "first", relative: "step" };
+  const state = { fork: 0, step: flow.steps.length - 1, view: "first", relative: "step", scale: "diverging" };
 
   /* Numbers. */
   const log = (value) => (value > 0 ? Math.log10(value) : null);
@@ -46,6 +46,11 @@
   const label = (row) => plainText(row.path && row.fork.paths.length > 2
     ? `${row.fork.label} · ${row.path}` : row.fork.label);
 
+  /* Two-way around 0; or one-way (cividis, dark = less), told apart without hue. */
+  const SCALES = {
+    diverging: () => [[0, css("--low")], [0.5, css("--middle")], [1, css("--high")]],
+    grey: () => [[0, "#00224e"], [0.25, "#3a4d6b"], [0.5, "#7b7b78"], [0.75, "#bcae6c"], [1, "#fee838"]],
+  };
   function drawHeat(id, forks) {
     const rows = rowsOf(forks).reverse();
     const shares = state.view === "share";
@@ -68,7 +73,7 @@
     const traces = [{
       type: "heatmap", x, y: names.map((_, at) => at), z, text: hover, hoverinfo: "text", xgap: 0,
       ygap: rows.length > 40 ? 0 : 1, zmin: -far, zmax: far,
-      colorscale: [[0, css("--low")], [0.5, css("--middle")], [1, css("--high")]],
+      colorscale: SCALES[state.scale](),
       colorbar: {
         thickness: 10, len: 1, outlinewidth: 0, tickfont: { size: 10 }, x: 1.01,
         title: { text: shares ? "share − ½" : "log10", side: "top", font: { size: 11 } },
@@ -302,6 +307,12 @@
   const slider = document.getElementById("step");
   const told = document.getElementById("step-told");
   const play = document.getElementById("play");
+  function showInDrawing(picture) {
+    const frame = picture.closest(".scroll");
+    const here = picture.getBoundingClientRect(), around = frame.getBoundingClientRect();
+    if (here.left >= around.left && here.right <= around.right) return;
+    frame.scrollLeft += here.left - around.left - around.width / 2 + here.width / 2;
+  }
   function showChoice() {
     const fork = flow.forks[state.fork];
     menu.value = String(state.fork);
@@ -312,6 +323,8 @@
       else row.removeAttribute("aria-current");
     }
     paintDrawing();
+    const picture = pictures.find((each) => each.dataset.fork === fork.name);
+    if (picture) showInDrawing(picture);
   }
   function select(place, remember = true) {
     if (place === undefined) return;
@@ -371,10 +384,12 @@
     }
     for (const [id] of heats) Page.redraw(id);
   }
-  document.getElementById("relative").addEventListener("change", (event) => {
-    state.relative = event.target.value;
-    for (const [id] of heats) Page.redraw(id);
-  });
+  for (const choice of ["relative", "scale"]) {
+    document.getElementById(choice).addEventListener("change", (event) => {
+      state[choice] = event.target.value;
+      for (const [id] of heats) Page.redraw(id);
+    });
+  }
 
   /* #fork=NAME&path=NAME&step=N: links of the findings, and what a reader sends to another. */
   function nearest(step) {
