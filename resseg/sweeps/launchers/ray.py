@@ -224,9 +224,8 @@ def _check_nodes(
     if any(all(node[name] >= wanted[name] for name in wanted) for node in have):
         return
     asked = ", ".join(f"{name}={value:g}" for name, value in wanted.items() if value)
-    found = "; ".join(
-        ", ".join(f"{name}={node[name]:.3g}" for name in wanted) for node in have
-    )
+    kinds = [", ".join(f"{name}={node[name]:.3g}" for name in wanted) for node in have]
+    found = "; ".join(sorted(set(kinds)))
     raise UserError(f"--ray: no node of the cluster has {asked} (they have {found})")
 
 

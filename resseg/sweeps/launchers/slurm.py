@@ -107,11 +107,10 @@ class SlurmLauncher:
     """
 
     def __init__(self, options: Mapping[str, str], poll: float = 5.0):
-        _check_installed()
         options = {key.replace("_", "-"): value for key, value in options.items()}
-        for key in options:
+        for key, value in options.items():
             if key in OURS:
-                raise UserError(f"--slurm {key}=…: is set by resseg itself")
+                raise UserError(f"--slurm {key}={value}: is set by resseg itself")
         self._grace = _grace(options.pop("grace", str(GRACE)))
         self._minutes = minutes(options.setdefault("time", TIME))
         if self._grace >= self._minutes * 60:
@@ -119,6 +118,7 @@ class SlurmLauncher:
                 f"--slurm grace={self._grace}: expected less than the time limit, "
                 f"{options['time']}"
             )
+        _check_installed()
         self._options = options
         self._poll = poll
         self._asked = float("-inf")
