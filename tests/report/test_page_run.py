@@ -186,6 +186,15 @@ def test_a_run_without_any_log_has_a_page(tmp_path, page_run):
     assert data_of(text)["gradients"] is None
 
 
+def test_imported_weights_are_said_to_be_so(tmp_path, page_run):
+    folder = page_run(tmp_path / "run", logged=0)
+    (folder / layout.IMPORTED).write_text("{}")
+    facts = gather(open_run(folder))
+    assert (facts.state, facts.steps, facts.step) == ("imported", None, 0)
+    text = run_page.render(run_page.read(folder))
+    assert 'id="state"' not in text
+
+
 def test_long_runs_are_thinned_but_keep_what_happened():
     kept = choose_steps(100_000, [12_345, 99_998])
     assert kept[0] == 0 and kept[-1] == 99_999

@@ -25,7 +25,7 @@ class Facts(NamedTuple):
         classes: names, or () where they are not recorded.
         step: the last one that any log knows.
         steps: how many there are to be; None where it is not known.
-        state: finished, being written or unfinished.
+        state: finished, being written, unfinished or imported.
         scores: of the last evaluation, as the log has them; {} before the first.
         scored_at: step of these.
         best: step and mean IoU of the best evaluation, or None.
@@ -71,7 +71,8 @@ def gather(run: Run) -> Facts:
     rows = run.metrics.to_dict("records")
     evaluations = [row for row in rows if row["split"] == "val"]
     step = _last_step(run, rows)
-    steps = config.get("train.steps")
+    imported = (run.path / layout.IMPORTED).exists()
+    steps = None if imported else config.get("train.steps")
     seconds, speed = _clock(run)
     image = network.get("image")
     return Facts(
@@ -81,7 +82,7 @@ def gather(run: Run) -> Facts:
         classes=tuple(dataset.get("classes", ())),
         step=step,
         steps=steps,
-        state=_state(run, step, steps, evaluations),
+        state="imported" if imported else _state(run, steps, evaluations),
         scores=_present(evaluations[-1]) if evaluations else {},
         scored_at=int(evaluations[-1]["step"]) if evaluations else 0,
         best=_best(evaluations),
@@ -168,13 +169,11 @@ def _last_step(run: Run, rows: list[dict[str, Any]]) -> int:
     return max([*steps, *run.steps], default=0)
 
 
-def _state(run: Run, step: int, steps: int | None, evaluations: list) -> str:
+def _state(run: Run, steps: int | None, evaluations: list) -> str:
     if is_locked(run.path):
         return "being written"
     done = steps is not None and any(row["step"] >= steps for row in evaluations)
-    if done or (run.path / layout.IMPORTED).exists():
-        return "finished"
-    return "unfinished"
+    return "finished" if done else "unfinished"
 
 
 def _best(evaluations: list[dict[str, Any]]) -> tuple[int, float] | None:

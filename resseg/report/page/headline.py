@@ -71,12 +71,12 @@ def _finding(finding: Finding) -> Html:
         tag("a", f"show {name}", href=fork_hash(name, finding.path, finding.step))
         for name in finding.forks[:_LINKS]
     ]
-    parts = [escape(finding.text)]
-    # The name in the sentence is bold: it is what the reader looks for.
+    parts: list[Html] = [escape(finding.text)]
     if finding.forks:
-        name = escape(finding.forks[0])
-        parts = [Html(parts[0].replace(name, f"<strong>{name}</strong>", 1))]
-    parts += [Html(" → "), join(links, ", ")] if links else []
+        # The name in the sentence is bold: it is what the reader looks for.
+        before, name, after = finding.text.partition(finding.forks[0])
+        parts = [escape(before), tag("strong", name), escape(after)]
+    parts += [escape(" → "), join(links, ", ")] if links else []
     return tag("li", *parts, cls=finding.severity)
 
 

@@ -64,7 +64,7 @@ def _headline(one: Read) -> list[str]:
     facts = one.facts
     parts = [f"# {escape(facts.name)}", f"{escape(facts.model)}. {escape(facts.data)}."]
     of = "" if facts.steps is None else f" of {facts.steps:,}"
-    if facts.state != "finished":
+    if facts.state in ("being written", "unfinished"):
         parts.append(f"**This run is {facts.state}: step {facts.step:,}{of}.**")
     if one.findings:
         parts.append("**What stands out**")
