@@ -67,11 +67,15 @@ examples:
   resseg sweep experiments/shortcut_gradient --list
   resseg sweep experiments/shortcut_gradient --workdir sweeps/shortcut_gradient
   resseg sweep experiments/shortcut_gradient --workdir sweeps/shortcut_gradient \\
-      --only '*optim.name=sgd*'
+      --only '*optim.name=sgd*' --dry-run
+  resseg sweep STUDY --workdir DIR --jobs 4
+  resseg sweep STUDY --workdir DIR --launcher slurm --jobs 8 \\
+      --slurm partition=gpu --slurm gpus-per-node=1 --slurm time=240
 
 A study is a file with a question, a CONFIG and runs(), the overrides of each run. All
-are validated before the first starts. The same command run again goes on: finished runs
-are skipped, one that was cut resumes. DIR/ID is a run folder like any other.""",
+are validated before the first starts. Kill it at any time: the same command run again
+skips what is finished and goes on where a run was cut; two of them on one folder share
+the work. DIR/ID is a run folder like any other; `resseg table DIR` has the answer.""",
     "table": """\
 examples:
   resseg table sweeps/shortcut_gradient

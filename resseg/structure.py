@@ -5,9 +5,11 @@ that is not named here is structure, so a new one is safe until someone looks at
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from resseg import coefficients
+from resseg.errors import UserError
 from resseg.fields import COEFFICIENTS, flatten
 
 # Arguments of the program.
@@ -51,6 +53,16 @@ OUTSIDE = (
     "log.",
 )
 
+# Numbers of the loop: runs that step together take the same step, and stop at the same.
+LOCK_STEP = (
+    "checkpoint.every",
+    "checkpoint.keep_every",
+    "eval.every",
+    "log.every",
+    "log.gradients.every",
+    "train.steps",
+)
+
 
 def structure(config: Any) -> dict[str, Any]:
     """The keys that shape the train step, with their values.
@@ -77,6 +89,32 @@ def structure(config: Any) -> dict[str, Any]:
 def structure_key(config: Any) -> str:
     """Equal for configs of equal structure."""
     return _text(structure(config))
+
+
+def check_together(configs: Sequence[Any]) -> None:
+    """Whether runs of these configs can step together.
+
+    Raises:
+        UserError: they cannot; names the first key in which two of them differ that
+            have to agree in it, and both values.
+    """
+    first, *others = map(_to_agree_in, configs)
+    for number, other in enumerate(others, 2):
+        for key in sorted(first):
+            if first[key] != other[key]:
+                here, there = (flatten(configs[n])[key] for n in (0, number - 1))
+                why = "they step together"
+                if key not in LOCK_STEP:
+                    why = "it shapes the program that they share"
+                raise UserError(
+                    f"--vectorize: config.{key} is {here!r} in the first of the runs "
+                    f"and {there!r} in number {number}; expected one value, as {why}"
+                )
+
+
+def _to_agree_in(config: Any) -> dict[str, Any]:
+    flat = flatten(config)
+    return structure(config) | {key: flat[key] for key in LOCK_STEP}
 
 
 def start_key(config: Any) -> str:

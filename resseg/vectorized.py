@@ -23,18 +23,8 @@ from resseg.fields import flatten
 from resseg.loop import Pending, run_steps
 from resseg.program import Program, Programs
 from resseg.progress import TrainingProgress, say
-from resseg.structure import structure
+from resseg.structure import check_together
 from resseg.train import Diverged, Prepared, Run
-
-# Numbers of the loop: all slices take the same step, and stop at the same steps.
-LOCK_STEP = (
-    "checkpoint.every",
-    "checkpoint.keep_every",
-    "eval.every",
-    "log.every",
-    "log.gradients.every",
-    "train.steps",
-)
 
 
 class Outcome(NamedTuple):
@@ -49,27 +39,6 @@ class Outcome(NamedTuple):
     folder: Path
     scores: dict[str, Any] | None
     message: str = ""
-
-
-def check_together(configs: Sequence[Any]) -> None:
-    """Whether runs of these configs can step together.
-
-    Raises:
-        UserError: they cannot; names the first key in which two of them differ that
-            have to agree in it, and both values.
-    """
-    first, *others = map(_to_agree_in, configs)
-    for number, other in enumerate(others, 2):
-        for key in sorted(first):
-            if first[key] != other[key]:
-                here, there = (flatten(configs[n])[key] for n in (0, number - 1))
-                why = "they step together"
-                if key not in LOCK_STEP:
-                    why = "it shapes the program that they share"
-                raise UserError(
-                    f"--vectorize: config.{key} is {here!r} in the first of the runs "
-                    f"and {there!r} in number {number}; expected one value, as {why}"
-                )
 
 
 def resume_step(folder: Path) -> int:
@@ -253,11 +222,6 @@ class GroupProgress(TrainingProgress):
         }
         self.show(step, means, self._timing)
         self._values = []
-
-
-def _to_agree_in(config: Any) -> dict[str, Any]:
-    flat = flatten(config)
-    return structure(config) | {key: flat[key] for key in LOCK_STEP}
 
 
 def _check_same_step(folders: Sequence[Path]) -> None:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from resseg import interrupts, runs
 from resseg.errors import UserError
 from resseg.runs import layout
+from resseg.structure import check_together
 from resseg.sweeps import attempts
 from resseg.sweeps.plan import Plan, PlannedRun, read_plan
 from resseg.sweeps.room import check_room
@@ -60,6 +61,7 @@ class Worker:
         self._retries, self._since, self._together = retries, since, together
         self._programs, self._counter = Programs(), Counter()
         self._structure = ""
+        self._alone: set[str] = set()  # runs that failed together
         self.current: list[PlannedRun] = []
 
     def work(self) -> None:
@@ -104,15 +106,15 @@ class Worker:
         return state.bad <= self._retries
 
     def _goes_with(self, run: PlannedRun, first: PlannedRun) -> bool:
-        from resseg import vectorized
+        from resseg.vectorized import resume_step
 
-        if run.structure != first.structure:
+        if run.structure != first.structure or {run.id, first.id} & self._alone:
             return False
         try:
-            vectorized.check_together([self.plan.config(each) for each in (first, run)])
+            check_together([self.plan.config(each) for each in (first, run)])
         except UserError:
             return False
-        one, other = (vectorized.resume_step(each.folder) for each in (first, run))
+        one, other = (resume_step(each.folder) for each in (first, run))
         return one == other
 
     def train(self, taken: Sequence[PlannedRun]) -> None:
@@ -133,33 +135,41 @@ class Worker:
         from resseg.train import Diverged
 
         try:
-            return self._train(taken)
+            if len(taken) > 1:
+                return self._train_together(taken)
+            config = self.plan.config(taken[0])
+            self._train(config, taken[0].folder)
+            return [(attempts.FINISHED, "")]
         except (UserError, Diverged) as error:
             print(f"resseg: error: {error}", flush=True)
-            return [(attempts.REFUSED, str(error))] * len(taken)
+            outcome, message = attempts.REFUSED, str(error)
         except Exception as error:
             traceback.print_exc()
-            sys.stderr.flush()
             check_room(self.plan.folder)
-            message = f"{type(error).__name__}: {error}"
-            return [(attempts.FAILED, message)] * len(taken)
+            outcome, message = attempts.FAILED, f"{type(error).__name__}: {error}"
+        if len(taken) > 1:
+            # Which of them it was is seen when each is trained by itself.
+            self._alone |= {run.id for run in taken}
+            outcome = attempts.PARTED
+        return [(outcome, message)] * len(taken)
 
-    def _train(self, taken: Sequence[PlannedRun]) -> list[tuple[str, str]]:
-        from resseg import train
+    def _train(self, config: Any, folder: Path) -> None:
+        from resseg.train import train_and_evaluate
 
-        if len(taken) == 1:
-            (run,) = taken
-            config = self.plan.config(run)
-            train.train_and_evaluate(config, run.folder, self._programs)
-            return [(attempts.FINISHED, "")]
-        from resseg import vectorized
+        train_and_evaluate(config, folder, self._programs)
 
+    def _train_together(self, taken: Sequence[PlannedRun]) -> list[tuple[str, str]]:
+        from resseg import train, vectorized
+
+        for run in taken[1:]:
+            note = f"trained together with {taken[0].id}: {layout.LOG} there has it\n"
+            with open(run.folder / layout.LOG, "a") as log:
+                log.write(note)
         prepared = [train.prepare(self.plan.config(run), run.folder) for run in taken]
+        outcomes = vectorized.train_together(prepared, self._programs)
         return [
-            (attempts.REFUSED, outcome.message)
-            if outcome.message
-            else (attempts.FINISHED, "")
-            for outcome in vectorized.train_together(prepared, self._programs)
+            (attempts.REFUSED if each.message else attempts.FINISHED, each.message)
+            for each in outcomes
         ]
 
     def _cost(self, before: "Count", together: int) -> dict[str, Any]:
@@ -209,10 +219,19 @@ def _peak_memory() -> int | None:
 
 
 def _end_on_signal(worker: Worker) -> None:
-    """SIGTERM: notes that the run was preempted and ends; a run resumes from a kill."""
+    """SIGTERM: notes that the run was preempted and ends; a run resumes from a kill.
+
+    Libraries have started threads when they were imported, which a signal mask does not
+    reach: any of them may be given the signal, so it is caught and told to ours.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
 
     def wait() -> None:
-        signal.sigwait({signal.SIGTERM})
+        while os.read(told, 1) != bytes([signal.SIGTERM]):
+            pass
         for run in worker.current:
             attempts.end(run.folder, attempts.PREEMPTED)
         os._exit(PREEMPTED)
@@ -248,9 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--end-with-parent", action="store_true", help="end with the standard input"
     )
     args = parser.parse_args(argv)
-    # Before any thread exists, and before XLA counts the cores.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
-    if args.cores:
+    if args.cores:  # before XLA counts them
         os.sched_setaffinity(0, set(map(int, args.cores.split(","))))
     if args.end_with_parent:
         _end_with_parent()

@@ -14,6 +14,7 @@ from resseg.data.pipeline import TrainLoader
 from resseg.errors import UserError
 from resseg.program import Programs
 from resseg.runs import layout
+from resseg.structure import check_together
 from tests.conftest import QUICKSTART
 
 STEPS = 4
@@ -191,9 +192,9 @@ def test_the_clock_says_what_a_slice_gets(together, overrides):
 )
 def test_what_cannot_go_together_is_named(config_of, change, message):
     configs = [config_of(), config_of({"seed": 1}), config_of(change)]
-    vectorized.check_together(configs[:2])
+    check_together(configs[:2])
     with pytest.raises(UserError, match=message):
-        vectorized.check_together(configs)
+        check_together(configs)
 
 
 def test_runs_at_different_steps_and_folders_in_use_are_refused(

@@ -15,14 +15,16 @@ from resseg.runs.lines import read_lines
 
 FINISHED, FAILED, PREEMPTED = "finished", "failed", "preempted"
 REFUSED = "refused"  # wrong input or a loss that is not finite: again would be the same
+PARTED = "parted"  # one of several that went together failed: each is tried alone
 TAIL = 3  # last lines of the log of a failed run that are shown
+_NO_FAULT = (FINISHED, PREEMPTED, PARTED)
 
 
 class State(NamedTuple):
     """A run as its folder says now.
 
     Attributes:
-        word: waiting, running, finished, failed, preempted or broken off.
+        word: waiting, running, finished, failed, preempted, parted or broken off.
         step: of the last row of its metrics; 0 before.
         message: why it failed.
         bad: attempts since a given time that failed or were broken off.
@@ -47,7 +49,7 @@ def read(folder: Path, steps: int, since: float = 0.0) -> State:
     bad = [
         each
         for each in ended
-        if each["started"] >= since and each["outcome"] not in (FINISHED, PREEMPTED)
+        if each["started"] >= since and each["outcome"] not in _NO_FAULT
     ]
     if claimed:
         return State("running", step, bad=len(bad))

@@ -10,6 +10,7 @@ from typing import Any
 from resseg.errors import UserError, choose
 from resseg.progress import duration, say
 from resseg.runs import layout
+from resseg.structure import check_together
 from resseg.sweeps import attempts
 from resseg.sweeps.attempts import State
 from resseg.sweeps.launchers import Job, Launcher
@@ -74,7 +75,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="option of the Slurm jobs, as in --slurm partition=gpu",
     )
     parser.add_argument(
-        "--ray", default="auto", metavar="ADDRESS", help="of the Ray cluster"
+        "--ray",
+        default="auto",
+        metavar="ADDRESS[,gpus=1]",
+        help="of the Ray cluster, and what each worker needs of it",
     )
 
 
@@ -102,6 +106,8 @@ def run_command(args: argparse.Namespace) -> int:
         return 0
     if workdir is None:
         raise UserError("--workdir is missing, expected a folder for the run folders")
+    if args.vectorize > 1:
+        _check_groups(planned)
     check_data(study, planned)
     if args.dry_run:
         _say_plan(planned, workdir)
@@ -109,6 +115,13 @@ def run_command(args: argparse.Namespace) -> int:
     plan = write_plan(study, workdir)
     wanted = [run for run in plan.runs if run.id in {each.id for each in planned}]
     return _train(args, study, plan, wanted)
+
+
+def _check_groups(planned: Sequence[Planned]) -> None:
+    """That at least two runs can go together; names what keeps them apart."""
+    keys = [run.structure for run in planned]
+    if len(set(keys)) == len(keys) > 1:
+        check_together([planned[0].config, planned[1].config])
 
 
 def _train(

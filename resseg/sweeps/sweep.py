@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from resseg import runs
 from resseg.errors import UserError
 from resseg.sweeps.attempts import State
 from resseg.sweeps.launchers import Job, Launcher
@@ -11,6 +12,7 @@ from resseg.sweeps.progress import SweepProgress
 from resseg.sweeps.room import check_room
 
 _POLL = 0.5  # seconds between looks at the run folders
+_LAST_WORDS = 60.0  # seconds
 _STARTS = 3  # in a row that may fail without any run having got further
 
 
@@ -58,9 +60,18 @@ class Sweep:
                     time.sleep(_POLL)
                     self._look()
                     progress.update(self._states)
+            self._await_last_words()
         finally:
             self._launcher.stop()
         return self._states
+
+    def _await_last_words(self) -> None:
+        """A run has its last evaluation before its figures and the note of its end."""
+        end = time.monotonic() + _LAST_WORDS
+        while any(runs.is_claimed(run.folder) for run in self.wanted):
+            if time.monotonic() > end:
+                return
+            time.sleep(_POLL)
 
     def given_up(self, state: State) -> bool:
         """Failed, and not to be tried again by this command."""

@@ -156,6 +156,11 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(study, tmp_path, capsy
         (["--jobs", "0"], "--jobs 0: expected 1 or more"),
         (["--only", "nothing"], "--only 'nothing': matches none of 4 runs"),
         (["--launcher", "slurm", "--slurm", "gpu"], "--slurm gpu: expected KEY=VALUE"),
+        (
+            ["--vectorize", "--only", "*seed=0*"],
+            "--vectorize: config.model.backbone.width is 4 in the first of the runs "
+            "and 8 in number 2",
+        ),
         ([], "--workdir is missing"),
     ],
 )

@@ -75,13 +75,25 @@ def test_runs_that_differ_in_numbers_alone_may_go_together(planned, tmp_path):
     for run in plan.runs[:2]:
         alone = tmp_path / "alone" / run.id
         train.train_and_evaluate(plan.config(run), alone)
-        pairs = zip(
-            runs.read_metrics(alone), runs.read_metrics(run.folder), strict=True
-        )
-        for mine, other in pairs:
-            assert mine.keys() == other.keys() and mine["step"] == other["step"]
-        first = (runs.read_metrics(folder)[0]["loss"] for folder in (alone, run.folder))
-        assert next(first) == pytest.approx(next(first), rel=1e-5)
+        mine, other = (runs.read_metrics(folder) for folder in (alone, run.folder))
+        for row, same in zip(mine, other, strict=True):
+            assert row.keys() == same.keys() and row["step"] == same["step"]
+        # Batch norm of the last stage is over two pixels here: badly conditioned.
+        assert mine[0]["loss"] == pytest.approx(other[0]["loss"], rel=1e-4)
+
+
+def test_a_run_that_cannot_go_with_others_takes_none_along(planned):
+    plan = planned('[{}, {"optim.learning_rate": 1e-2}]')
+    bad = plan.runs[1]
+    bad.folder.mkdir()
+    (bad.folder / layout.CONFIG).write_text("{")
+    hire(plan, together=4).work()
+    assert words(plan) == ["finished", "failed", "finished", "finished"]
+    notes = [attempts.list_attempts(run.folder) for run in plan.runs]
+    outcomes = [[each["outcome"] for each in note] for note in notes]
+    assert outcomes[0] == ["parted", "finished"]
+    assert outcomes[1] == ["parted", "refused"]
+    assert "not JSON" in bad.state().message
 
 
 def test_one_program_after_the_other_and_claimed_runs_are_left(planned, monkeypatch):
@@ -90,7 +102,7 @@ def test_one_program_after_the_other_and_claimed_runs_are_left(planned, monkeypa
     monkeypatch.setattr(
         worker.Worker,
         "_train",
-        lambda self, taken: order.append(taken[0].id) or [(attempts.FINISHED, "")],
+        lambda self, config, folder: order.append(folder.name),
     )
     monkeypatch.setattr(
         attempts, "is_finished", lambda folder, steps: folder.name in order
@@ -111,11 +123,10 @@ def test_what_failed_is_tried_again_and_then_given_up(planned, monkeypatch):
     bad = plan.runs[1]
     done = []
 
-    def fail(self, taken):
-        done.append(taken[0].id)
-        if taken[0].id == bad.id:
+    def fail(self, config, folder):
+        done.append(folder.name)
+        if folder.name == bad.id:
             raise RuntimeError("the device is on fire")
-        return [(attempts.FINISHED, "")]
 
     monkeypatch.setattr(worker.Worker, "_train", fail)
     monkeypatch.setattr(
