@@ -70,7 +70,7 @@ examples:
       --only '*optim.name=sgd*' --dry-run
   resseg sweep STUDY --workdir DIR --jobs 4
   resseg sweep STUDY --workdir DIR --launcher slurm --jobs 8 \\
-      --slurm partition=gpu --slurm gpus-per-node=1 --slurm time=240
+      --slurm partition=gpu --slurm gpus-per-node=1 --slurm time=4:00:00
 
 A study is a file with a question, a CONFIG and runs(), the overrides of each run. All
 are validated before the first starts. Kill it at any time: the same command run again
