@@ -24,7 +24,16 @@ from resseg.report.page.pictures import sample_section
 from resseg.report.page.samples import Predictions, colors, read_predictions
 from resseg.runs.reader import Run, open_run
 
-_SCRIPTS = ("curves.js", "flow.js", "samples.js", "start.js")
+_SCRIPTS = (
+    "curves.js",
+    "flow_state.js",
+    "heat.js",
+    "profile.js",
+    "fork.js",
+    "flow.js",
+    "samples.js",
+    "start.js",
+)
 
 
 class Read(NamedTuple):
