@@ -30,7 +30,7 @@ class Count(NamedTuple):
 
 
 class Counter:
-    """Listens from its making on; there is no way to stop that is not private to JAX."""
+    """Listens from its making on, once for a process: JAX keeps its listeners."""
 
     def __init__(self):
         self._count, self._hits = Count(), threading.local()

@@ -13,6 +13,7 @@ import optax
 
 from resseg import optim
 from resseg.gradients.blocks import sum_squares_by_block
+from resseg.gradients.coefficients import learned_means
 from resseg.gradients.fork import initial_paths, statistics_by_fork
 from resseg.gradients.joins import moments, with_addends
 from resseg.metrics import confusion_matrix
@@ -115,8 +116,9 @@ def make_train_step(
     Returns:
         A function whose log holds "scalars" (loss, its terms, learning rate, norms),
         "confusion" int32 `[truth, prediction]` of this batch, "forks" (name ->
-        `[paths + 1, 3]`), "joins" (fork -> `moments` of what its block adds) and
-        "blocks" (params, gradients, updates: name -> sum of squares).
+        `[paths + 1, 3]`), "joins" (fork -> `moments` of what its block adds), "learned"
+        (means of the learned factors and gate biases) and "blocks" (params, gradients,
+        updates: name -> sum of squares).
     """
 
     def loss_of(params, taps, state, batch, key):
@@ -178,6 +180,7 @@ def make_train_step(
             ),
             "forks": statistics_by_fork(measured) if taps else {},
             "joins": joins,
+            "learned": learned_means(state.params),
             "blocks": {
                 "params": sum_squares_by_block(state.params),
                 "gradients": sum_squares_by_block(gradients),

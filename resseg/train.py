@@ -9,12 +9,14 @@ import jax
 import numpy as np
 
 from resseg import build, checkpoints, initial, metrics, runs, sharding, summary
+from resseg.coefficients import Schedule
 from resseg.config import check_against_data
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
 from resseg.evaluate import Evaluator
 from resseg.fields import base_config
 from resseg.gallery import Gallery
+from resseg.gradients.coefficients import scheduled
 from resseg.loop import Pending, run_steps
 from resseg.program import Program, Programs
 from resseg.progress import TrainingProgress, duration, say
@@ -129,6 +131,7 @@ class Run:
             config, program.model, self.spec, self.mesh, step=program.evaluation
         )
         self.state = program.begin(config)
+        self.schedules = scheduled(program.lines(config))
         self.saved = checkpoints.Checkpoints(folder, config.checkpoint.keep_every)
 
     def close(self) -> None:
@@ -279,10 +282,19 @@ class Run:
             scores = metrics.scores(log["confusion"].astype(np.int64))
             values = scalars | {"mean_iou": float(scores["mean_iou"])}
             writer.write_metrics(step, "train", values)
+            if moving := self.moving(step, log["learned"]):
+                writer.write_metrics(step, "coefficients", moving)
             writer.write_timing(step, progress.update(step, values))
         if not finite:
             writer.flush()
             raise Diverged(self.diagnosis(step, scalars, log["forks"]))
+
+    def moving(self, step: int, learned: dict[str, np.ndarray]) -> dict[str, float]:
+        """The coefficients that were in force in a step, of those that move."""
+        values: dict[str, Any] = dict(learned)
+        for name, line in self.schedules.items():
+            values[name] = Schedule(*line).at(step - 1)
+        return {name: float(value) for name, value in values.items()}
 
     def diagnosis(self, step: int, scalars: dict, statistics: dict) -> str:
         """Which fork the backward pass, which runs from the deepest, broke at first."""

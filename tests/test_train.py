@@ -319,3 +319,29 @@ def test_inspect_shows_every_fork_and_draws_the_heat_map(finished, capsys):
     for fork in resseg.open_run(finished).gradients["fork"].unique():
         assert fork in out or fork.split("/", 1)[1] in out
     assert (finished / layout.HEATMAP).stat().st_size > 10_000
+
+
+def test_what_moves_while_training_is_logged(tiny_overrides, tmp_path):
+    keys = {
+        "model.shortcut.kind": "gate_shortcut",
+        "model.branch.learn": "channel",
+        "model.gradient.shortcut": '{"stage1": {"linear": [1.0, 0.0, 0, 4]}}',
+        "optim.learning_rate": 0.1,
+    }
+    config = resseg.load_config(QUICKSTART, tiny_overrides | keys)
+    train.train_and_evaluate(config, tmp_path / "run")
+    rows = runs.read_metrics(tmp_path / "run")
+    moving = [row for row in rows if row["split"] == "coefficients"]
+    assert [row["step"] for row in moving] == [1, 2, 3, 4]
+    block = "backbone/stage1/block1"
+    assert [row[f"{block} gradient shortcut"] for row in moving] == [1, 0.75, 0.5, 0.25]
+    assert moving[0][f"{block} gate bias"] == -6.0 != moving[-1][f"{block} gate bias"]
+    assert moving[0][f"{block} W_r"] == 1.0 != moving[-1][f"{block} W_r"]
+    # What stays is not there.
+    assert all("stage2/block1 gradient" not in name for name in moving[0])
+
+
+def test_nothing_that_stays_is_logged(tiny_config, tmp_path):
+    train.train_and_evaluate(tiny_config, tmp_path)
+    splits = {row["split"] for row in runs.read_metrics(tmp_path)}
+    assert splits == {"train", "val"}

@@ -164,6 +164,7 @@ def addends(fork: ForkInfo, moments: np.ndarray | None) -> dict[str, list[float]
         return {"value_rms": [math.nan] * count, "value_cosine": [math.nan] * count}
     shortcut, branch, product = np.asarray(moments, np.float64)
     rms = {"shortcut": math.sqrt(shortcut), "branch": math.sqrt(branch)}
+    rms["gate"] = math.nan  # it scales the others and adds nothing
     return {
         "value_rms": [rms[path] for path in fork.paths],
         "value_cosine": [cosine(np.array([shortcut, branch]), product)] * count,

@@ -128,3 +128,14 @@ def test_what_a_block_adds_is_told_beside_its_gradient():
     assert np.isnan(got["value_rms"][2:] + got["value_cosine"][2:]).all()
     alone = rows(0, [fork("branch")], {"f": np.ones((2, 3))}, 1.0, joins=joins)
     assert alone["value_rms"] == got["value_rms"][1:2]
+
+
+def test_the_gate_of_a_block_adds_nothing_and_has_a_gradient():
+    gated = fork("shortcut", "branch", "gate")
+    statistics = np.array([[4.0, 0, 0], [9.0, 0, 0], [1.0, 0, 0], [16.0, 0, 0]])
+    joins = {"f": np.array([4.0, 9.0, 3.0])}
+    got = rows(1, [gated], {"f": statistics}, 4.0, joins=joins)
+    assert got["path"] == ["shortcut", "branch", "gate"]
+    assert got["value_rms"][:2] == [2.0, 3.0] and math.isnan(got["value_rms"][2])
+    assert got["value_cosine"] == [0.5] * 3
+    assert got["l2"] == [2.0, 3.0, 1.0] and got["share"][2] == 1 / 14
