@@ -107,7 +107,8 @@ def draw(results: pd.DataFrame, file: Path) -> None:
         axes[1, column].set_xlabel("α, factor on the\nshortcuts' cotangent")
     axes[0, 0].set_ylabel("training loss, last 50 steps")
     axes[1, 0].set_ylabel("validation mIoU")
-    axes[0, -1].legend(fontsize=8)
+    handles, names = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(file, dpi=120)
 
 
