@@ -40,11 +40,11 @@ class Counter:
     def now(self) -> Count:
         return self._count
 
-    def _on_event(self, event: str, **_: object) -> None:
+    def _on_event(self, event: str, **_: str | int) -> None:
         if event == _HIT:  # comes right before the duration, in the same thread
             self._hits.pending = True
 
-    def _on_duration(self, event: str, seconds: float, **more: object) -> None:
+    def _on_duration(self, event: str, duration_secs: float, **more: str | int) -> None:
         if event != _COMPILED:
             return
         hit = getattr(self._hits, "pending", False)
@@ -54,5 +54,5 @@ class Counter:
             self._count.programs + (not hit),
             self._count.train_steps + (not hit and step),
             self._count.cached + hit,
-            self._count.seconds + seconds,
+            self._count.seconds + duration_secs,
         )
