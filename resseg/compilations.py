@@ -26,7 +26,13 @@ class Count(NamedTuple):
     seconds: float = 0.0
 
     def since(self, earlier: "Count") -> "Count":
-        return Count(*(now - then for now, then in zip(self, earlier, strict=True)))
+        """What came after `earlier`."""
+        return Count(
+            self.programs - earlier.programs,
+            self.train_steps - earlier.train_steps,
+            self.cached - earlier.cached,
+            self.seconds - earlier.seconds,
+        )
 
 
 class Counter:
