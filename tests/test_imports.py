@@ -89,6 +89,8 @@ MAY_IMPORT = {
         "fields.flatten",
         "fields.base_config",  # to mark what differs from it
     ],
+    # the reading side of sweeps; a sweep itself reads the two modules named below
+    "report.sweep_page": ["report", "runs", "fields.flatten", "sweeps"],
     "sweeps": [
         *("__version__", "runs", "config", "fields", "progress", "structure"),
         *("data.sources", "data.pipeline.TrainLoader"),  # is all data there?

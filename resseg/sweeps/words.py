@@ -56,15 +56,16 @@ def claim(verdict: Verdict) -> list[str]:
     """One line, or one more for each part of a claim that must hold for each value."""
     head = f"Claim {verdict.verdict}: {verdict.name} ({verdict.rule})"
     if not verdict.claim["each"]:
-        return [f"{head}: {_part(verdict, part)}" for part in verdict.parts]
+        return [f"{head}: {part_numbers(verdict, part)}" for part in verdict.parts]
     parts = [
-        f"  {part.verdict} for {pairs(part.group)}: {_part(verdict, part)}"
+        f"  {part.verdict} for {pairs(part.group)}: {part_numbers(verdict, part)}"
         for part in verdict.parts
     ]
     return [head, *parts]
 
 
-def _part(verdict: Verdict, part: Part) -> str:
+def part_numbers(verdict: Verdict, part: Part) -> str:
+    """What a part of a claim compares, with the number of runs behind each mean."""
     sides = [_side(mean) for mean in part.means]
     kind = verdict.claim["kind"]
     if kind == "ordering":

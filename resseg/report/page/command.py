@@ -8,11 +8,14 @@ from resseg.report.page.files import check_out, write
 
 FORMATS = ("html", "md")
 _NAME = "report"  # of the file, in the run folder
+SWEEP = "sweep.json"  # a folder that holds it is that of a sweep
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments that `run_command` reads."""
-    parser.add_argument("run", nargs="?", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "run", nargs="?", metavar="RUN|SWEEP", help="run folder, or sweep folder"
+    )
     parser.add_argument(
         "--compare",
         nargs="+",
@@ -29,8 +32,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE",
-        help="the file (default: RUN/report.html or .md; of runs compared: "
+        help="the file (default: report.html or .md in RUN or SWEEP; of runs compared: "
         "report-compare.html in the first)",
+    )
+    parser.add_argument(
+        "--metric",
+        metavar="NAME",
+        help="of a sweep: what its variants are compared by (default: mean_iou)",
     )
 
 
@@ -52,6 +60,10 @@ def run_command(args: argparse.Namespace) -> int:
         raise UserError(f"--compare {runs[0]}: expected two runs or more")
     if args.compare and args.format != "html":
         raise UserError(f"--format {args.format}: runs are compared in html only")
+    if not args.compare and (Path(runs[0]) / SWEEP).is_file():
+        return _write_sweep(args, Path(runs[0]))
+    if args.metric is not None:
+        raise UserError(f"--metric {args.metric}: {runs[0]} is no sweep folder")
     for run in runs:
         open_run(run)
     name = f"{_NAME}-compare" if args.compare else _NAME
@@ -68,5 +80,19 @@ def run_command(args: argparse.Namespace) -> int:
         from resseg.report.page import run_page
 
         write(out, run_page.render(run_page.read(runs[0])))
+    print(f"wrote {out}")
+    return 0
+
+
+def _write_sweep(args: argparse.Namespace, folder: Path) -> int:
+    from resseg.report.sweep_page import markdown, page
+    from resseg.report.sweep_page.read import read
+
+    out = check_out(args.out, folder / f"{_NAME}.{args.format}")
+    told = read(folder, args.metric or "mean_iou")
+    if args.format == "md":
+        markdown.save(told, out)
+    else:
+        write(out, page.render(told))
     print(f"wrote {out}")
     return 0

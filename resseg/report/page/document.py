@@ -83,6 +83,7 @@ def render(
     data: Any,
     scripts: Sequence[str],
     *,
+    styles: Sequence[str] = (),
     footer: Html = EMPTY,
 ) -> str:
     """The whole file.
@@ -94,10 +95,12 @@ def render(
         data: plain values, for the scripts; its `tables` can be downloaded, each
             `{"columns": names, "rows": lists}`.
         scripts: names of assets that draw, run in order after plotly and page.js.
+        styles: names of assets that add to page.css.
         footer: below all sections.
     """
     code = [assets.plotly(), assets.text("page.js"), *map(assets.text, scripts)]
     blocks = [_script(source) for source in code]
+    style = "".join(map(assets.text, ["page.css", *styles]))
     first = assets.text("theme.js")
     policy = "; ".join(
         [
@@ -120,7 +123,7 @@ def render(
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
         _script(first),
-        Html(f"<style>{assets.text('page.css')}</style>"),
+        Html(f"<style>{style}</style>"),
     )
     body = tag(
         "body",
