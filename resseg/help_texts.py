@@ -5,7 +5,8 @@ COMMANDS = {
     "evaluate": "score a trained run on a split",
     "predict": "segment your images with a trained run",
     "inspect": "show the gradient flow of a run",
-    "report": "write a page that shows a run, or a few side by side",
+    "report": "write a page that shows a run, a few side by side, or a sweep",
+    "board": "show the newest report in a browser while runs go on",
     "probe": "measure a run, or a network as it starts, on demand",
     "sweep": "train the runs of a study",
     "table": "show what came out of a sweep, with intervals",
@@ -122,12 +123,30 @@ examples:
   resseg report runs/quickstart --out page.html
   resseg report runs/quickstart --format md
   resseg report --compare runs/quickstart runs/half-gradient
+  resseg report sweeps/shortcuts
+  resseg report sweeps/shortcuts --metric train_loss --format md
 
 RUN/report.html is one file that needs no server and no network: what stands out first,
 then the gradient flow with every fork to click on, curves, classes, predictions, probes
 (`resseg probe` beforehand), the config and what differs from configs/base.py. Of a run
 that is still being written it shows what there is; write it again later. --format md
-writes RUN/report.md and its figures into RUN/report.""",
+writes RUN/report.md and its figures into RUN/report.
+
+SWEEP/report.html has the question, the claims, what `resseg table` says, the difference
+of every seed to its baseline, curves, gradients of every variant, what a numeric key
+does, costs, and every run that is missing. A run in it that has a report.html of its
+own is a link.""",
+    "board": """\
+examples:
+  resseg board runs/quickstart
+  resseg board sweeps/shortcuts --port 9000
+  resseg board runs   (a list, with a page for each)
+
+Prints an address to open. The page is made again when a run has written something, and
+loads itself again; what is chosen on it stays. Only this machine can see it (from
+another: ssh -L 8710:127.0.0.1:8710 HOST), unless --host names another address, where
+anybody who reaches it may read it. Nothing is written into DIR, and nothing is served
+but the pages.""",
     "config": """\
 examples:
   resseg config configs/quickstart.py

@@ -74,6 +74,12 @@ def _add_report(parser: argparse.ArgumentParser) -> None:
     command.add_arguments(parser)
 
 
+def _add_board(parser: argparse.ArgumentParser) -> None:
+    from resseg.report.board import command
+
+    command.add_arguments(parser)
+
+
 def _add_probe(parser: argparse.ArgumentParser) -> None:
     from resseg.probes import commands
 
@@ -222,6 +228,12 @@ def _report(arguments: argparse.Namespace) -> int:
     return command.run_command(arguments)
 
 
+def _board(arguments: argparse.Namespace) -> int:
+    from resseg.report.board import command
+
+    return command.run_command(arguments)
+
+
 def _probe(arguments: argparse.Namespace) -> int:
     from resseg.probes import commands
 
@@ -286,6 +298,7 @@ ADDERS = {
     "predict": _add_predict,
     "inspect": _add_inspect,
     "report": _add_report,
+    "board": _add_board,
     "probe": _add_probe,
     "sweep": _add_sweep,
     "table": _add_table,
@@ -301,6 +314,7 @@ RUNNERS = {
     "predict": _predict,
     "inspect": _inspect,
     "report": _report,
+    "board": _board,
     "probe": _probe,
     "sweep": _sweep,
     "table": _table,

@@ -91,6 +91,7 @@ MAY_IMPORT = {
     ],
     # the reading side of sweeps; a sweep itself reads the two modules named below
     "report.sweep_page": ["report", "runs", "fields.flatten", "sweeps"],
+    "report.board": ["report", "runs", "sweeps"],
     "sweeps": [
         *("__version__", "runs", "config", "fields", "progress", "structure"),
         *("data.sources", "data.pipeline.TrainLoader"),  # is all data there?

@@ -131,7 +131,8 @@ def save_dose(told: Told, drawn: Drawn, path: Path) -> None:
         marks = {k: look[k] for k in ("color", "marker") if k in look}
         x, y = [row[1] for row in mine], [row[4] for row in mine]
         axes.plot(x, y, linestyle="", **{"marker": "o", **marks, "markersize": 4})
-        axes.plot(line["x"], line["mean"], label=name, **(look | {"marker": ""}))
+        bare: dict[str, Any] = look | {"marker": ""}
+        axes.plot(line["x"], line["mean"], label=name, **bare)
     if drawn.how["log"]:
         axes.set_xscale("log")
     _finish(axes, drawn.how["key"], told.table.metric)

@@ -1,0 +1,1 @@
+"""`resseg board`: the newest report of a folder, served on this machine."""

@@ -1,0 +1,114 @@
+"""Which pages a folder has, and what each of them depends on."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from resseg.errors import UserError
+from resseg.runs import layout
+from resseg.runs.holders import is_locked
+from resseg.sweeps import plan
+
+RUN, SWEEP, INDEX = "run", "sweep", "index"
+_GROWS = (
+    *(layout.CONFIG, layout.METRICS, layout.TIMING, layout.STATUS, layout.ENVIRONMENT),
+    *(layout.NETWORK, layout.DATASET, layout.GRADIENTS, layout.BLOCKS, layout.PROBES),
+    f"{layout.PREDICTIONS}/{layout.PREDICTION_INDEX}",
+)
+
+
+class Place(NamedTuple):
+    """Something that has a page.
+
+    Attributes:
+        kind: run, sweep or index.
+        folder: what it is about.
+        inside: names of the pages below an index or a sweep.
+    """
+
+    kind: str
+    folder: Path
+    inside: tuple[str, ...] = ()
+
+
+def scan(root: Path) -> dict[str, Place]:
+    """The pages of a folder by path of their address; "/" is the folder's own.
+
+    Only these are ever served. A link to a folder elsewhere is left out.
+
+    Raises:
+        UserError: the folder is missing, or holds neither runs nor sweeps.
+    """
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise UserError(f"{root} {what}, expected a run, a sweep or a folder of them")
+    kind = _kind(root)
+    if kind == RUN:
+        return {"/": Place(RUN, root)}
+    if kind == SWEEP:
+        return _sweep("/", "/", root)
+    found: dict[str, Place] = {}
+    names = []
+    for folder in sorted(_own(root, [each.name for each in root.iterdir()])):
+        inside = _kind(folder)
+        address = f"/{folder.name}/report.html"
+        if inside == RUN:
+            found[address] = Place(RUN, folder)
+        elif inside == SWEEP:
+            found |= _sweep(address, f"/{folder.name}/", folder)
+        else:
+            continue
+        names.append(folder.name)
+    if not names:
+        raise UserError(
+            f"{root} holds no runs: no folder in it has {layout.CONFIG} or {plan.FILE}"
+        )
+    return {"/": Place(INDEX, root, tuple(names)), **found}
+
+
+def _sweep(address: str, prefix: str, folder: Path) -> dict[str, Place]:
+    ids = [run.id for run in plan.read_plan(folder).runs]
+    begun = [run for run in _own(folder, ids) if _kind(run) == RUN]
+    names = tuple(run.name for run in begun)
+    pages = {f"{prefix}{run.name}/report.html": Place(RUN, run) for run in begun}
+    return {address: Place(SWEEP, folder, names), **pages}
+
+
+def _own(parent: Path, names: list[str]) -> Iterator[Path]:
+    """The folders of these names that are really inside their parent."""
+    whole = parent.resolve()
+    for name in names:
+        folder = parent / name
+        if folder.is_dir() and folder.resolve().parent == whole:
+            yield folder
+
+
+def _kind(folder: Path) -> str:
+    if (folder / plan.FILE).is_file():
+        return SWEEP
+    return RUN if (folder / layout.CONFIG).is_file() else INDEX
+
+
+def fingerprint(place: Place) -> tuple:
+    """Equal as long as nothing that the page shows has changed."""
+    if place.kind == RUN:
+        return _run(place.folder)
+    if place.kind == SWEEP:
+        runs = plan.read_plan(place.folder).runs
+        return (_stat(place.folder / plan.FILE), *[_run(run.folder) for run in runs])
+    inside = (place.folder / name for name in place.inside)
+    return tuple(fingerprint(Place(_kind(each), each)) for each in inside)
+
+
+def _run(folder: Path) -> tuple:
+    # Whether somebody holds it: a process that is killed writes nothing any more.
+    return (*[_stat(folder / name) for name in _GROWS], is_locked(folder))
+
+
+def _stat(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size
