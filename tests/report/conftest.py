@@ -73,6 +73,13 @@ def fake_run():
     return _fake_run
 
 
+@pytest.fixture(scope="session")
+def browser():
+    from browsing import launch
+
+    yield from launch()
+
+
 HOSTILE = "</script><script>alert(1)</script>\"'&<b>ü漢\u2028${x}|`" + "x" * 300
 PAGE_CLASSES = ("background", HOSTILE, "cell")
 PAGE_FORKS = (

@@ -1,60 +1,19 @@
-"""The page as a reader has it, in headless Chromium.
-
-`tools/setup_browser.sh` installs what is needed. Without it the tests are skipped; with
-RESSEG_BROWSER_TESTS=1 they fail instead, so that nobody believes they ran.
-"""
+"""The page as a reader has it, in headless Chromium."""
 
 import csv
 import io
-import os
-import shutil
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import MARKS, OPENS_IN, Opened, grave_violations
 
 from resseg.report.page import compare_page, run_page
 from resseg.runs import open_run
 
 DEAD = "backbone/stage2/block1"
 OTHER = "backbone/stage3/block2"
-FORCED = os.environ.get("RESSEG_BROWSER_TESTS") == "1"
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
-CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-AXE = Path(os.environ.get("RESSEG_AXE", CACHE / "resseg-browser" / "axe.min.js"))
-OPENS_IN = 3.0  # seconds, until every figure is drawn
-
-try:
-    from playwright import sync_api as playwright
-except ImportError:
-    playwright = None
-
-
-def _missing():
-    if playwright is None:
-        return "playwright is not installed"
-    return "" if CHROMIUM else "chromium is not installed"
-
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(
-        bool(_missing()) and not FORCED, reason=f"{_missing()}: tools/setup_browser.sh"
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    assert not _missing(), _missing()
-    assert playwright is not None
-    with playwright.sync_playwright() as running:
-        chromium = running.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox"]
-        )
-        yield chromium
-        chromium.close()
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
@@ -62,66 +21,6 @@ def page_file(planted_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("html") / "report.html"
     path.write_text(run_page.render(run_page.read(planted_run)), encoding="utf-8")
     return path
-
-
-class Opened:
-    """A page, and what it did that it should not."""
-
-    def __init__(self, browser, file, scheme="light", width=1440, hash_=""):
-        self.context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme=scheme,
-            accept_downloads=True,
-        )
-        self.page = self.context.new_page()
-        self.wrong = []
-        self.page.on("console", self._console)
-        self.page.on("pageerror", lambda error: self.wrong.append(str(error)))
-        self.page.on("request", self._request)
-        self.url = file.as_uri()
-        began = time.monotonic()
-        self.page.goto(self.url + hash_)
-        self.page.wait_for_selector("html[data-drawn=all]")
-        self.seconds = time.monotonic() - began
-
-    def _console(self, message):
-        if message.type in ("error", "warning"):
-            self.wrong.append(message.text)
-
-    def _request(self, request):
-        if not request.url.startswith((self.url, "data:", "blob:")):
-            self.wrong.append(f"request of {request.url}")
-
-    def evaluate(self, script, argument=None):
-        return self.page.evaluate(script, argument)
-
-    def until(self, script):
-        """Waits until it holds; the page's policy forbids playwright's own way."""
-        deadline = time.monotonic() + 10
-        while not self.evaluate(script):
-            assert time.monotonic() < deadline, script
-            time.sleep(0.02)
-
-    def chosen(self):
-        """The fork as each part of the page shows it."""
-        return self.evaluate(
-            """() => ({
-              drawing: [...document.querySelectorAll('#drawing [aria-pressed=true]')]
-                .map((each) => each.dataset.fork),
-              row: [...document.querySelectorAll('tr.selected')]
-                .map((each) => each.dataset.fork),
-              menu: document.querySelector('#fork-menu').selectedOptions[0].textContent,
-              hash: decodeURIComponent(location.hash),
-            })"""
-        )
-
-    def curve(self, figure, name):
-        """The y values of a trace of a figure."""
-        return self.evaluate(
-            """([figure, name]) => Array.from(document.getElementById(figure).data
-              .find((trace) => trace.name === name).y)""",
-            [figure, name],
-        )
 
 
 @pytest.fixture
@@ -299,19 +198,13 @@ def test_nothing_is_wider_than_the_window(browser, page_file, width):
 def test_no_serious_violation_of_accessibility(
     browser, page_file, planted_run, page_run, tmp_path, scheme, kind
 ):
-    if not AXE.is_file():
-        if FORCED:
-            pytest.fail(f"{AXE} is missing: tools/setup_browser.sh")
-        pytest.skip(f"{AXE} is missing: tools/setup_browser.sh")
     file = page_file
     if kind == "compared":
         file = tmp_path / "compared.html"
         other = page_run(tmp_path / "other")
         file.write_text(compare_page.render([planted_run, other]), encoding="utf-8")
     made = Opened(browser, file, scheme=scheme)
-    made.evaluate(AXE.read_text(encoding="utf-8"))
-    found = made.evaluate("axe.run()")["violations"]
+    grave = grave_violations(made)
     made.context.close()
-    grave = [v for v in found if v["impact"] in ("serious", "critical")]
-    assert [(v["id"], v["nodes"][0]["html"][:200]) for v in grave] == []
+    assert grave == []
     assert made.wrong == []

@@ -98,7 +98,7 @@ def _chooser(place: int, variant: Variant) -> Cell:
         cls="show",
         data_show=place,
         aria_pressed="false",
-        aria_label=f"Show in the curves: {variant.short}",
+        aria_label=f"{place + 1}: show {variant.short} in the curves",
     )
     return Cell(button, place)
 
