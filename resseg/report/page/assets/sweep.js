@@ -17,6 +17,11 @@
       table.rows.map(([first, ...rest]) => [names[first], ...rest])));
   }
 
+  /* What is folded shows on paper. */
+  window.addEventListener("beforeprint", () => {
+    for (const each of document.querySelectorAll("details")) each.open = true;
+  });
+
   if (data.forest) {
     const rows = data.forest.rows;
     const place = new Map(rows.map((row, at) => [row.variant, at]));
