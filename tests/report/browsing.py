@@ -109,6 +109,15 @@ class Opened:
         )
 
 
+def holds(view, script):
+    """Whether it holds; not while the page is just being loaded again."""
+    assert playwright is not None
+    try:
+        return view.evaluate(script)
+    except playwright.Error:
+        return False
+
+
 def grave_violations(opened):
     """What axe-core finds serious on a page."""
     if not AXE.is_file():

@@ -2,6 +2,7 @@
 
 import json
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 
@@ -70,7 +71,7 @@ def write_many(
     (folder / "plans").mkdir(parents=True)
     runs = []
     for number, overrides in enumerate(wanted):
-        config = base_config()
+        config: Any = base_config()
         config.train.steps = steps
         with config.unlocked():
             config.update_from_flattened_dict(overrides)

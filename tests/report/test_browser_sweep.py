@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from browsing import MARKS, OPENS_IN, Opened, grave_violations, playwright
+from browsing import MARKS, OPENS_IN, Opened, grave_violations, holds
 from many_runs import ALPHA, write_many
 
 from resseg.report.board.builder import Builder
@@ -176,14 +176,6 @@ def test_no_serious_violation_of_accessibility(browser, page_file, scheme):
     made.context.close()
     assert grave == []
     assert made.wrong == []
-
-
-def holds(view, script):
-    """Whether it holds; not while the page is just being loaded again."""
-    try:
-        return view.evaluate(script)
-    except playwright.Error:
-        return False
 
 
 def test_the_board_loads_a_newer_page_and_keeps_what_is_chosen(
