@@ -31,7 +31,7 @@ EXCLUSIVE_GATE = {KIND: "gate_exclusive", BIAS: -6.0}
 CONVOLUTION = {KIND: "conv1x1"}
 DROPOUT = {KIND: "dropout", "model.shortcut.rate": 0.5}
 
-BASELINE = {KIND: "identity", SCALE: 1.0, BRANCH: 1.0}
+BASELINE = IDENTITY | {SCALE: 1.0, BRANCH: 1.0, BIAS: -6.0}
 CLAIMS = [
     ordering("the identity beats a plain network", [IDENTITY, PLAIN], each=[HEAD]),
     ordering(
