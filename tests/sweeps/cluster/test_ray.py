@@ -20,7 +20,12 @@ from cluster_sweeps import (
 from resseg.errors import UserError
 from resseg.sweeps.launchers.ray import RayLauncher
 
-pytestmark = pytest.mark.cluster
+# Ray starts its processes with a fork and an exec; JAX, where it has a device by then,
+# warns of forks that go on without one.
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),
+]
 
 
 @pytest.fixture
