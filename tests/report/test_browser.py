@@ -31,10 +31,8 @@ def opened(browser, page_file):
     assert made.wrong == []
 
 
-def test_it_opens_quickly_and_asks_nobody(browser, page_file, opened):
-    again = Opened(browser, page_file)  # the first one also waited for the browser
-    again.context.close()
-    assert min(opened.seconds, again.seconds) < OPENS_IN
+def test_it_opens_quickly_and_asks_nobody(opened):
+    assert 0.05 < opened.busy < OPENS_IN
     names = opened.evaluate(
         "performance.getEntriesByType('resource').map((entry) => entry.name)"
     )
@@ -110,8 +108,15 @@ def test_heat_maps_show_what_is_asked_for(opened):
 def test_play_goes_through_the_steps(opened):
     opened.page.click("#play")
     opened.until("Number(document.getElementById('step').value) > 2")
-    opened.page.click("#play")
-    stopped = opened.evaluate("document.getElementById('step').value")
+    # In one go with the question whether it still plays: it may come to its end.
+    stopped = opened.evaluate(
+        """() => {
+          const play = document.getElementById('play');
+          if (play.getAttribute('aria-pressed') === 'true') play.click();
+          return document.getElementById('step').value;
+        }"""
+    )
+    assert opened.page.get_attribute("#play", "aria-pressed") == "false"
     opened.page.wait_for_timeout(400)
     assert opened.evaluate("document.getElementById('step').value") == stopped
 
