@@ -17,7 +17,7 @@ def short(values: Sequence[Mapping[str, Any]], full: Sequence[str]) -> list[str]
     from those before it, as a learning rate that goes with an optimizer, is left out.
     """
     keys = _telling(values)
-    names = _ends(keys)
+    names = _ends(list(values[0]))  # what is left out must not be meant either
     labels = [
         numbers.shorten(
             ", ".join(_pair(names[key], each[key]) for key in keys) or name, _LONG
