@@ -25,7 +25,7 @@ test-browser: $(EXTRAS)  ## the report in Chromium; as root, Debian
 	PYTHON=$(BIN)/python tools/setup_browser.sh $(AXE)
 	RESSEG_BROWSER_TESTS=1 RESSEG_AXE=$(AXE)/axe.min.js $(BIN)/python -m pytest -m browser
 
-lint: $(READY)
+lint: $(EXTRAS)  ## the types of the extras are checked too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
