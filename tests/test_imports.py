@@ -67,7 +67,8 @@ MAY_IMPORT = {
     # `resseg data show --config FILE`, or the base config
     "data.commands": ["data", "config.load_config", "fields.base_config"],
     "runs": [
-        "checkpoints.restore_variables"
+        "__version__",
+        "checkpoints.restore_variables",
     ],  # behind Run.variables, when it is called
     "coefficients": [],
     "fields": ["coefficients"],

@@ -11,10 +11,11 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from resseg import __version__
 from resseg.runs import layout
 from resseg.runs.config_file import read_json, write_json
 
-PACKAGES = ("resseg", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _SOURCE = Path(__file__).resolve().parents[2]
 
 
@@ -39,7 +40,10 @@ def describe(devices: Mapping[str, Any]) -> dict[str, Any]:
         "command": _command(),
         "devices": dict(devices),
         "git": _git(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {
+            "resseg": __version__,  # of this source: metadata may be of an older one
+            **{name: _version(name) for name in PACKAGES},
+        },
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),

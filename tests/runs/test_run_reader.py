@@ -6,6 +6,7 @@ import tempfile
 
 import pytest
 
+import resseg
 from configs import base
 from resseg.errors import UserError
 from resseg.runs import (
@@ -198,6 +199,7 @@ def test_every_start_is_kept_in_the_environment(run):
     assert found["devices"]["kind"] == "tpu"
     kinds = [start["devices"]["kind"] for start in found["earlier_starts"]]
     assert kinds == ["cpu", "gpu"]
+    assert found["packages"]["resseg"] == resseg.__version__
     assert found["packages"]["numpy"] and found["started"].endswith("+00:00")
     assert all("earlier_starts" not in start for start in found["earlier_starts"])
 

@@ -3,10 +3,15 @@
 from pathlib import Path
 
 import pytest
+from ml_collections import ConfigDict
 
+import resseg
 from resseg.data import sources
 from resseg.errors import UserError
-from resseg.sweeps.study import check_data, load_study
+from resseg.sweeps import study as module
+from resseg.sweeps.study import check_data, load_study, run_id
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_a_study_is_its_question_and_its_runs(study):
@@ -27,6 +32,20 @@ def test_an_id_depends_on_the_config_and_on_nothing_else(study):
     assert [run.id for run in load_study(study(backwards)).runs] == ids[::-1]
     wider = study.text.replace("[4, 8]", "[4, 16]")
     assert [run.id for run in load_study(study(wider)).runs][:2] == ids[:2]
+
+
+def test_ids_of_sweeps_written_before_are_still_the_same(monkeypatch):
+    """Folders of earlier releases carry these names: another one is trained anew."""
+    config = ConfigDict({"model": {"depth": 18, "rates": (1, 2)}, "seed": 0})
+    quickstart = ROOT / "configs" / "quickstart.py"
+    expected = ["9dc79b375b", "cffba2fac4"]
+    configs = [config, resseg.load_config(quickstart)]
+    assert [run_id(each) for each in configs] == expected
+    for place in (resseg, module):
+        monkeypatch.setattr(place, "__version__", "9.9.9", raising=False)
+    assert [run_id(each) for each in configs] == expected
+    monkeypatch.setattr(module, "NUMERICS", "9.9.9")
+    assert not set(map(run_id, configs)) & set(expected)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +69,7 @@ def test_what_is_wrong_is_said_before_any_run(study, old, new, message):
 
 
 def test_the_studies_of_this_project_are_valid():
-    root = Path(__file__).resolve().parents[2] / "experiments"
-    for file in root.glob("*/study.py"):
+    for file in (ROOT / "experiments").glob("*/study.py"):
         assert len(load_study(file).runs) > 1
 
 
