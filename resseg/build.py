@@ -34,6 +34,9 @@ def build_model(config: Any, num_classes: int | None = None) -> Segmenter:
     """The network of a config: `module.apply(variables, images)["logits"]` is float32
     `[batch, height, width, classes]` at the size of the images.
 
+    `variables` are params and batch_stats; with paths too, its coefficients are those
+    and not the ones of the config.
+
     Args:
         config: as `load_config` returns it.
         num_classes: void not counted; None = ask the data set that the config names.

@@ -12,7 +12,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from resseg.gradients.fork import Fork, ForkInfo, fork_name, scale_cotangent
+from resseg.gradients.fork import (
+    PATHS,
+    Fork,
+    ForkInfo,
+    fork_name,
+    scale_cotangent,
+)
 
 # Cells of `exponent_counts`: biased exponents 0 … 255 of float32, then exact zeros.
 CELLS = 257
@@ -59,7 +65,8 @@ def with_offsets(
 
 
 def _factor(fork: Fork, path: str) -> jax.Array:
-    return fork.get_variable("paths", path)
+    without = jnp.float32(fork.initial_factors()[path])
+    return fork.get_variable(PATHS, path, without)
 
 
 def exponent_counts(x: jax.Array) -> jax.Array:

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+PATHS, TAPS = "paths", "taps"  # collections of a model's variables
 TAP = "tap"
 
 
@@ -86,11 +87,19 @@ _recorded = contextvars.ContextVar("recorded", default=None)
 
 
 def coefficient(module: nn.Module, name: str, value: float) -> jax.Array:
-    """A float32 number of the module in the `paths` collection, at first `value`."""
+    """A float32 number of the module in the `paths` collection, at first `value`.
+
+    A network that is applied without that collection computes with `value`; one that is
+    given a collection needs every coefficient in it.
+    """
     recorded = _recorded.get()
     if recorded is not None:
         recorded[(*module.path, name)] = value
-    return module.variable("paths", name, jnp.asarray, value, jnp.float32).value
+    scope = module.scope
+    absent = scope is not None and scope.is_collection_empty(PATHS)
+    if absent and not module.is_mutable_collection(PATHS):
+        return jnp.asarray(value, jnp.float32)
+    return module.variable(PATHS, name, jnp.asarray, value, jnp.float32).value
 
 
 def initial_paths(
@@ -137,10 +146,9 @@ class Fork(nn.Module):
         self, x: jax.Array, also: Mapping[str, jax.Array] | None = None
     ) -> tuple[jax.Array, ...]:
         """Copies of `x`; `also` multiplies the backward factors that it names."""
-        values = self.factors or (1.0,) * len(self.paths)
         factors = [
             coefficient(self, path, value)
-            for path, value in zip(self.paths, values, strict=True)
+            for path, value in self.initial_factors().items()
         ]
         if also:
             factors = [
@@ -148,11 +156,16 @@ class Fork(nn.Module):
                 for path, factor in zip(self.paths, factors, strict=True)
             ]
         copies = (x,) * len(self.paths)
-        if self.is_mutable_collection("taps") or self.has_variable("taps", TAP):
+        if self.is_mutable_collection(TAPS) or self.has_variable(TAPS, TAP):
             shape = (len(self.paths) + 1, 3)
-            tap = self.variable("taps", TAP, jnp.zeros, shape, jnp.float32).value
+            tap = self.variable(TAPS, TAP, jnp.zeros, shape, jnp.float32).value
             copies = _measured_copies(x, tap)
         return tuple(map(scale_cotangent, copies, factors))
+
+    def initial_factors(self) -> dict[str, float]:
+        """Backward factor per path, as a network has it without `paths`."""
+        values = self.factors or (1.0,) * len(self.paths)
+        return dict(zip(self.paths, values, strict=True))
 
 
 class ForkInfo(NamedTuple):

@@ -46,8 +46,9 @@ def from_torch(
 
     Returns:
         Values by dotted key for `resseg.load_config`, and {"params", "batch_stats"} of
-        float32 numpy arrays. The last layer of a classification network is at
-        `params/classifier`, where `ImageClassifier` has it.
+        float32 numpy arrays, with which the network of that config is applied as they
+        are. The last layer of a classification network is at `params/classifier`, where
+        `ImageClassifier` has it.
 
     Raises:
         UserError: tensors are missing, left over, of a wrong shape or type; names them.

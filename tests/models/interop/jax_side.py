@@ -1,7 +1,6 @@
 """The same networks here, from the same tensors."""
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from drawn import LEARNING_RATE, images, labels
@@ -37,25 +36,14 @@ class Ported:
         """The state dict again."""
         return to_torch(self.layout, self.config, self.variables)
 
-    def paths(self):
-        """The coefficients of the forks."""
-
-        def init(key):
-            return self.model.init(key, jnp.zeros((1, 64, 64, 3)))["paths"]
-
-        return jax.jit(init)(jax.random.key(0))
-
-    def complete(self):
-        return self.variables | {"paths": self.paths()}
-
     def scores(self, height, width):
         """Logits by torchvision's names in eval mode."""
         apply = jax.jit(lambda variables, x: self.model.apply(variables, x))
-        return self._named(apply(self.complete(), images(1, height, width)))
+        return self._named(apply(self.variables, images(1, height, width)))
 
     def step(self, count, height, width):
         """The state dict after one SGD step on the mean cross-entropy."""
-        x, variables = images(count, height, width), self.complete()
+        x, variables = images(count, height, width), self.variables
 
         def loss(params):
             outputs, changed = self.model.apply(
