@@ -36,9 +36,9 @@ def runs():
         {"seed": 1},
     ]
 '''
-CONFIG = """from configs import quickstart
+CONFIG = """from resseg.config import builtin
 def get_config():
-    config = quickstart.get_config()
+    config = builtin.get_config("quickstart")
     config.data.dir = DATA
     config.data.crop = (64, 64)
     config.data.batch_size = 8

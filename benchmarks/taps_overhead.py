@@ -22,7 +22,7 @@ import numpy as np
 
 from resseg import build
 from resseg.command_line import split_overrides
-from resseg.config import load_config, parse
+from resseg.config.load import load_config, parse
 from resseg.errors import UserError
 from resseg.gradients.fork import initial_paths, list_forks
 from resseg.progress import counting

@@ -2,7 +2,7 @@
 
 from ml_collections import ConfigDict
 
-from configs import base
+from resseg.config import base
 
 
 def get_config() -> ConfigDict:

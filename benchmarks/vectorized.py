@@ -25,7 +25,7 @@ import numpy as np
 
 from resseg import sharding
 from resseg.command_line import split_overrides
-from resseg.config import load_config, parse
+from resseg.config.load import load_config, parse
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
 from resseg.program import Program

@@ -9,7 +9,7 @@ resseg train --config configs/founding.py --workdir runs/founding
 
 from ml_collections import ConfigDict
 
-from configs import base
+from resseg.config import base
 
 
 def get_config() -> ConfigDict:

@@ -5,7 +5,7 @@ resseg train --config configs/quickstart.py --workdir runs/quickstart
 
 from ml_collections import ConfigDict
 
-from configs import base
+from resseg.config import base
 
 
 def get_config() -> ConfigDict:

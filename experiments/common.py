@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from configs import base
 from resseg import build
-from resseg.config import load_config
+from resseg.config import base
+from resseg.config.load import load_config
 from resseg.data import pipeline
 from resseg.gradients.fork import initial_paths, list_forks, statistics_by_fork
 from resseg.steps import zero_taps

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from resseg.build import build_model
-    from resseg.config import load_config
+    from resseg.config.load import load_config
     from resseg.runs import open_run
 
 __version__ = "0.1.0"
@@ -17,7 +17,7 @@ __all__ = ["__version__", "build_model", "load_config", "open_run"]
 
 _HOMES = {
     "build_model": "resseg.build",
-    "load_config": "resseg.config",
+    "load_config": "resseg.config.load",
     "open_run": "resseg.runs",
 }
 

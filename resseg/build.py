@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from resseg import coefficients, losses, optim
-from resseg.backbone import spell_out
+from resseg import losses, optim
+from resseg.architecture import spell_out
+from resseg.config import coefficients
 from resseg.data import sources
 from resseg.data.counts import median_frequency_weights
 from resseg.gradients.fork import initial_paths

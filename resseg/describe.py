@@ -4,7 +4,7 @@ import dataclasses
 from collections import Counter
 from typing import Any
 
-from resseg.backbone import spell_out
+from resseg.architecture import DEPTHS, spell_out
 from resseg.build import build_model
 from resseg.data import catalogue, shapes, sources
 from resseg.gradients.fork import Fork
@@ -14,7 +14,6 @@ from resseg.models.heads.fcn import Upsample
 from resseg.models.heads.unet import DecoderBlock
 from resseg.models.inventory import Call, Inventory, take_inventory
 from resseg.models.layers import Classifier, Conv, ConvNormAct, Norm
-from resseg.models.plan import DEPTHS
 from resseg.models.receptive_field import Field
 from resseg.models.resnet import Stage, Stem
 from resseg.models.shortcuts import Shortcut

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from resseg import build, metrics, sharding
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.data import VOID, DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
 from resseg.inference import load_trained

@@ -128,7 +128,7 @@ examples:
 
 RUN/report.html is one file that needs no server and no network: what stands out first,
 then the gradient flow with every fork to click on, curves, classes, predictions, probes
-(`resseg probe` beforehand), the config and what differs from configs/base.py. Of a run
+(`resseg probe` beforehand), the config and what differs from the base config. Of a run
 that is still being written it shows what there is; write it again later. --format md
 writes RUN/report.md and its figures into RUN/report.
 
@@ -154,7 +154,7 @@ examples:
   resseg config configs/nuclei/unet.py --diff configs/nuclei/fcn.py
   resseg config runs/quickstart --diff configs/quickstart.py
 
-A star marks what differs from configs/base.py, where every key is explained.""",
+A star marks what differs from the base config, where every key is explained.""",
     "describe": """\
 examples:
   resseg describe --config configs/quickstart.py

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resseg import checkpoints, fields, runs, sharding
-from resseg.config import load_config
+from resseg import checkpoints, runs, sharding
+from resseg.config.load import load_config
 from resseg.data import VOID, folder
 from resseg.errors import UserError, choose
 from resseg.models.interop import LAYOUTS, from_torch, read_weights
@@ -60,7 +60,7 @@ def run_command(args: argparse.Namespace) -> int:
     classes = class_names(args, variables["params"])
     if args.data:
         overrides["data.name"] = args.data
-    config = load_config(fields.ROOT / "configs" / "base.py", overrides)
+    config = load_config("base", overrides)
     source = {
         "layout": args.layout,
         "architecture": args.arch,

@@ -6,7 +6,7 @@ from typing import Any
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resseg import build, checkpoints
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.gradients.fork import initial_paths
 from resseg.models.segmenter import Segmenter
 from resseg.runs import Run

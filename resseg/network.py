@@ -5,8 +5,8 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from resseg import coefficients
-from resseg.backbone import UNETS, Backbone, block_places, skip_names, spell_out
+from resseg.architecture import UNETS, Backbone, block_places, skip_names, spell_out
+from resseg.config import coefficients
 from resseg.models.blocks import BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.heads import HEADS

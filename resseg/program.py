@@ -10,12 +10,12 @@ from typing import Any
 import jax
 
 from resseg import build, sharding
+from resseg.config.structure import start_key, structure_key
 from resseg.data import DatasetSpec
 from resseg.describe import describe_model
 from resseg.evaluate import compile_evaluation
 from resseg.gradients.fork import list_forks
 from resseg.steps import TrainState, init_state, make_train_step, zero_taps
-from resseg.structure import start_key, structure_key
 
 
 class Program:

@@ -184,7 +184,7 @@ def _add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def _load(path: str, overrides: Sequence[tuple[str, str]]) -> "ConfigDict":
-    from resseg.config import load_config, parse
+    from resseg.config.load import load_config, parse
 
     return load_config(path, {key: parse(key, text) for key, text in overrides})
 
@@ -259,7 +259,7 @@ def _runs(arguments: argparse.Namespace) -> int:
 
 
 def _config(arguments: argparse.Namespace) -> int:
-    from resseg.config import describe, diff, load_config
+    from resseg.config.load import describe, diff, load_config
 
     config = _load(arguments.file, arguments.overrides)
     if arguments.diff is None:

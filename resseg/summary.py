@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from resseg import runs
-from resseg.backbone import spell_out
+from resseg.architecture import spell_out
 from resseg.data import DatasetSpec
 from resseg.evaluate import score_lines
 from resseg.gradients.fork import ForkInfo

@@ -9,12 +9,12 @@ import jax
 import numpy as np
 
 from resseg import build, checkpoints, initial, metrics, runs, sharding, summary
-from resseg.coefficients import Schedule
-from resseg.config import check_against_data
+from resseg.config.coefficients import Schedule
+from resseg.config.keys import base_config
+from resseg.config.load import check_against_data
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
 from resseg.evaluate import Evaluator
-from resseg.fields import base_config
 from resseg.gallery import Gallery
 from resseg.gradients.coefficients import scheduled
 from resseg.loop import Pending, run_steps

@@ -18,12 +18,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from resseg import checkpoints, runs, sharding
+from resseg.config.keys import flatten
+from resseg.config.structure import check_together
 from resseg.errors import UserError
-from resseg.fields import flatten
 from resseg.loop import Pending, run_steps
 from resseg.program import Program, Programs
 from resseg.progress import TrainingProgress, say
-from resseg.structure import check_together
 from resseg.train import Diverged, Prepared, Run
 
 

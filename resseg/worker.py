@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resseg import interrupts, runs
+from resseg.config.structure import check_together
 from resseg.errors import UserError
 from resseg.runs import layout
-from resseg.structure import check_together
 from resseg.sweeps import attempts
 from resseg.sweeps.plan import Plan, PlannedRun, read_plan
 from resseg.sweeps.room import check_room

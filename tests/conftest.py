@@ -4,6 +4,12 @@ import os
 import tempfile
 from pathlib import Path
 
+import jax
+import pytest
+from absl import flags
+
+from resseg.config.load import load_config
+
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Tests that run the same program, in this process or in one they start, compile once.
@@ -12,12 +18,6 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 # Tests compile far more than they compute: code that is not optimised is there in half
 # the time. XLA_FLAGS=--xla_backend_optimization_level=3 gives what training runs.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
-
-import jax
-import pytest
-from absl import flags
-
-from resseg.config import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICKSTART = ROOT / "configs" / "quickstart.py"

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 import resseg
-from configs import base
-from resseg import build, losses, optim, sharding
-from resseg.backbone import skip_names, spell_out
+from resseg import architecture, build, losses, optim, sharding
+from resseg.architecture import skip_names, spell_out
+from resseg.config import base
+from resseg.config.validation import CHOICES
 from resseg.data import sources
-from resseg.models import layers, plan
+from resseg.models import layers
 from resseg.models.heads import HEADS
 from resseg.network import build_segmenter
 from resseg.steps import init_state, make_train_step, zero_taps
-from resseg.validation import CHOICES
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = [
@@ -30,17 +30,17 @@ EXPERIMENTS = [
     [
         ("model.head.name", HEADS),
         ("model.norm", layers.NORMS),
-        ("model.backbone.depth", plan.DEPTHS),
-        ("model.backbone.variant", plan.VARIANTS),
-        ("model.backbone.stem", ("", *plan.STEM_STRIDES)),
-        ("model.backbone.block", ("", *plan.EXPANSION)),
-        ("model.backbone.order", ("", *plan.ORDERS)),
-        ("model.backbone.stride_on", ("", *plan.STRIDE_ON)),
-        ("model.backbone.dilation", plan.DILATIONS),
-        ("model.shortcut.kind", plan.SHORTCUT_KINDS),
-        ("model.shortcut.transition", ("", *plan.TRANSITIONS)),
-        ("model.branch.learn", plan.LEARN),
-        ("model.branch.init", plan.BRANCH_INITS),
+        ("model.backbone.depth", architecture.DEPTHS),
+        ("model.backbone.variant", architecture.VARIANTS),
+        ("model.backbone.stem", ("", *architecture.STEM_STRIDES)),
+        ("model.backbone.block", ("", *architecture.EXPANSION)),
+        ("model.backbone.order", ("", *architecture.ORDERS)),
+        ("model.backbone.stride_on", ("", *architecture.STRIDE_ON)),
+        ("model.backbone.dilation", architecture.DILATIONS),
+        ("model.shortcut.kind", architecture.SHORTCUT_KINDS),
+        ("model.shortcut.transition", ("", *architecture.TRANSITIONS)),
+        ("model.branch.learn", architecture.LEARN),
+        ("model.branch.init", architecture.BRANCH_INITS),
         ("optim.name", optim.OPTIMIZERS),
         ("optim.schedule", optim.SCHEDULES),
     ],
@@ -101,12 +101,12 @@ def test_what_may_be_chosen_is_what_can_be_built(field, built):
     ],
 )
 def test_a_backbone_is_spelled_out_as_depth_and_variant_say(overrides, expected):
-    config = resseg.load_config(ROOT / "configs/base.py", overrides)
+    config = resseg.load_config("base", overrides)
     assert spell_out(config.model) == (*expected, expected[-1])
 
 
 def test_terms_of_the_loss_are_the_keys_of_the_config():
-    config = resseg.load_config(ROOT / "configs/base.py")
+    config = resseg.load_config("base")
     assert sorted(config.loss.terms) == sorted(losses.TERMS)
 
 

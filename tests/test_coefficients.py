@@ -14,7 +14,13 @@ import pytest
 
 import resseg
 from resseg import runs, sharding
-from resseg.coefficients import Schedule, constant, expand, is_neutral, is_scheduled
+from resseg.config.coefficients import (
+    Schedule,
+    constant,
+    expand,
+    is_neutral,
+    is_scheduled,
+)
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
 from resseg.program import Program
@@ -65,7 +71,7 @@ def test_what_moves_and_what_is_neutral():
 def test_a_wrong_coefficient_is_refused_in_one_line(value, message):
     key = "model.gradient.shortcut"
     with pytest.raises(UserError, match=message) as caught:
-        resseg.load_config(QUICKSTART, {key: resseg.config.parse(key, value)})
+        resseg.load_config(QUICKSTART, {key: resseg.config.load.parse(key, value)})
     assert str(caught.value).startswith(f"config.{key}=")
     assert "\n" not in str(caught.value)
 
@@ -116,9 +122,9 @@ def test_impossible_ablations_are_refused(keys, message):
 def test_a_dict_in_a_config_file_is_stored_as_text_and_loads_again(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
-        "from configs import quickstart\n"
+        "from resseg.config import builtin\n"
         "def get_config():\n"
-        "    config = quickstart.get_config()\n"
+        '    config = builtin.get_config("quickstart")\n'
         "    config.model.gradient.shortcut = {'linear': [1.0, 0.0, 0, 100]}\n"
         "    return config\n"
     )

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from resseg import fields, runs, validation
-from resseg.config import (
+from resseg import runs
+from resseg.config import fields, keys, validation
+from resseg.config.load import (
     CHOICES,
     LOSS_TERMS,
     check_against_data,
@@ -31,7 +32,7 @@ EXPERIMENTS = sorted(
     if path.name not in ("__init__.py", "base.py")
 )
 EXPERIMENT = """
-from configs import base
+from resseg.config import base
 
 def get_config():
     config = base.get_config()
@@ -72,7 +73,7 @@ def test_every_experiment_can_be_tried_for_a_few_steps(path):
 def test_overrides_land_and_the_rest_stays(tmp_path):
     path = experiment(tmp_path, "config.train.steps = 7", "config.seed = 3")
     config = load_config(path, {"train.steps": 5, "model.head.name": "fcn"})
-    assert diff(config, fields.base_config()) == [
+    assert diff(config, keys.base_config()) == [
         ("model.head.name", "fcn", "unet"),
         ("seed", 3, 0),
         ("train.steps", 5, 300),
@@ -258,7 +259,7 @@ def test_every_field_has_its_choices_or_its_range():
     free = {key for key, kind in fields.kinds().items() if kind is fields.BOOL}
     free |= {"data.name", "data.dir", "data.split", "data.eval_split"}
     free |= {"init.variables_from", "init.backbone_from"}
-    coefficients = set(fields.COEFFICIENTS)
+    coefficients = set(keys.COEFFICIENTS)
     tables = [set(CHOICES), set(validation.RANGES), coefficients, free]
     assert set.union(*tables) == set(fields.kinds())
     assert sum(map(len, tables)) == len(fields.kinds())
@@ -656,7 +657,7 @@ def test_describe_aligns_and_marks_what_differs():
     assert len(lines) == len(fields.kinds())
     assert len({line.index(" = ") for line in lines}) == 1
     starred = {line.split()[1] for line in lines if line.startswith("*")}
-    assert starred == {key for key, _, _ in diff(config, fields.base_config())}
+    assert starred == {key for key, _, _ in diff(config, keys.base_config())}
     assert re.search(r"(?m)^\* seed +  = 4  \(base: 0\)$", describe(config))
 
 
@@ -667,7 +668,7 @@ def test_diff_of_equal_configs_is_empty():
 def test_loading_from_elsewhere_works_and_imports_no_jax(tmp_path):
     path = experiment(tmp_path, "config.seed = 11")
     code = (
-        "import sys; from resseg.config import load_config; "
+        "import sys; from resseg.config.load import load_config; "
         f"assert load_config({str(path)!r}).seed == 11; "
         "assert 'jax' not in sys.modules and 'numpy' not in sys.modules"
     )

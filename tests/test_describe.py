@@ -9,14 +9,14 @@ import pytest
 
 from resseg import cli
 from resseg.build import build_model
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.describe import describe_model, find_classes
 from resseg.describe_table import print_description
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout
-from tests.conftest import QUICKSTART, ROOT
+from tests.conftest import QUICKSTART
 
-BASE = ROOT / "configs" / "base.py"
+BASE = "base"
 B = "model.backbone."
 TINY = {B + "depth": 50, B + "stage_sizes": (1, 2, 1, 1), B + "width": 8}
 BASIC = {B + "depth": 10, B + "width": 8}

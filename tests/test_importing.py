@@ -11,13 +11,12 @@ import resseg
 from resseg import initial
 from resseg.build import variable_shapes
 from resseg.cli import main
-from resseg.config import load_config
-from resseg.fields import ROOT
+from resseg.config.load import load_config
 from resseg.importing import VOC
 from resseg.models.interop import LAYOUTS, tensor_shapes
 from resseg.models.interop.architecture import Architecture
 
-BASE = ROOT / "configs" / "base.py"
+BASE = "base"
 SHAPES = "background,disc,square,triangle,ring,wire,star"
 TINY = {"stage_sizes": (1, 1, 1, 1), "block": "basic", "width": 8}
 UNET = Architecture(**TINY, head="unet", num_classes=7, decoder=(8, 8, 8, 8, 8))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from resseg.config import load_config
+from resseg.config.load import load_config
 
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 

@@ -7,8 +7,8 @@ import jax
 import numpy as np
 import pytest
 
-from configs import base
 from resseg import losses, optim, sharding
+from resseg.config import base
 from resseg.gradients.fork import Fork, fork_name, list_forks, scale_cotangent
 from resseg.network import build_segmenter
 from resseg.steps import init_state, make_eval_step, make_train_step, zero_taps

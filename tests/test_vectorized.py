@@ -10,11 +10,11 @@ import pytest
 
 import resseg
 from resseg import compilations, runs, train, vectorized
+from resseg.config.structure import check_together
 from resseg.data.pipeline import TrainLoader
 from resseg.errors import UserError
 from resseg.program import Programs
 from resseg.runs import layout
-from resseg.structure import check_together
 from tests.conftest import QUICKSTART
 
 STEPS = 4

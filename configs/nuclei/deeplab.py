@@ -5,11 +5,11 @@ resseg train --config configs/nuclei/deeplab.py --workdir runs/nuclei-deeplab
 
 from ml_collections import ConfigDict
 
-from configs.nuclei import unet
+from resseg.config import builtin
 
 
 def get_config() -> ConfigDict:
-    config = unet.get_config()  # data, backbone and recipe
+    config = builtin.get_config("nuclei/unet")  # data, backbone and recipe
     config.model.head.name = "deeplabv3plus"
     config.model.backbone.output_stride = 8  # the last stage is dilated
     config.train.steps = 1000

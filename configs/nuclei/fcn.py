@@ -5,11 +5,11 @@ resseg train --config configs/nuclei/fcn.py --workdir runs/nuclei-fcn
 
 from ml_collections import ConfigDict
 
-from configs.nuclei import unet
+from resseg.config import builtin
 
 
 def get_config() -> ConfigDict:
-    config = unet.get_config()  # data, backbone and recipe
+    config = builtin.get_config("nuclei/unet")  # data, backbone and recipe
     config.model.head.name = "fcn8s"
     config.train.steps = 1000
     return config

@@ -5,7 +5,7 @@ resseg train --config configs/nuclei/unet.py --workdir runs/nuclei-unet
 
 from ml_collections import ConfigDict
 
-from configs import base
+from resseg.config import base
 
 
 def get_config() -> ConfigDict:

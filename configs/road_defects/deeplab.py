@@ -5,11 +5,11 @@ resseg train --config configs/road_defects/deeplab.py --workdir runs/road-deepla
 
 from ml_collections import ConfigDict
 
-from configs.road_defects import fcn
+from resseg.config import builtin
 
 
 def get_config() -> ConfigDict:
-    config = fcn.get_config()  # data, backbone and recipe
+    config = builtin.get_config("road_defects/fcn")  # data, backbone and recipe
     config.model.head.name = "deeplabv3plus"
     config.model.backbone.output_stride = 8  # the last stage is dilated
     return config

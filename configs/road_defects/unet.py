@@ -5,7 +5,7 @@ resseg train --config configs/road_defects/unet.py --workdir runs/road-unet
 
 from ml_collections import ConfigDict
 
-from configs import base
+from resseg.config import base
 
 
 def get_config() -> ConfigDict:

@@ -175,7 +175,7 @@ def _data_config(args: argparse.Namespace) -> Any:
     file = getattr(args, "config", None)
     if file is None:
         return _base_data(args.name, args.dir)
-    from resseg.config import load_config
+    from resseg.config.load import load_config
 
     changes = {"data.name": args.name}
     if args.dir != Path("data"):
@@ -184,7 +184,7 @@ def _data_config(args: argparse.Namespace) -> Any:
 
 
 def _base_data(name: str, data_dir: Path) -> Any:
-    from resseg.fields import base_config
+    from resseg.config.keys import base_config
 
     config = base_config()
     config.update({"data": {"name": name, "dir": str(data_dir)}})

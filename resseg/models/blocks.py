@@ -5,12 +5,12 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 
+from resseg.architecture import GATED
 from resseg.gradients.fork import Fork, coefficient, scale_cotangent
 from resseg.gradients.joins import Join
 from resseg.gradients.preserve import enter, leave
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Norm
-from resseg.models.plan import GATED
 from resseg.models.shortcuts import (
     Gate,
     PathDropout,

@@ -7,13 +7,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from resseg.architecture import EXPANSION
 from resseg.models.layers import Conv, Norm
-from resseg.models.plan import EXPANSION
 
 
 @dataclasses.dataclass(frozen=True)
 class BlockStyle:
-    """What all blocks of a network share. See `configs/base.py` for the meanings.
+    """What all blocks of a network share. See `resseg.config.base` for the meanings.
 
     Attributes:
         init: he, zero_gamma or fixup.

@@ -3,11 +3,11 @@
 import flax.linen as nn
 import jax
 
+from resseg.architecture import EXPANSION, STEM_STRIDES, StageLayout, stage_layout
 from resseg.gradients.fork import Fork
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv, Norm, max_pool
-from resseg.models.plan import EXPANSION, STEM_STRIDES, StageLayout, stage_layout
 
 
 class Stem(nn.Module):

@@ -82,7 +82,7 @@ def run_probe(args: argparse.Namespace) -> int:
     """
     names = _names(args)
     folder = _folder(args)
-    from resseg.config import load_config, parse
+    from resseg.config.load import load_config, parse
     from resseg.probes import registry, subject
     from resseg.probes.probe import Options
 

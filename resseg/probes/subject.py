@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resseg import build
-from resseg.coefficients import is_neutral
+from resseg.config.coefficients import is_neutral
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.gradients.fork import ForkInfo, list_forks
 from resseg.inference import load_trained

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from resseg.config.keys import flatten
 from resseg.errors import UserError
-from resseg.fields import flatten
 from resseg.report.profile import column, geometric_mean, summarise
 from resseg.report.selection import Selected
 from resseg.report.timeline import timelines

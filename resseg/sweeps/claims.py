@@ -16,14 +16,14 @@ combination of their values among the runs that `where` leaves.
 """
 
 import itertools
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from resseg.config.fields import check_key, normalise
+from resseg.config.keys import flatten, plain
 from resseg.errors import UserError, choose
-from resseg.fields import check_key, flatten, normalise
 from resseg.sweeps.scores import METRICS
 
 if TYPE_CHECKING:
@@ -182,11 +182,6 @@ def _selector(selector: Any) -> dict[str, Any]:
         check_key(key)
     given = {key: value for key, value in selector.items() if value is not None}
     return plain({key: normalise(key, value) for key, value in given.items()})
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """A flat config or selector as JSON gives it back: tuples as lists."""
-    return json.loads(json.dumps(dict(values), default=list))
 
 
 def matches(config: Mapping[str, Any], selector: Selector) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from resseg.config.structure import check_together
 from resseg.errors import UserError, choose
 from resseg.progress import duration, say
 from resseg.runs import layout
-from resseg.structure import check_together
 from resseg.sweeps import attempts
 from resseg.sweeps.attempts import State
 from resseg.sweeps.launchers import Job, Launcher

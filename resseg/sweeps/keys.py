@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from resseg.config.fields import parse
+from resseg.config.keys import plain
 from resseg.errors import UserError, nearest
-from resseg.fields import parse
-from resseg.sweeps.claims import plain
 
 SEED = "seed"
 _NEXT_PAIR = re.compile(r",(?=\s*[A-Za-z_][\w.]*=)")  # a value may hold commas

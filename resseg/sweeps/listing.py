@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resseg import runs
+from resseg.config.keys import flatten
 from resseg.errors import UserError
-from resseg.fields import flatten
 from resseg.runs import layout
 from resseg.runs.holders import is_locked
 from resseg.sweeps import attempts, plan

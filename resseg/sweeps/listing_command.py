@@ -30,7 +30,7 @@ def run_command(args: argparse.Namespace) -> int:
     if args.json:
         import json
 
-        from resseg.sweeps.claims import plain
+        from resseg.config.keys import plain
 
         print(json.dumps([plain(run._asdict()) for run in listed], indent=2))
         return 0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resseg import runs
-from resseg.fields import flatten
+from resseg.config.keys import flatten
 from resseg.runs import layout
 from resseg.runs.lines import read_lines
 from resseg.sweeps import attempts, plan

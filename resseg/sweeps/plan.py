@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resseg import __version__, runs
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.errors import UserError
 from resseg.sweeps import attempts
 from resseg.sweeps.room import check_room

@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from resseg.config import check_against_data, load_config
+from resseg.config.fields import normalise
+from resseg.config.keys import flatten
+from resseg.config.load import check_against_data, load_config
+from resseg.config.structure import structure_key
 from resseg.data import sources
 from resseg.data.pipeline import TrainLoader
 from resseg.errors import UserError, choose
-from resseg.fields import flatten, importable_configs, normalise
-from resseg.structure import structure_key
 from resseg.sweeps.claims import check_claims
 
 # Part of every run's id. Raised, to the version that does it, when the same config and
@@ -176,8 +177,7 @@ def _baseline(study: Study, values: Any) -> dict[str, Any]:
 def _execute(file: Path) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "study", "__file__": str(file)}
     try:
-        with importable_configs():
-            exec(compile(file.read_text(), str(file), "exec"), namespace)
+        exec(compile(file.read_text(), str(file), "exec"), namespace)
     except SyntaxError as error:
         raise UserError(f"{file}, line {error.lineno}: {error.msg}") from None
     except Exception as error:

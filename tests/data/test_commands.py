@@ -130,7 +130,7 @@ def test_show_draws_every_crop_of_the_batches(files):
     _run("prepare", "cells", *_flat(files), "--dir", data)
     config = files / "small.py"
     config.write_text(
-        "from configs import base\n\n\ndef get_config():\n"
+        "from resseg.config import base\n\n\ndef get_config():\n"
         "    config = base.get_config()\n    config.data.batch_size = 4\n"
         "    config.data.crop = (32, 32)\n    return config\n"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+from resseg.config import base
 from resseg.data import VOID, pipeline, sources
 from resseg.data.transforms import normalize
 from resseg.errors import UserError

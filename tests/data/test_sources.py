@@ -13,7 +13,7 @@ import pytest
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
 
-from configs import base
+from resseg.config import base
 from resseg.data import VOID, DatasetSpec, colorize, overlay, palette, sources
 from resseg.data.counts import median_frequency_weights
 from resseg.data.writing import dataset_folder
@@ -314,7 +314,7 @@ def test_neither_tensorflow_nor_a_device_is_touched(data):
     write(data)
     code = f"""
 import sys
-from configs import base
+from resseg.config import base
 from resseg.data import pipeline, sources
 
 data = base.get_config().data

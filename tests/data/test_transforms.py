@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from configs import base
+from resseg.config import base
 from resseg.data import VOID
 from resseg.data.transforms import (
     crop_matrix,

@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from resseg import losses, sharding
+from resseg.config import base
 from resseg.gradients.fork import Fork, fork_name, list_forks, statistics_by_fork
 from resseg.network import build_segmenter
 from resseg.steps import zero_taps

@@ -2,7 +2,7 @@
 
 import pytest
 
-from configs import base
+from resseg.config import base
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""Networks named by the settings that differ from `configs/base.py`."""
+"""Networks named by the settings that differ from `resseg.config.base`."""
 
-from configs import base
+from resseg.config import base
 from resseg.network import build_segmenter
 
 

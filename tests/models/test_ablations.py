@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
 from resseg import build
-from resseg.config import load_config
+from resseg.architecture import GATED, ORDERS, SHORTCUT_KINDS
+from resseg.config import base
+from resseg.config.load import load_config
 from resseg.gradients.joins import with_addends
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle, Branch
-from resseg.models.plan import GATED, ORDERS, SHORTCUT_KINDS
 from resseg.network import build_segmenter
 from resseg.optim import decay_mask
 
@@ -232,7 +232,7 @@ SMALL = {
 
 def paths_of(**keys):
     settings = SMALL | {key.replace("__", "."): value for key, value in keys.items()}
-    config = load_config("configs/base.py", settings)
+    config = load_config("base", settings)
     model = build_segmenter(config.model, 2)
     variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
     return config, model, variables

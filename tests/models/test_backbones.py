@@ -8,12 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base
+from resseg.architecture import DEPTHS, stage_layout
+from resseg.config import base
 from resseg.gradients.fork import list_forks
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Conv
-from resseg.models.plan import DEPTHS, stage_layout
 from resseg.models.shortcuts import Shortcut
 from resseg.network import build_segmenter
 

@@ -1,7 +1,6 @@
 """Random valid configs, at tiny sizes: each is a network that computes and learns."""
 
 import functools
-from pathlib import Path
 
 import hypothesis
 import hypothesis.strategies as st
@@ -10,15 +9,15 @@ import jax.numpy as jnp
 import pytest
 from flax import traverse_util
 
-from resseg.backbone import spell_out
+from resseg.architecture import spell_out
 from resseg.build import build_model
-from resseg.config import load_config
+from resseg.config.load import load_config
+from resseg.config.validation import CHOICES
 from resseg.describe import describe_model
 from resseg.errors import UserError
 from resseg.gradients.fork import statistics_by_fork
-from resseg.validation import CHOICES
 
-BASE = Path(__file__).resolve().parents[2] / "configs" / "base.py"
+BASE = "base"
 CLASSES = 3
 BATCH = 3  # of two values in a channel, batch normalisation keeps the sign alone
 
@@ -80,7 +79,7 @@ HEAD = {
 
 @st.composite
 def overrides(draw):
-    """Overrides of `configs/base.py`, most of which make a valid config."""
+    """Overrides of `resseg.config.base`, most of which make a valid config."""
     drawn = {"model.backbone.depth": draw(st.sampled_from(sorted(SIZES)))}
     sizes = draw(st.sampled_from(SIZES[drawn["model.backbone.depth"]]))
     drawn["model.backbone.stage_sizes"] = sizes

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 from flax import traverse_util
 
-from configs import base
+from resseg.config import base
 from resseg.gradients.fork import list_forks
 from resseg.models.classifier import ImageClassifier
 from resseg.models.heads import HEADS as NAMED_HEADS

@@ -2,7 +2,7 @@
 
 import pytest
 
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.probes import subject
 from resseg.probes.figures import figure_of
 from resseg.runs.tables import write_table

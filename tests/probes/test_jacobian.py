@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.probes import jacobian, subject
 from resseg.probes.probe import Options
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from resseg import cli
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.errors import UserError
 from resseg.probes import figures, registry, subject
 from resseg.probes.commands import SUMMARIES

@@ -115,10 +115,10 @@ def _page_run(
         logged: that were done, all unless given.
         dead: (fork, path) of which no gradient ever comes.
         classes: their names.
-        config: keys of `configs/base.py` to set.
+        config: keys of `resseg.config.base` to set.
     """
+    from resseg.config.keys import base_config
     from resseg.data import DatasetSpec
-    from resseg.fields import base_config
     from resseg.gallery import Gallery
     from resseg.runs import write_dataset, write_environment
 

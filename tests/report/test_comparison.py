@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from test_inspect import inspect
 
-from configs import base
+from resseg.config import base
 from resseg.errors import UserError
 from resseg.report import comparison
 from resseg.report.profile import USED

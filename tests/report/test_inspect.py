@@ -3,7 +3,7 @@ import argparse
 import cv2
 import pytest
 
-from configs import base
+from resseg.config import base
 from resseg.errors import UserError
 from resseg.report.commands import add_inspect_arguments, run_inspect
 from resseg.report.profile import first_to_last, first_trouble, last_steps, summarise

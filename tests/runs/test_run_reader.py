@@ -7,7 +7,7 @@ import tempfile
 import pytest
 
 import resseg
-from configs import base
+from resseg.config import base
 from resseg.errors import UserError
 from resseg.runs import (
     RunWriter,

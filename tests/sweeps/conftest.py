@@ -9,7 +9,7 @@ def runs():
     return product({"model.backbone.width": [4, 8]}, seeds(2))
 '''
 CONFIG = """
-from configs import base
+from resseg.config import base
 def get_config():
     config = base.get_config()
     config.data.dir = {data_dir!r}

@@ -5,13 +5,13 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from resseg.config import load_config
-from resseg.fields import ROOT, flatten
+from resseg.config.keys import flatten
+from resseg.config.load import load_config
 from resseg.runs import RunWriter, write_json
 from resseg.runs.gradients_table import rows
 from resseg.sweeps.plan import read_plan
 
-BASE = ROOT / "configs" / "base.py"
+BASE = "base"
 KIND = "model.shortcut.kind"
 ENVIRONMENT = {
     "git": {"commit": "a" * 40, "dirty": False},

@@ -4,9 +4,8 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from resseg.backbone import Backbone, spell_out
+from resseg.architecture import DEPTHS, EXPANSION, VARIANTS, Backbone, spell_out
 from resseg.errors import UserError
-from resseg.models.plan import DEPTHS, EXPANSION, VARIANTS
 
 STAGE_STRIDES = (1, 2, 2, 2)  # of every torch network here
 SQUEEZE_MULTIPLE = 8  # inner widths of squeeze-and-excitation are multiples of it
@@ -19,7 +18,7 @@ class Architecture:
     Attributes:
         stage_sizes: blocks per stage.
         block: basic or bottleneck.
-        variant: v1.5, v1c, v1d or v2, see `resseg.models.plan.VARIANTS`.
+        variant: v1.5, v1c, v1d or v2, see `resseg.architecture.VARIANTS`.
         width: channels of the stem, and of the first stage before expansion.
         groups, group_width: of the 3x3 of a bottleneck.
         se_reduction: of squeeze-and-excitation; 0 = there is none.

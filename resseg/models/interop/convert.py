@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from flax import traverse_util
 
-from resseg.backbone import spell_out
+from resseg.architecture import spell_out
 from resseg.errors import UserError, choose
 from resseg.models.interop.architecture import Architecture, of_config
 from resseg.models.interop.layers import Layer, Tensor, counters, tensors

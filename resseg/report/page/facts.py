@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from resseg.config.keys import base_config, flatten
 from resseg.errors import UserError
-from resseg.fields import base_config, flatten
 from resseg.report.profile import column, where
 from resseg.runs import layout
 from resseg.runs.config_file import read_json
@@ -99,7 +99,7 @@ def gather(run: Run) -> Facts:
 
 
 def changed_keys(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Keys of a flat config that differ from `configs/base.py`: (here, there)."""
+    """Keys of a flat config that differ from `resseg.config.base`: (here, there)."""
     base = flatten(base_config())
     return {
         key: (value, base.get(key))

@@ -138,7 +138,7 @@ def _rest(one: Read, folder: Path) -> list[str]:
         for key, (here, base) in facts.changed.items()
     ]
     if changed:
-        parts.append("## Config, where it differs from configs/base.py")
+        parts.append("## Config, where it differs from the base config")
         parts.append(table(["key", "value", "base"], changed, text=3))
     command = facts.environment.get("command")
     if command:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from resseg.fields import flatten
+from resseg.config.keys import flatten
 from resseg.report.page import numbers
 from resseg.report.page.document import Plot, figure
 from resseg.report.page.facts import Facts, shown
@@ -156,12 +156,12 @@ def config(run: Run, facts: Facts) -> Html:
                 data_only="config-table",
                 checked=True,
             ),
-            " only what differs from configs/base.py",
+            " only what differs from the base config",
         ),
         cls="controls",
     )
     caption = (
-        f"{len(facts.changed)} of {len(flat)} keys differ from configs/base.py, in bold"
+        f"{len(facts.changed)} of {len(flat)} keys differ from the base config, in bold"
     )
     listed = table(
         caption,

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resseg import runs
-from resseg.fields import flatten
+from resseg.config.keys import flatten
 from resseg.report.profile import USED, last_steps
 from resseg.report.sweep_page.bands import Band, band, thin
 from resseg.report.sweep_page.naming import short

@@ -6,13 +6,12 @@ import optax
 from drawn import LEARNING_RATE, images, labels
 from flax import traverse_util
 
-from resseg.config import load_config
-from resseg.fields import ROOT
+from resseg.config.load import load_config
 from resseg.models.classifier import ImageClassifier
 from resseg.models.interop import from_torch, to_torch
 from resseg.network import build_segmenter
 
-BASE = ROOT / "configs" / "base.py"
+BASE = "base"
 
 
 class Ported:

@@ -9,7 +9,7 @@ import safetensors.numpy
 from drawn import weights
 from jax_side import BASE, network
 
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.errors import UserError
 from resseg.models.interop import (
     LAYOUTS,

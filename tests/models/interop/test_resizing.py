@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax_side import BASE
 
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.models.layers import corner_weights, resize, resize_nearest
 from resseg.network import build_segmenter
 

@@ -10,7 +10,7 @@ from drawn import NAMES, SHAPES, VALUES, key
 from flax import traverse_util
 from jax_side import BASE, flat, network
 
-from resseg.config import load_config
+from resseg.config.load import load_config
 from resseg.models.interop import LAYOUTS, from_torch, tensor_shapes, to_torch
 from resseg.models.interop.architecture import Architecture
 from resseg.models.interop.convert import fitted

@@ -22,7 +22,7 @@ def runs():
     return [{"optim.learning_rate": rate} for rate in (1e30, 1e-3)]
 """
 CONFIG = """
-from configs import base
+from resseg.config import base
 def get_config():
     config = base.get_config()
     config.data.dir = {data_dir!r}

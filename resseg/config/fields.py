@@ -1,56 +1,22 @@
 """The fields of a config: which exist, which type each has, how text becomes it.
 
 A field is named by its dotted key, `optim.learning_rate`. Its type is the type of its
-default in `configs/base.py`; the few that accept more are listed here.
+default in `resseg.config.base`; the few that accept more are listed here.
 """
 
 import functools
-import importlib
 import json
 import math
-import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from resseg import coefficients
+from resseg.config import coefficients
+from resseg.config.keys import COEFFICIENTS, base_config, flatten
 from resseg.errors import UserError, nearest
-
-ROOT = Path(__file__).resolve().parent.parent  # holds the packages resseg and configs
-
-
-@contextmanager
-def importable_configs() -> Iterator[None]:
-    """Lets an experiment file say `from configs import base` from any directory."""
-    sys.path.insert(0, str(ROOT))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(ROOT))
-
-
-def base_config() -> ConfigDict:
-    """A new copy of `configs/base.py`: every key with its default."""
-    with importable_configs():
-        return importlib.import_module("configs.base").get_config()
-
-
-def flatten(config: ConfigDict | dict, prefix: str = "") -> dict[str, Any]:
-    """The values by dotted key; those of a ConfigDict come sorted."""
-    flat: dict[str, Any] = {}
-    for name, value in config.items():
-        key = f"{prefix}{name}"
-        # A coefficient may be given as a dict; it is a value all the same.
-        if isinstance(value, ConfigDict | dict) and key not in COEFFICIENTS:
-            flat |= flatten(value, f"{key}.")
-        else:
-            flat[key] = value
-    return flat
 
 
 def _as_bool(value: object) -> bool:
@@ -143,22 +109,6 @@ WEIGHTS = Kind(
     "list of finite floats or 'median_frequency'", _either(FLOATS.convert, _as_str)
 )
 
-PER_BLOCK = (
-    "model.shortcut.scale",
-    "model.shortcut.rate",
-    "model.shortcut.gate_bias",
-    "model.branch.scale",
-    "model.gradient.shortcut",
-    "model.gradient.branch_in",
-    "model.gradient.branch_out",
-    "model.gradient.bypass",
-    "model.gradient.detach_rate",
-)
-PER_LEVEL = ("model.gradient.long_skip", "model.long_skip.scale")
-PER_PYRAMID_BRANCH = ("model.gradient.pyramid",)
-SINGLE = ("model.gradient.aux",)
-COEFFICIENTS = PER_BLOCK + PER_LEVEL + PER_PYRAMID_BRANCH + SINGLE
-
 # Fields whose default does not tell the whole type.
 _MORE_THAN_DEFAULT = {
     **dict.fromkeys(COEFFICIENTS, COEFFICIENT),
@@ -184,7 +134,7 @@ def _kind_of_default(key: str, default: object) -> Kind:
 
 @functools.cache
 def kinds() -> dict[str, Kind]:
-    """The type of every field of `configs/base.py`."""
+    """The type of every field of `resseg.config.base`."""
     defaults = flatten(base_config())
     return {key: _kind_of_default(key, value) for key, value in defaults.items()}
 
@@ -205,7 +155,7 @@ def check_key(key: str) -> None:
 
 
 def check_keys(flat: Iterable[str]) -> None:
-    """Raises UserError unless the keys are exactly those of `configs/base.py`."""
+    """Raises UserError unless the keys are exactly those of `resseg.config.base`."""
     given = list(flat)
     for key in given:
         check_key(key)

@@ -6,11 +6,11 @@ Each rule raises a UserError of one line, or returns.
 import math
 from typing import Any
 
-from resseg import path_rules
-from resseg.backbone import UNETS, skip_names, spell_out
+from resseg.architecture import UNETS, skip_names, spell_out
+from resseg.config import shortcut_rules
+from resseg.config.keys import refuse, value_of
+from resseg.config.shortcut_rules import PYRAMID_HEADS
 from resseg.errors import UserError, choose
-from resseg.path_rules import PYRAMID_HEADS
-from resseg.refusals import refuse, value_of
 
 PYRAMID_STRIDES = (8, 16, 32)  # output strides with default dilations of the pyramid
 DEEPLABV3PLUS_CONVS = (0, 2)  # of the paper
@@ -187,5 +187,5 @@ RULES = (
     _init,
     _loss,
     _mesh,
-    *path_rules.RULES,
+    *shortcut_rules.RULES,
 )

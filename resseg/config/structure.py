@@ -8,9 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from resseg import coefficients
+from resseg.config import coefficients
+from resseg.config.keys import COEFFICIENTS, flatten
 from resseg.errors import UserError
-from resseg.fields import COEFFICIENTS, flatten
 
 # Arguments of the program.
 NUMBERS = (

@@ -1,7 +1,7 @@
 """Load an experiment, override keys, compare and print. Imports no JAX.
 
 `load_config` reads an experiment file, a stored `config.json` or a run folder, always
-into the keys of `configs/base.py`, so all three give equal configs for the same run.
+into the keys of `resseg.config.base`, so all three give equal configs for the same run.
 """
 
 import json
@@ -13,17 +13,12 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from resseg.combinations import LOSS_TERMS
-from resseg.errors import UserError
-from resseg.fields import (
-    base_config,
-    check_keys,
-    flatten,
-    importable_configs,
-    normalise,
-    parse,
-)
-from resseg.validation import CHOICES, check_against_data, validate
+from resseg.config import builtin
+from resseg.config.fields import check_keys, normalise, parse
+from resseg.config.keys import base_config, flatten
+from resseg.config.rules import LOSS_TERMS
+from resseg.config.validation import CHOICES, check_against_data, validate
+from resseg.errors import UserError, nearest
 
 # What ml_collections says of a value of another type.
 _OTHER_TYPE = re.compile(r"field '(\w+)'.*<class '(\w+)'>.*<class '(\w+)'>")
@@ -47,13 +42,14 @@ def load_config(
     """Reads, overrides, validates and locks a config.
 
     Args:
-      path: an experiment file with a `get_config()`, a stored `config.json`, or a run
-        folder that holds one.
+      path: an experiment file with a `get_config()`, the name of one that comes with
+        resseg (`builtin.names()`), a stored `config.json`, or a run folder that holds
+        one.
       overrides: values by dotted key, as in `{"train.steps": 5}`; they have the type
         of the key (`parse` makes them from text).
 
     Returns:
-      A locked config with exactly the keys of `configs/base.py`; lists are tuples.
+      A locked config with exactly the keys of `resseg.config.base`; lists are tuples.
 
     Raises:
       UserError: the file cannot be read or run, or `validate` refuses the config.
@@ -83,8 +79,11 @@ def _read(path: Path) -> dict[str, object]:
         if not stored.is_file():
             raise UserError(f"{path}: not a run folder, it has no config.json")
         return _read_json(stored)
+    if not path.exists() and path.as_posix() in builtin.names():
+        return _run_experiment(builtin.file_of(path.as_posix()))
     if not path.is_file():
-        raise UserError(f"{path}: no such config file")
+        hint = nearest(path.with_suffix("").as_posix(), builtin.names())
+        raise UserError(f"{path}: no such config file{hint}")
     if path.suffix == ".json":
         return _read_json(path)
     if path.suffix == ".py":
@@ -107,10 +106,9 @@ def _read_json(path: Path) -> dict[str, object]:
 def _run_experiment(path: Path) -> dict[str, object]:
     namespace: dict[str, object] = {"__name__": "experiment", "__file__": str(path)}
     try:
-        with importable_configs():
-            exec(compile(path.read_text(), str(path), "exec"), namespace)
-            get_config = namespace.get("get_config")
-            config = get_config() if callable(get_config) else None
+        exec(compile(path.read_text(), str(path), "exec"), namespace)
+        get_config = namespace.get("get_config")
+        config = get_config() if callable(get_config) else None
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
     except Exception as error:
@@ -131,6 +129,8 @@ def _where_it_failed(path: Path, error: Exception) -> str:
     source = path.read_text().splitlines()[lines[-1] - 1].strip()
     reason = " ".join(str(error.args[0] if error.args else error).split())
     what = f"{type(error).__name__}: {reason}"
+    if isinstance(error, ImportError) and "configs" in (error.name or "").split("."):
+        what = f"{what}; write `from resseg.config import base`, or `builtin`"
     types = _OTHER_TYPE.search(reason)
     if types:
         what = f"field {types[1]!r}: expected {types[3]}, found {types[2]}"

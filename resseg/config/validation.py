@@ -9,10 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from resseg.combinations import RULES
-from resseg.errors import UserError, choose
-from resseg.fields import check_keys, flatten, normalise
-from resseg.models.plan import (
+from resseg.architecture import (
     BRANCH_INITS,
     DEPTHS,
     DILATIONS,
@@ -25,6 +22,10 @@ from resseg.models.plan import (
     TRANSITIONS,
     VARIANTS,
 )
+from resseg.config.fields import check_keys, normalise
+from resseg.config.keys import flatten
+from resseg.config.rules import RULES
+from resseg.errors import UserError, choose
 
 CHOICES = {
     "model.dtype": ("float32", "bfloat16"),

@@ -2,16 +2,17 @@
 
 from typing import Any
 
-from resseg import coefficients
-from resseg.backbone import UNETS, block_places, skip_names, spell_out
-from resseg.fields import (
+from resseg.architecture import UNETS, block_places, skip_names, spell_out
+from resseg.config import coefficients
+from resseg.config.keys import (
     COEFFICIENTS,
     PER_BLOCK,
     PER_LEVEL,
     PER_PYRAMID_BRANCH,
     SINGLE,
+    refuse,
+    value_of,
 )
-from resseg.refusals import refuse, value_of
 
 PYRAMID_HEADS = ("deeplabv3", "deeplabv3plus")
 CONCATENATING_HEADS = ("deeplabv3plus", *UNETS)
