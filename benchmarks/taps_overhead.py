@@ -23,9 +23,9 @@ import numpy as np
 from resseg import build
 from resseg.command_line import split_overrides
 from resseg.config.load import load_config, parse
+from resseg.console import counting
 from resseg.errors import UserError
 from resseg.gradients.fork import initial_paths, list_forks
-from resseg.progress import counting
 from resseg.runs import gradients_table
 from resseg.steps import init_state, make_train_step, zero_taps
 

@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 
 from resseg import build, metrics, sharding
 from resseg.config.load import load_config
+from resseg.console import counting, say
 from resseg.data import VOID, DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
 from resseg.inference import load_trained
-from resseg.progress import counting, say
 from resseg.runs import open_run
 from resseg.steps import make_eval_step
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 import jax
 import numpy as np
 
-from resseg.progress import TrainingProgress
+from resseg.training.progress import TrainingProgress
 
 Progress = TypeVar("Progress", bound=TrainingProgress, contravariant=True)
 

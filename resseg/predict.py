@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 
 from resseg.build import padding_multiple
+from resseg.console import say
 from resseg.data.reading import IMAGE_SUFFIXES, read_image
 from resseg.data.spec import overlay, palette
 from resseg.data.transforms import normalize
 from resseg.errors import UserError
 from resseg.inference import Trained, load_trained
-from resseg.progress import say
 from resseg.runs import open_run
 
 

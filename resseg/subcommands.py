@@ -63,9 +63,9 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_inspect(parser: argparse.ArgumentParser) -> None:
-    from resseg.report import commands
+    from resseg.gradient_log import show
 
-    commands.add_inspect_arguments(parser)
+    show.add_inspect_arguments(parser)
 
 
 def _add_report(parser: argparse.ArgumentParser) -> None:
@@ -81,14 +81,12 @@ def _add_board(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_probe(parser: argparse.ArgumentParser) -> None:
-    from resseg.probes import commands
 
     commands.add_probe_arguments(parser)
     _add_overrides(parser)
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
-    from resseg.sweeps import commands
 
     commands.add_arguments(parser)
 
@@ -159,7 +157,6 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
-    from resseg.data import commands
 
     commands.add_arguments(parser)
 
@@ -217,9 +214,9 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
-    from resseg.report import commands
+    from resseg.gradient_log import show
 
-    return commands.run_inspect(arguments)
+    return show.run_inspect(arguments)
 
 
 def _report(arguments: argparse.Namespace) -> int:
@@ -235,13 +232,11 @@ def _board(arguments: argparse.Namespace) -> int:
 
 
 def _probe(arguments: argparse.Namespace) -> int:
-    from resseg.probes import commands
 
     return commands.run_probe(arguments)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from resseg.sweeps import commands
 
     return commands.run_command(arguments)
 
@@ -287,7 +282,6 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _data(arguments: argparse.Namespace) -> int:
-    from resseg.data import commands
 
     return commands.run(arguments)
 

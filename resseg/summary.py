@@ -10,8 +10,8 @@ from resseg import runs
 from resseg.architecture import spell_out
 from resseg.data import DatasetSpec
 from resseg.evaluate import score_lines
+from resseg.gradient_log.heatmap import save_heatmap
 from resseg.gradients.fork import ForkInfo
-from resseg.report.gradient_heatmap import save_heatmap
 from resseg.runs import layout
 from resseg.steps import TrainState
 

@@ -12,6 +12,7 @@ from resseg import build, checkpoints, initial, metrics, runs, sharding, summary
 from resseg.config.coefficients import Schedule
 from resseg.config.keys import base_config
 from resseg.config.load import check_against_data
+from resseg.console import duration, say
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
 from resseg.evaluate import Evaluator
@@ -19,8 +20,8 @@ from resseg.gallery import Gallery
 from resseg.gradients.coefficients import scheduled
 from resseg.loop import Pending, run_steps
 from resseg.program import Program, Programs
-from resseg.progress import TrainingProgress, duration, say
 from resseg.runs import gradients_table, layout
+from resseg.training.progress import TrainingProgress
 
 
 class Diverged(RuntimeError):

@@ -20,11 +20,12 @@ import numpy as np
 from resseg import checkpoints, runs, sharding
 from resseg.config.keys import flatten
 from resseg.config.structure import check_together
+from resseg.console import say
 from resseg.errors import UserError
 from resseg.loop import Pending, run_steps
 from resseg.program import Program, Programs
-from resseg.progress import TrainingProgress, say
 from resseg.train import Diverged, Prepared, Run
+from resseg.training.progress import TrainingProgress
 
 
 class Outcome(NamedTuple):

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from resseg import progress
+from resseg.training import progress
 
 
 @pytest.fixture

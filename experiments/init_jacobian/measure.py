@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import new_figure, one_stage, over_variants, write
+from resseg.figures import style
 from resseg.probes import jacobian, subject
 from resseg.probes.probe import Options
-from resseg.report.curves import style
 
 BLOCKS, DEPTHS, LAYERS = 12, (1, 2, 4, 8), (1, 2, 3)
 VARIANTS: dict[str, dict[str, Any]] = {

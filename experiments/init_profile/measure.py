@@ -24,7 +24,7 @@ from experiments.common import (
     profiles,
     write,
 )
-from resseg.report.curves import style
+from resseg.figures import style
 
 BLOCKS, SEEDS = 54, 3
 FAILED = 20.0  # error in percent from which the paper says "fail"

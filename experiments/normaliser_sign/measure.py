@@ -23,7 +23,7 @@ from experiments.common import (
     profiles,
     write,
 )
-from resseg.report.curves import style
+from resseg.figures import style
 
 DEPTHS, SEEDS = (6, 12, 24, 54), 3
 PADDING = (46 / 48) ** 4  # of two 3x3 convolutions: neighbours inside of the image

@@ -16,10 +16,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resseg.errors import UserError
-from resseg.report.curves import style
-from resseg.sweeps.cells import difference, score
+from resseg.figures import style
 from resseg.sweeps.plan import Plan, read_plan
-from resseg.sweeps.table import load_table
+from resseg.sweeps.table.cells import difference, score
+from resseg.sweeps.table.table import load_table
 
 HERE = Path(__file__).parent
 METRICS = ("train_loss", "mean_iou", "log10_first_over_last", "shortcut_share")

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 
 from experiments.common import new_figure, one_stage, over_variants, write
+from resseg.figures import style
 from resseg.probes import signal, subject
 from resseg.probes.probe import Options
-from resseg.report.curves import style
 
 STAGES, SEEDS = 6, 3
 WIDTH = 32

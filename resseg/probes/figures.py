@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from resseg.figures import COLORS
 from resseg.probes.probe import Probe
-from resseg.report.curves import COLORS
 
 
 def figure_of(probe: Probe, table: pd.DataFrame) -> Figure:

@@ -14,11 +14,11 @@ import pandas as pd
 from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 
+from resseg.console import counting
 from resseg.gradients.curvature import hessian_vector_product, require_true_gradient
 from resseg.gradients.lanczos import lanczos, trace
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.progress import counting
 from resseg.runs.gradients_table import Column
 
 COLUMNS = (

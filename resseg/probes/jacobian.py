@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resseg.console import counting
 from resseg.gradients.singular_values import (
     largest_singular_value,
     normal_product,
@@ -33,7 +34,6 @@ from resseg.probes.probe import (
     rows_from,
 )
 from resseg.probes.subject import Subject
-from resseg.progress import counting
 from resseg.runs.gradients_table import Column
 
 BLOCK, STAGE, NET = "block", "stage", "net"

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resseg.console import counting
+from resseg.gradient_log.summary import column, where
 from resseg.gradients.slices import filter_normalized, moved
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.progress import counting
-from resseg.report.profile import column, where
 from resseg.runs.gradients_table import Column
 
 COLUMNS = (

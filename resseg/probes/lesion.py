@@ -10,14 +10,14 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resseg.console import counting
+from resseg.gradient_log.summary import column, where
 from resseg.probes.calibration import make_reestimate
 from resseg.probes.features import list_features
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.scoring import MEAN, SCORE_COLUMNS, Scorer, score_records
 from resseg.probes.subject import Subject
 from resseg.probes.surgery import without_branches
-from resseg.progress import counting
-from resseg.report.profile import column, where
 from resseg.runs.gradients_table import Column
 
 COLUMNS = (

@@ -25,6 +25,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resseg.console import counting
+from resseg.gradient_log.summary import column, where
 from resseg.gradients.factors import multiplied
 from resseg.gradients.rows import ROWS, pulled_back, with_rows, zero_sinks
 from resseg.probes.probe import (
@@ -44,8 +46,6 @@ from resseg.probes.routes import (
     route_factors,
 )
 from resseg.probes.subject import Subject
-from resseg.progress import counting
-from resseg.report.profile import column, where
 from resseg.runs.gradients_table import Column
 
 BEYOND = -1

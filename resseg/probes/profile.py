@@ -17,7 +17,9 @@ from matplotlib.figure import Figure
 from scipy import ndimage
 
 from resseg import steps
+from resseg.console import counting
 from resseg.data import VOID
+from resseg.gradient_log.summary import column, where
 from resseg.gradients.fork import scale_cotangent, statistics_by_fork
 from resseg.gradients.rows import ROWS, with_rows, zero_sinks
 from resseg.probes.probe import (
@@ -29,8 +31,6 @@ from resseg.probes.probe import (
     slope,
 )
 from resseg.probes.subject import Subject
-from resseg.progress import counting
-from resseg.report.profile import column, where
 from resseg.runs import gradients_table
 from resseg.runs.gradients_table import Column
 

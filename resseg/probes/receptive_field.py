@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resseg.console import counting
+from resseg.gradient_log.summary import column, where
 from resseg.gradients.effective_field import centre_field, coarse, extent
 from resseg.probes.calibration import settled
 from resseg.probes.features import LOGITS, FeatureInfo, list_features, with_features
 from resseg.probes.probe import Options, Probe, Rows
 from resseg.probes.subject import Subject
-from resseg.progress import counting
-from resseg.report.profile import column, where
 from resseg.runs.gradients_table import Column
 
 KINDS = ("stem", "stage", LOGITS)

@@ -3,7 +3,9 @@
 import time
 from pathlib import Path
 
+from resseg.console import say
 from resseg.errors import UserError
+from resseg.gradient_log.terminal import Printer
 from resseg.probes import (
     hessian,
     jacobian,
@@ -22,8 +24,6 @@ from resseg.probes import (
 from resseg.probes.figures import figure_of
 from resseg.probes.probe import Options, Probe
 from resseg.probes.subject import Subject
-from resseg.progress import say
-from resseg.report.terminal import Printer
 from resseg.runs.tables import write_table
 
 PROBES: dict[str, Probe] = {

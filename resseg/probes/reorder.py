@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resseg.console import counting
 from resseg.errors import UserError
+from resseg.gradient_log.summary import column
 from resseg.probes.calibration import make_reestimate
 from resseg.probes.features import list_features
 from resseg.probes.lesion import means
@@ -17,8 +19,6 @@ from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.scoring import SCORE_COLUMNS, Scorer, score_records
 from resseg.probes.subject import Subject
 from resseg.probes.surgery import interchangeable, pairs, reordered, scrambled
-from resseg.progress import counting
-from resseg.report.profile import column
 from resseg.runs.gradients_table import Column
 
 COLUMNS = (

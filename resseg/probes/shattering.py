@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resseg.console import counting
 from resseg.errors import UserError
+from resseg.gradient_log.summary import column, where
 from resseg.gradients.correlation import (
     autocorrelation,
     circle,
@@ -24,8 +26,6 @@ from resseg.gradients.correlation import (
 from resseg.probes.calibration import settled
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.progress import counting
-from resseg.report.profile import column, where
 from resseg.runs.gradients_table import Column
 
 POINTS = 32  # of each walk

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from resseg.gradient_log.summary import column, where
 from resseg.gradients.cotangents import (
     BIAS,
     NONFINITE,
@@ -24,7 +25,6 @@ from resseg.gradients.cotangents import (
 )
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.report.profile import column, where
 from resseg.runs.gradients_table import Column
 
 KEPT = 0.999  # share of the non-zero entries that a loss scale has to save

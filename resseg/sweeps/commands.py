@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from resseg.config.structure import check_together
+from resseg.console import duration, say
 from resseg.errors import UserError, choose
-from resseg.progress import duration, say
 from resseg.runs import layout
 from resseg.sweeps import attempts
 from resseg.sweeps.attempts import State

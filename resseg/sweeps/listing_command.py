@@ -44,8 +44,8 @@ def _print(listed: "list[Listed]") -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from resseg.sweeps.cells import clean
     from resseg.sweeps.listing import described
+    from resseg.sweeps.table.cells import clean
 
     console = Console(highlight=False)
     if not console.is_terminal:

@@ -6,7 +6,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from resseg.progress import console, duration, say
+from resseg.console import console, duration, say
 from resseg.sweeps import attempts
 from resseg.sweeps.attempts import State
 from resseg.sweeps.plan import PlannedRun

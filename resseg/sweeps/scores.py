@@ -9,8 +9,8 @@ import numpy as np
 
 from resseg import runs
 from resseg.errors import choose
-from resseg.report.profile import USED, last_steps
-from resseg.report.timeline import timelines
+from resseg.gradient_log.summary import USED, last_steps
+from resseg.gradient_log.timeline import timelines
 from resseg.runs.reader import Run
 
 ROWS = 5  # logged steps at the end over which losses and gradients are averaged

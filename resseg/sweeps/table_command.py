@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from resseg.sweeps.table import Table
+    from resseg.sweeps.table.table import Table
 
 FORMATS = ("terminal", "markdown", "csv", "latex")
 _SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
@@ -63,7 +63,7 @@ def run_command(args: argparse.Namespace) -> int:
     from resseg.errors import UserError, choose
     from resseg.sweeps.keys import parse_values
     from resseg.sweeps.plan import read_plan
-    from resseg.sweeps.table import load_table
+    from resseg.sweeps.table.table import load_table
 
     out = None if args.out is None else Path(args.out)
     style = args.format or (_SUFFIXES.get(out.suffix, "") if out else "") or "terminal"
@@ -91,21 +91,21 @@ def run_command(args: argparse.Namespace) -> int:
 def _print(table: "Table", style: str) -> None:
     from rich.console import Console
 
-    from resseg.sweeps import formats
+    from resseg.sweeps.table import formats
 
     if style == "terminal" and sys.stdout.isatty():
         formats.print_terminal(table, Console(highlight=False))
         return
     sys.stdout.write(_text(table, style))
     if style == "csv":  # what a reader must know, beside a file for programs
-        from resseg.sweeps.words import below
+        from resseg.sweeps.table.words import below
 
         print("\n".join(below(table)), file=sys.stderr)
 
 
 def _write(table: "Table", style: str, out: Path) -> None:
     from resseg.errors import UserError
-    from resseg.sweeps.words import below
+    from resseg.sweeps.table.words import below
 
     try:
         out.write_text(_text(table, style), encoding="utf-8")
@@ -116,7 +116,7 @@ def _write(table: "Table", style: str, out: Path) -> None:
 
 
 def _text(table: "Table", style: str) -> str:
-    from resseg.sweeps import formats
+    from resseg.sweeps.table import formats
 
     write = {
         "terminal": formats.as_terminal,

@@ -8,9 +8,9 @@ import pytest
 from resseg import cli
 from resseg.config.load import load_config
 from resseg.errors import UserError
+from resseg.figures import COLORS
 from resseg.probes import figures, registry, subject
 from resseg.probes.commands import SUMMARIES
-from resseg.report.curves import COLORS
 
 
 def changed(overrides, **keys):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from browsing import MARKS, OPENS_IN, Opened, grave_violations
 
-from resseg.report.page import compare_page, run_page
+from resseg.report.run import compare, page
 from resseg.runs import open_run
 
 DEAD = "backbone/stage2/block1"
@@ -19,7 +19,7 @@ pytestmark = MARKS
 @pytest.fixture(scope="module")
 def page_file(planted_run, tmp_path_factory):
     path = tmp_path_factory.mktemp("html") / "report.html"
-    path.write_text(run_page.render(run_page.read(planted_run)), encoding="utf-8")
+    path.write_text(page.render(page.read(planted_run)), encoding="utf-8")
     return path
 
 
@@ -207,7 +207,7 @@ def test_no_serious_violation_of_accessibility(
     if kind == "compared":
         file = tmp_path / "compared.html"
         other = page_run(tmp_path / "other")
-        file.write_text(compare_page.render([planted_run, other]), encoding="utf-8")
+        file.write_text(compare.render([planted_run, other]), encoding="utf-8")
     made = Opened(browser, file, scheme=scheme)
     grave = grave_violations(made)
     made.context.close()

@@ -12,8 +12,8 @@ from many_runs import ALPHA, write_many
 
 from resseg.report.board.builder import Builder
 from resseg.report.board.server import Server
-from resseg.report.sweep_page import page
-from resseg.report.sweep_page.read import read
+from resseg.report.sweep import page
+from resseg.report.sweep.read import read
 from resseg.sweeps import threshold
 
 pytestmark = MARKS

@@ -11,9 +11,9 @@ from test_inspect import inspect
 
 from resseg.config import base
 from resseg.errors import UserError
-from resseg.report import comparison
-from resseg.report.profile import USED
-from resseg.report.selection import Wanted, select
+from resseg.gradient_log import comparison
+from resseg.gradient_log.selection import Wanted, select
+from resseg.gradient_log.summary import USED
 from resseg.runs import open_run
 from resseg.runs.gradients_table import COLUMNS
 

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resseg.report import gradient_heatmap as heatmap
+from resseg.gradient_log import heatmap
 from resseg.runs import open_run
 
 

@@ -5,8 +5,13 @@ import pytest
 
 from resseg.config import base
 from resseg.errors import UserError
-from resseg.report.commands import add_inspect_arguments, run_inspect
-from resseg.report.profile import first_to_last, first_trouble, last_steps, summarise
+from resseg.gradient_log.show import add_inspect_arguments, run_inspect
+from resseg.gradient_log.summary import (
+    first_to_last,
+    first_trouble,
+    last_steps,
+    summarise,
+)
 from resseg.runs import open_run, prepare, write_config
 from resseg.runs.gradients_table import COLUMNS
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from resseg.report.page import numbers
-from resseg.report.page.drawing import draw
-from resseg.report.page.flow import fork_hash, read_flow
-from resseg.report.page.fork_table import spark
+from resseg.report.run.drawing import draw
+from resseg.report.run.flow import fork_hash, read_flow
+from resseg.report.run.fork_table import spark
 from resseg.runs import open_run
 
 

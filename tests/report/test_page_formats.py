@@ -4,8 +4,8 @@ import json
 import re
 
 from resseg.cli import main
-from resseg.report.page import compare_page
-from resseg.report.page.markdown import code, escape
+from resseg.report.run import compare
+from resseg.report.run.markdown import code, escape
 
 DEAD = ("backbone/stage2/block1", "shortcut")
 
@@ -33,7 +33,7 @@ def test_compared_runs_share_their_figures(page_run, tmp_path, capsys):
 def test_norms_that_cannot_be_compared_are_divided(page_run, tmp_path):
     one = page_run(tmp_path / "one")
     two = page_run(tmp_path / "two", config={"data.batch_size": 4})
-    text = compare_page.render([one, two])
+    text = compare.render([one, two])
     assert "data.batch_size is 16 and 4" in text
     assert "by that of its own last block" in text
 

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from resseg.cli import main
-from resseg.report.page import run_page
-from resseg.report.page.facts import gather
-from resseg.report.page.findings import find
-from resseg.report.page.flow import SHOWN, choose_steps, read_flow
-from resseg.report.page.samples import run_lengths
+from resseg.report.run import page
+from resseg.report.run.facts import gather
+from resseg.report.run.findings import find
+from resseg.report.run.flow import SHOWN, choose_steps, read_flow
+from resseg.report.run.samples import run_lengths
 from resseg.runs import layout, open_run
 from resseg.runs.holders import is_locked
 from resseg.runs.saved import parameter_count
@@ -26,7 +26,7 @@ DEAD = "backbone/stage2/block1"
 
 @pytest.fixture(scope="module")
 def planted_page(planted_run):
-    return run_page.render(run_page.read(planted_run))
+    return page.render(page.read(planted_run))
 
 
 def data_of(text):
@@ -52,7 +52,7 @@ def test_the_box_at_the_top_names_the_planted_fork(planted_page):
 
 
 def test_a_healthy_run_says_what_was_checked(page_run, tmp_path):
-    text = run_page.render(run_page.read(page_run(tmp_path / "run")))
+    text = page.render(page.read(page_run(tmp_path / "run")))
     assert "Nothing stands out" in text
     assert "Checked: 9 forks in 12 logged steps" in text
 
@@ -147,7 +147,7 @@ def test_masks_are_stored_as_run_lengths():
 
 
 def test_an_unfinished_run_is_said_to_be_so(page_run, tmp_path):
-    text = run_page.render(run_page.read(page_run(tmp_path / "run", logged=5)))
+    text = page.render(page.read(page_run(tmp_path / "run", logged=5)))
     state = re.search(r'id="state">(.*?)</p>', text)
     assert state is not None
     assert "is not finished: it stopped at step 5 of 12" in state[1]
@@ -181,7 +181,7 @@ def test_a_run_without_any_log_has_a_page(tmp_path, page_run):
             shutil.rmtree(path)
         elif path.exists():
             path.unlink()
-    text = run_page.render(run_page.read(folder))
+    text = page.render(page.read(folder))
     assert "No gradient rows yet" in text
     assert data_of(text)["gradients"] is None
 
@@ -191,7 +191,7 @@ def test_imported_weights_are_said_to_be_so(tmp_path, page_run):
     (folder / layout.IMPORTED).write_text("{}")
     facts = gather(open_run(folder))
     assert (facts.state, facts.steps, facts.step) == ("imported", None, 0)
-    text = run_page.render(run_page.read(folder))
+    text = page.render(page.read(folder))
     assert 'id="state"' not in text
 
 
@@ -204,7 +204,7 @@ def test_long_runs_are_thinned_but_keep_what_happened():
 
 def test_a_long_run_stays_small(page_run, tmp_path):
     folder = page_run(tmp_path / "run", steps=1500)
-    text = run_page.render(run_page.read(folder))
+    text = page.render(page.read(folder))
     assert len(text.encode()) < 8e6
     flow = data_of(text)["gradients"]
     assert len(flow["steps"]) == SHOWN and flow["logged"] == 1500
@@ -218,7 +218,7 @@ def test_a_sample_outside_of_the_folder_is_not_read(page_run, tmp_path):
     for sample in told["samples"]:
         sample["files"]["image"] = "../../../secret.png"
     index.write_text(json.dumps(told))
-    read = run_page.read(folder)
+    read = page.read(folder)
     assert read.predictions.samples == []
 
 
@@ -248,7 +248,7 @@ def test_coefficients_are_drawn_where_they_are_logged(page_run, tmp_path):
     line = {"step": 12, "split": "coefficients", "stage1/block1 W_c": 0.75}
     with open(folder / layout.METRICS, "a") as file:
         file.write(json.dumps(line) + "\n")
-    text = run_page.render(run_page.read(folder))
+    text = page.render(page.read(folder))
     assert data_of(text)["tables"]["coefficients"]["rows"] == [[12, 0.75]]
     assert 'id="curve-coefficients"' in text
 
@@ -269,7 +269,7 @@ def test_probes_are_shown_where_they_were_made(page_run, tmp_path):
     rows = {"block": ["a<b"], "mean": [0.5]}
     write_table(folder / "probes" / "signal.parquet", columns, rows)
     (folder / "probes" / "broken.parquet").write_bytes(b"no table")
-    text = run_page.render(run_page.read(folder))
+    text = page.render(page.read(folder))
     assert "resseg probe --what signal" in text
     assert data_of(text)["tables"]["probe-signal"]["rows"] == [["a<b", 0.5]]
     assert "a&lt;b" in text

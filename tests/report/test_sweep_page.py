@@ -11,15 +11,15 @@ import pytest
 from many_runs import ALPHA, RATE, score, write_many
 
 from resseg.cli import main
-from resseg.report.sweep_page import page
-from resseg.report.sweep_page.bands import band, thin
-from resseg.report.sweep_page.naming import short
-from resseg.report.sweep_page.read import read
+from resseg.report.sweep import page
+from resseg.report.sweep.bands import band, thin
+from resseg.report.sweep.naming import short
+from resseg.report.sweep.read import read
 from resseg.runs import write_json
 from resseg.sweeps import ordering
 from resseg.sweeps.plan import read_plan
-from resseg.sweeps.statistics import mean_interval
-from resseg.sweeps.table import load_table
+from resseg.sweeps.table.statistics import mean_interval
+from resseg.sweeps.table.table import load_table
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<b>ü漢\u2028${x}|`" + "x" * 300
 LIMIT = 15e6  # bytes

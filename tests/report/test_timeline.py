@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resseg.report.sparkline import norm_line, share_line
-from resseg.report.timeline import (
+from resseg.gradient_log.sparkline import norm_line, share_line
+from resseg.gradient_log.timeline import (
     first_events,
     share_by_stage,
     slope_per_block,

@@ -9,8 +9,8 @@ from fake_sweeps import KIND, attempt, finish, write_sweep
 from resseg.errors import UserError
 from resseg.sweeps import ordering, ratio, threshold
 from resseg.sweeps.study import load_study
-from resseg.sweeps.table import load_table
-from resseg.sweeps.words import claim as words
+from resseg.sweeps.table.table import load_table
+from resseg.sweeps.table.words import claim as words
 
 IDENTITY, NONE = {KIND: "identity"}, {KIND: "none"}
 HEAD = "model.head.name"

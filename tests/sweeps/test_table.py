@@ -8,12 +8,12 @@ from fake_sweeps import KIND, attempt, begin, config, finish, taps, write_sweep
 
 from resseg import runs
 from resseg.errors import UserError
-from resseg.sweeps.statistics import (
+from resseg.sweeps.table.statistics import (
     largest_coverage,
     mean_interval,
     paired_interval,
 )
-from resseg.sweeps.table import load_table
+from resseg.sweeps.table.table import load_table
 
 IDENTITY, NONE = {KIND: "identity"}, {KIND: "none"}
 

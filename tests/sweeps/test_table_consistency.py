@@ -5,7 +5,7 @@ import copy
 import pytest
 from fake_sweeps import ENVIRONMENT, KIND, finish, write_sweep
 
-from resseg.sweeps.table import load_table
+from resseg.sweeps.table.table import load_table
 
 
 @pytest.fixture

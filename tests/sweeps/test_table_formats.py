@@ -10,7 +10,7 @@ from rich.console import Console
 
 from resseg import cli
 from resseg.sweeps import ordering
-from resseg.sweeps.formats import (
+from resseg.sweeps.table.formats import (
     as_csv,
     as_latex,
     as_markdown,
@@ -19,7 +19,7 @@ from resseg.sweeps.formats import (
     markdown,
     print_terminal,
 )
-from resseg.sweeps.table import load_table
+from resseg.sweeps.table.table import load_table
 
 CLAIM = ordering("identity beats plain", [{KIND: "identity"}, {KIND: "none"}])
 # Means .3 and .5; differences .1, .1, .4: see test_table.py.

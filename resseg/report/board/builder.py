@@ -144,11 +144,11 @@ class Builder:
 
 def _render(place: Place) -> str:
     if place.kind == RUN:
-        from resseg.report.page import run_page
+        from resseg.report.run import page as run_page
 
         return run_page.render(run_page.read(place.folder))
     if place.kind == SWEEP:
-        from resseg.report.sweep_page import page, read
+        from resseg.report.sweep import page, read
 
         told = read.read(place.folder)
         return page.render(told._replace(pages=frozenset(place.inside)))

@@ -69,24 +69,24 @@ def run_command(args: argparse.Namespace) -> int:
     name = f"{_NAME}-compare" if args.compare else _NAME
     out = check_out(args.out, Path(runs[0]) / f"{name}.{args.format}")
     if args.compare:
-        from resseg.report.page import compare_page
+        from resseg.report.run import compare
 
-        write(out, compare_page.render(runs))
+        write(out, compare.render(runs))
     elif args.format == "md":
-        from resseg.report.page import markdown
+        from resseg.report.run import markdown
 
         markdown.save(runs[0], out)
     else:
-        from resseg.report.page import run_page
+        from resseg.report.run import page
 
-        write(out, run_page.render(run_page.read(runs[0])))
+        write(out, page.render(page.read(runs[0])))
     print(f"wrote {out}")
     return 0
 
 
 def _write_sweep(args: argparse.Namespace, folder: Path) -> int:
-    from resseg.report.sweep_page import markdown, page
-    from resseg.report.sweep_page.read import read
+    from resseg.report.sweep import markdown, page
+    from resseg.report.sweep.read import read
 
     out = check_out(args.out, folder / f"{_NAME}.{args.format}")
     told = read(folder, args.metric or "mean_iou")

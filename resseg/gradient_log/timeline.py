@@ -1,0 +1,158 @@
+"""Each fork over the logged steps, and what goes wrong along the way."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from resseg.gradient_log.summary import column, geometric_mean, where
+
+# A block vanishes (explodes) where its site norm is this far below (above) that of the
+# last block of the same step: the profile ratio |g_l| / |g_L| of a healthy network
+# stays within a few powers of ten at any depth.
+FAR = 1e3
+
+
+class Timeline(NamedTuple):
+    """One fork.
+
+    Attributes:
+        depth, name, kind, paths: of the fork.
+        steps: `[steps]`, ascending.
+        total: `[steps]`, site norm of the sum of the paths.
+        site, share: `[paths, steps]`.
+    """
+
+    depth: int
+    name: str
+    kind: str
+    paths: tuple[str, ...]
+    steps: np.ndarray
+    total: np.ndarray
+    site: np.ndarray
+    share: np.ndarray
+
+
+class Event(NamedTuple):
+    """The first time that a block does what it should not.
+
+    Attributes:
+        what: vanishes, explodes or is not finite.
+        fork: the block; of several at the same step the one where the backward pass,
+            which starts at the deepest, meets it first.
+        step: when.
+        ratio: its site norm over that of the last block; NaN if that is none.
+        steps: in how many logged steps any block does.
+        blocks: how many blocks ever do.
+    """
+
+    what: str
+    fork: str
+    step: int
+    ratio: float
+    steps: int
+    blocks: int
+
+    def __str__(self) -> str:
+        many = f"{self.steps} logged step{'s' if self.steps > 1 else ''}"
+        known = math.isfinite(self.ratio)
+        size = f" with {self.ratio:.1e} of the last block's norm" if known else ""
+        others = f", {self.blocks} blocks in all" if self.blocks > 1 else ""
+        return f"{self.fork} {self.what} at step {self.step}{size} ({many}{others})."
+
+
+def timelines(gradients: pd.DataFrame) -> list[Timeline]:
+    """The forks in depth order."""
+    lines = []
+    depths = column(gradients, "depth")
+    for depth in np.unique(depths):
+        rows = where(gradients, depths == depth)
+        names = column(rows, "path")
+        paths = tuple(dict.fromkeys(names))
+        parts = [where(rows, names == path) for path in paths]
+        one = parts[0]
+        rms = column(one, "total_l2") / np.sqrt(column(one, "numel"))
+        lines.append(
+            Timeline(
+                depth=int(depth),
+                name=column(one, "fork")[0],
+                kind=column(one, "kind")[0],
+                paths=paths,
+                steps=column(one, "step"),
+                total=rms * column(one, "loss_pixels"),
+                site=np.stack([column(part, "site") for part in parts]),
+                share=np.stack([column(part, "share") for part in parts]),
+            )
+        )
+    return lines
+
+
+def slope_per_block(lines: Sequence[Timeline]) -> float:
+    """Least-squares slope of log10 site norm over the blocks, first to last.
+
+    Of the geometric means over the steps; positive: the last blocks receive more. NaN
+    with fewer than two blocks that receive a finite gradient.
+    """
+    means = np.array([geometric_mean(line.total) for line in _blocks(lines)])
+    good = np.flatnonzero(np.isfinite(means) & (means > 0))
+    if good.size < 2:
+        return float("nan")
+    return float(np.polyfit(good, np.log10(means[good]), 1)[0])
+
+
+def share_by_stage(lines: Sequence[Timeline]) -> dict[str, np.ndarray]:
+    """The mean share of the shortcut over the blocks of each stage, `[steps]`."""
+    stages: dict[str, list[np.ndarray]] = {}
+    for line in _blocks(lines):
+        if "shortcut" in line.paths:
+            stage = line.name.rpartition("/")[0] or line.name
+            stages.setdefault(stage, []).append(
+                line.share[line.paths.index("shortcut")]
+            )
+    return {stage: _mean(np.stack(shares)) for stage, shares in stages.items()}
+
+
+def first_events(lines: Sequence[Timeline]) -> list[Event]:
+    """The first block that vanishes, that explodes, and that is not finite."""
+    blocks = _blocks(lines)
+    if not blocks:
+        return []
+    totals = np.stack([block.total for block in blocks])
+    finite = np.where(np.isfinite(totals), totals, 0.0)
+    last = np.where(finite[-1] > 0, finite[-1], finite.max(axis=0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(last > 0, np.divide(totals, last), 1.0)
+    states = {
+        "vanishes": ratio * FAR < 1,
+        "explodes": np.isfinite(ratio) & (ratio > FAR),
+        "is not finite": ~np.isfinite(totals),
+    }
+    events = []
+    for what, state in states.items():
+        when = np.flatnonzero(state.any(axis=0))
+        if when.size:
+            block = np.flatnonzero(state[:, when[0]])[-1]
+            events.append(
+                Event(
+                    what,
+                    blocks[block].name,
+                    int(blocks[block].steps[when[0]]),
+                    float(ratio[block, when[0]]),
+                    when.size,
+                    int(state.any(axis=1).sum()),
+                )
+            )
+    return events
+
+
+def _blocks(lines: Sequence[Timeline]) -> list[Timeline]:
+    return [line for line in lines if line.kind == "block"]
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    """Over the first axis, of what is finite; NaN where nothing is."""
+    finite = np.isfinite(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(finite, values, 0).sum(axis=0) / finite.sum(axis=0)

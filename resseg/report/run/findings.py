@@ -1,0 +1,203 @@
+"""What stands out in a run: the fork, the step and the number, said first."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from resseg.gradient_log.timeline import FAR, Timeline, first_events
+from resseg.report.page import numbers
+from resseg.report.run.facts import Facts, shown
+from resseg.report.run.flow import Flow
+
+# A path is nearly dead where the odds of its share are this far below the median of
+# the same path in the other forks of its kind.
+_ODDS = 1e4
+# Steps at the end that a path must be 0 in: dropped paths are so by chance in a few.
+_TAIL = 10
+_FACTORS = ("model.gradient.", "model.shortcut.", "model.branch.", "model.long_skip.")
+
+
+class Finding(NamedTuple):
+    """One thing that a reader must not miss.
+
+    Attributes:
+        severity: error or warning.
+        text: a sentence.
+        forks: those it is about, the first to look at in front.
+        path: the path it is about; "" = all of them.
+        step: where it begins; 0 = it holds for all of them.
+    """
+
+    severity: str
+    text: str
+    forks: tuple[str, ...] = ()
+    path: str = ""
+    step: int = 0
+
+
+def find(facts: Facts, flow: Flow | None) -> list[Finding]:
+    """The findings, the gravest first; [] where nothing stands out."""
+    found: list[Finding] = []
+    if flow is not None:
+        found += _not_finite(flow)
+        dead = _dead(flow, facts.changed)
+        found += dead
+        named = {(fork, finding.path) for finding in dead for fork in finding.forks}
+        found += _dying(flow)
+        found += _nearly_dead(flow, named)
+        found += _far(flow)
+    missing = [
+        facts.classes[place]
+        for place, value in enumerate(facts.scores.get("iou", ()))
+        if value == 0 and place < len(facts.classes)
+    ]
+    if missing:
+        found.append(
+            Finding(
+                "warning",
+                f"IoU is exactly 0 at step {facts.scored_at:,} for "
+                f"{', '.join(missing)}: the class is predicted nowhere right.",
+            )
+        )
+    return sorted(found, key=lambda finding: finding.severity != "error")
+
+
+def checked(flow: Flow | None) -> str:
+    """What was looked for, in a sentence for those who see no finding."""
+    if flow is None:
+        return "This run has no gradient log to look into."
+    forks = numbers.plural(len(flow.lines), "fork")
+    steps = numbers.plural(len(flow.steps), "logged step")
+    return (
+        f"Checked: {forks} in {steps} for paths whose gradient is exactly 0, becomes "
+        f"so or is nearly so, for blocks whose norm is a {FAR:,.0f}th or {FAR:,.0f} "
+        "times that of the last block, and for values that are not finite."
+    )
+
+
+def _not_finite(flow: Flow) -> list[Finding]:
+    bad = flow.nonfinite > 0
+    bad |= np.stack([~np.isfinite(line.total) for line in flow.lines])
+    steps = np.flatnonzero(bad.any(axis=0))
+    if not steps.size:
+        return []
+    # Backward, the deepest fork comes first.
+    origin = flow.lines[int(np.flatnonzero(bad[:, steps[0]])[-1])]
+    count = int(flow.nonfinite[flow.fork(origin.name), steps[0]])
+    step = int(flow.steps[steps[0]])
+    return [
+        Finding(
+            "error",
+            "The gradient is not finite in "
+            f"{numbers.plural(steps.size, 'logged step')}; first at step {step:,}, "
+            f"deepest in {origin.name} ({numbers.plural(count, 'value')}).",
+            (origin.name,),
+            step=step,
+        )
+    ]
+
+
+def _dead(flow: Flow, changed: Mapping[str, tuple[Any, Any]]) -> list[Finding]:
+    """Paths that send back exactly 0 in every logged step; equal paths together."""
+    dead: dict[tuple[str, str], list[Timeline]] = {}
+    peers: dict[tuple[str, str], int] = {}
+    for line in flow.lines:
+        for place, path in enumerate(line.paths):
+            key = line.kind, path
+            peers[key] = peers.get(key, 0) + 1
+            if not line.site[place].any():
+                dead.setdefault(key, []).append(line)
+    return [
+        _dead_path(flow, lines, path, peers[kind, path], changed)
+        for (kind, path), lines in dead.items()
+    ]
+
+
+def _dead_path(
+    flow: Flow,
+    lines: Sequence[Timeline],
+    path: str,
+    peers: int,
+    changed: Mapping[str, tuple[Any, Any]],
+) -> Finding:
+    first, last = int(flow.steps[0]), int(flow.steps[-1])
+    names = tuple(line.name for line in lines)
+    where = names[0] if len(names) == 1 else f"{len(names)} forks, {names[0]} first"
+    text = (
+        f"No gradient comes back over the {path} of {where}: its share is exactly 0 in "
+        f"all {numbers.plural(len(flow.steps), 'logged step')} ({first:,} to {last:,})"
+    )
+    others = peers - len(names)
+    if others:
+        kind = flow.lines[flow.fork(names[0])].kind
+        word = "block" if kind == "block" else "fork"
+        text += f"; the other {numbers.plural(others, word)} receive it"
+    asked = [
+        f"{key} = {shown(here)}"
+        for key, (here, _) in changed.items()
+        if key.startswith(_FACTORS)
+    ]
+    text += f". The config sets {'; '.join(asked)}." if asked else "."
+    return Finding("error", text, names, path)
+
+
+def _dying(flow: Flow) -> list[Finding]:
+    """Paths that send back exactly 0 from some step to the last."""
+    found = []
+    count = len(flow.steps)
+    for line in flow.lines:
+        for place, path in enumerate(line.paths):
+            alive = np.flatnonzero(line.site[place] != 0)
+            if not alive.size:
+                continue
+            since = int(alive[-1]) + 1
+            if count - since < _TAIL:
+                continue
+            step = int(flow.steps[since])
+            text = (
+                f"The {path} of {line.name} dies: no gradient comes back over it from "
+                f"step {step:,} to the last, {int(flow.steps[-1]):,} "
+                f"({numbers.plural(count - since, 'logged step')})."
+            )
+            found.append(Finding("error", text, (line.name,), path, step))
+    return found
+
+
+def _nearly_dead(flow: Flow, named: set[tuple[str, str]]) -> list[Finding]:
+    """Paths whose share is far below that of the same path in forks of the kind."""
+    odds: dict[tuple[str, str], list[tuple[Timeline, float, float]]] = {}
+    for line in flow.lines:
+        for place, path in enumerate(line.paths):
+            share = line.share[place]
+            share = share[np.isfinite(share) & (share > 0)]
+            if share.size and (line.name, path) not in named:
+                usual = float(np.median(share))
+                ratio = usual / max(1 - usual, 1e-12)
+                odds.setdefault((line.kind, path), []).append((line, usual, ratio))
+    found = []
+    for (_, path), group in odds.items():
+        median = float(np.median([ratio for _, _, ratio in group]))
+        peers = median / (1 + median)
+        for line, usual, ratio in group:
+            if len(group) > 2 and ratio * _ODDS < median:
+                found.append(
+                    Finding(
+                        "warning",
+                        f"The {path} of {line.name} is nearly dead: its share is "
+                        f"{numbers.percent(usual)} (median over the steps), where "
+                        f"that of its peers is {numbers.percent(peers)}.",
+                        (line.name,),
+                        path,
+                    )
+                )
+    return found
+
+
+def _far(flow: Flow) -> list[Finding]:
+    """The first block that vanishes and the first that explodes."""
+    return [
+        Finding("error", str(event), (event.fork,), step=event.step)
+        for event in first_events(flow.lines)
+        if event.what != "is not finite"
+    ]

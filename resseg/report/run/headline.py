@@ -1,0 +1,142 @@
+"""The top of the page of a run: what stands out, and the numbers."""
+
+from collections.abc import Sequence
+
+from resseg.report.page import numbers
+from resseg.report.page.markup import EMPTY, Html, escape, join, tag
+from resseg.report.run.facts import Facts
+from resseg.report.run.findings import Finding, checked
+from resseg.report.run.flow import Flow, fork_hash
+
+_BARS = 12  # classes of which the headline shows bars
+_LINKS = 6  # forks that a finding links to at most
+
+
+def header(facts: Facts, found: Sequence[Finding], flow: Flow | None) -> Html:
+    """Name, state, findings, numbers and bars: all that a glance must give."""
+    return join(
+        [
+            tag("h1", facts.name),
+            tag("p", f"{facts.model}. {facts.data}.", cls="soft"),
+            _state(facts),
+            _findings(found, flow),
+            _headline(facts),
+            _class_bars(facts),
+        ]
+    )
+
+
+def _state(facts: Facts) -> Html:
+    of = f" of {facts.steps:,}" if facts.steps is not None else ""
+    if facts.state == "being written":
+        words = (
+            f"This run is still being written: step {facts.step:,}{of}. The page shows "
+            "what its folder held when the page was made."
+        )
+    elif facts.state == "unfinished":
+        words = (
+            f"This run is not finished: it stopped at step {facts.step:,}{of}, and "
+            "nothing is training in its folder."
+        )
+    else:
+        return EMPTY
+    return tag("p", words, cls="note warning state", id="state")
+
+
+def _findings(found: Sequence[Finding], flow: Flow | None) -> Html:
+    """The box that names what a reader must see first."""
+    if not found:
+        return tag(
+            "div",
+            tag("h2", "Nothing stands out"),
+            tag("p", checked(flow)),
+            cls="findings none",
+            id="findings",
+        )
+    items = [_finding(each) for each in found]
+    worst = found[0].severity
+    return tag(
+        "div",
+        tag("h2", "What stands out"),
+        tag("ul", *items),
+        cls=f"findings {worst}",
+        id="findings",
+        role="region",
+        aria_label="What stands out",
+    )
+
+
+def _finding(finding: Finding) -> Html:
+    links = [
+        tag("a", f"show {name}", href=fork_hash(name, finding.path, finding.step))
+        for name in finding.forks[:_LINKS]
+    ]
+    parts: list[Html] = [escape(finding.text)]
+    if finding.forks:
+        # The name in the sentence is bold: it is what the reader looks for.
+        before, name, after = finding.text.partition(finding.forks[0])
+        parts = [escape(before), tag("strong", name), escape(after)]
+    parts += [escape(" → "), join(links, ", ")] if links else []
+    return tag("li", *parts, cls=finding.severity)
+
+
+def _headline(facts: Facts) -> Html:
+    best = None
+    if facts.best is not None and facts.best[0] != facts.scored_at:
+        best = f"best {numbers.score(facts.best[1])} at step {facts.best[0]:,}"
+    clock = "training steps alone"
+    if facts.images_per_second:
+        clock = f"steps alone, {numbers.number(facts.images_per_second)} images/s"
+    of = f" of {facts.steps:,}" if facts.steps is not None else ""
+    values: list[tuple[str, str, str | None, str | None]] = [
+        (
+            "mean IoU",
+            numbers.score(facts.mean_iou) if facts.scores else "not yet",
+            f"1 seed ({facts.seed}), step {facts.scored_at:,}"
+            if facts.scores
+            else None,
+            "main",
+        ),
+        ("best", best.split(" ")[1], best.partition(" at ")[2], None)
+        if best
+        else ("evaluations", str(facts.evaluations), None, None),
+        ("steps", f"{facts.step:,}{of}", facts.state, None),
+        ("time", numbers.duration(facts.seconds), clock, None),
+        ("parameters", numbers.large(facts.params), None, None),
+        (
+            "MACs",
+            numbers.large(facts.macs),
+            f"one image of {facts.macs_size}" if facts.macs else None,
+            None,
+        ),
+    ]
+    items = [
+        tag(
+            "div",
+            tag("dt", name),
+            tag("dd", value, tag("small", note) if note else None),
+            cls=cls,
+        )
+        for name, value, note, cls in values
+    ]
+    return tag("dl", *items, cls="facts")
+
+
+def _class_bars(facts: Facts) -> Html:
+    """The IoU of every class as a bar, where they are few enough for a headline."""
+    iou = facts.scores.get("iou", ())
+    if not iou or not 0 < len(facts.classes) <= _BARS:
+        return EMPTY
+    items = []
+    for name, value in zip(facts.classes, iou, strict=False):
+        width = 100 * value if value == value else 0
+        bar = tag("span", cls="bar", style=f"width: {width:.1f}%")
+        items.append(
+            tag(
+                "li",
+                tag("span", name, title=name),
+                tag("span", bar, cls="bar-ground", aria_hidden="true"),
+                tag("span", numbers.score(value)),
+            )
+        )
+    return tag("ul", *items, cls="bars", aria_label="IoU of each class, 0 to 1")

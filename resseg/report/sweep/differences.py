@@ -1,0 +1,106 @@
+"""Paired differences to the baseline, as a forest plot."""
+
+from typing import Any
+
+from resseg.report.page import numbers
+from resseg.report.page.document import Plot
+from resseg.report.sweep.read import Told, Variant
+from resseg.report.sweep.tables import student
+from resseg.sweeps.table.statistics import largest_coverage
+
+# Of an interval said to cover 95 %: how often a BCa bootstrap of so many normal
+# differences covered the true mean (docs/sweeps.md).
+COVERED = {3: 0.71, 5: 0.85, 10: 0.91, 20: 0.93}
+_ROW, _FRAME = 30, 90  # pixels
+
+
+def compared(told: Told) -> list[tuple[int, Variant]]:
+    """The variants that have a pair, with their places."""
+    return [(at, v) for at, v in enumerate(told.variants) if v.row.pairs]
+
+
+def forest(told: Told) -> tuple[Plot, dict[str, Any], dict[str, Any]] | None:
+    """The figure, what its script draws, and its data; None without any pair."""
+    rows = compared(told)
+    if not rows:
+        return None
+    lines, dots = [], []
+    for at, variant in rows:
+        own, boot = student(variant.row), variant.row.difference
+        assert boot is not None  # a baseline has no pairs
+        lines.append(
+            {
+                "variant": at,
+                "mean": own.mean,
+                "student": None if own.why else [own.low, own.high],
+                "bootstrap": None if boot.why else [boot.low, boot.high],
+                "why": own.why or boot.why,
+                "count": own.count,
+            }
+        )
+        for name, value in variant.row.pairs.items():
+            dots.append([at, variant.seeds[name], name, value])
+    plot = Plot(
+        "forest",
+        f"{told.table.metric} minus that of the baseline, seed by seed",
+        caption(told),
+        _alternative(told),
+        "differences",
+        _FRAME + _ROW * len(rows),
+    )
+    table = {
+        "columns": ["variant", "seed", "run", "difference"],
+        "rows": dots,
+    }
+    return plot, {"rows": lines, "metric": told.table.metric}, table
+
+
+def caption(told: Told) -> str:
+    """What dots and intervals are, and how far they can be trusted."""
+    counts = [len(v.row.pairs) for _, v in compared(told)]
+    fewest, most = min(counts), max(counts)
+    pairs = str(fewest) if fewest == most else f"{fewest} to {most}"
+    parts = [
+        f"Every circle is one seed: a run minus the baseline run of the same seed; "
+        f"{pairs} {'pair' if most == 1 else 'pairs'} per row. Diamond: their mean. "
+        "Thick line: Student's t 95 % interval of the mean, which supposes normal "
+        "differences. Dotted line below it: 95 % BCa bootstrap interval."
+    ]
+    some = [count for count in counts if count >= 3]
+    if some and min(some) < 10:
+        few = min(some)
+        known = max(n for n in COVERED if n <= few)
+        parts.append(
+            f"Read Student's: a bootstrap of {few} pairs cannot leave their range, "
+            f"holds the true median in {_percent(largest_coverage(few))} of sweeps at "
+            f"most, and of {known} normal pairs covered the mean in "
+            f"{_percent(COVERED[known])}."
+        )
+    if len(counts) > 1:
+        parts.append(
+            f"{len(counts)} rows are {len(counts)} comparisons: of 20 variants that "
+            "do nothing, one is expected to miss 0."
+        )
+    without = [
+        v.short
+        for v in told.variants
+        if v.row.difference is not None and not v.row.pairs
+    ]
+    if without:
+        parts.append(f"Without a pair so far: {'; '.join(without)}.")
+    return " ".join(parts)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _alternative(told: Told) -> str:
+    texts = []
+    for _, variant in compared(told)[:12]:
+        own = student(variant.row)
+        ends = own.why or f"{numbers.number(own.low)} to {numbers.number(own.high)}"
+        texts.append(f"{variant.short}: {numbers.number(own.mean)} ({ends})")
+    more = len(compared(told)) - len(texts)
+    rest = f"; {more} more in the table" if more else ""
+    return f"Mean differences with Student's interval: {'; '.join(texts)}{rest}."

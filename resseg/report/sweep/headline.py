@@ -1,0 +1,177 @@
+"""The top of the page of a sweep: the question, what is claimed, how far it is."""
+
+import re
+from collections import Counter
+
+from resseg.report.page import numbers
+from resseg.report.page.markup import EMPTY, Html, escape, join, tag
+from resseg.report.sweep.read import Told
+from resseg.sweeps.keys import pairs
+from resseg.sweeps.scores import METRICS
+from resseg.sweeps.table.cells import NOTHING, wall
+from resseg.sweeps.table.verdicts import FAILS, HOLDS, OPEN, Verdict
+from resseg.sweeps.table.words import part_numbers
+
+MARKS = {HOLDS: "✓", FAILS: "✕", OPEN: "?"}
+_STATES = ("running", "failed", "broken off", "preempted", "waiting")
+
+
+def header(told: Told) -> Html:
+    """Question, prediction, counts, and a box with the claims."""
+    first, *others = _paragraphs(told.sweep.question) or [told.sweep.study]
+    return join(
+        [
+            tag("p", f"Study {told.sweep.study}", cls="soft kicker"),
+            tag("h1", first),
+            *[_paragraph(text) for text in others],
+            _state(told),
+            _facts(told),
+            _claims(told.table.claims),
+        ]
+    )
+
+
+def _paragraphs(question: str) -> list[str]:
+    return [" ".join(p.split()) for p in re.split(r"\n\s*\n", question) if p.strip()]
+
+
+def _paragraph(text: str) -> Html:
+    if not text.lower().startswith("prediction"):
+        return tag("p", text)
+    word, colon, rest = text.partition(":")
+    if not colon or len(word) > 80:
+        return tag("p", text, cls="note prediction")
+    return tag("p", tag("strong", f"{word}:"), rest, cls="note prediction")
+
+
+def states(told: Told) -> Counter[str]:
+    """How many runs are in which state."""
+    return Counter(told.table.runs["state"])
+
+
+def missing(told: Told) -> str:
+    """What the runs that are not finished do, with counts; "" if all are finished."""
+    counts = states(told)
+    return ", ".join(f"{counts[word]} {word}" for word in _STATES if counts[word])
+
+
+def _state(told: Told) -> Html:
+    others = missing(told)
+    if not others:
+        return EMPTY
+    done, total = states(told)["finished"], len(told.table.runs)
+    return tag(
+        "p",
+        tag("strong", f"Not the whole study: {done} of {total} runs are finished"),
+        f" ({others}). What follows is from these; ",
+        tag("a", "which runs are missing, and why", href="#unfinished"),
+        ".",
+        cls="note warning state",
+        id="state",
+    )
+
+
+def _claims(claims: tuple[Verdict, ...]) -> Html:
+    if not claims:
+        words = "This study states no claim that could be checked."
+        return tag("p", words, cls="soft")
+    found = Counter(verdict.verdict for verdict in claims)
+    worst = "error" if found[FAILS] else "warning" if found[OPEN] else "none"
+    counts = [
+        f"{found[word]} {text}"
+        for word, text in ((HOLDS, "hold"), (FAILS, "fail"), (OPEN, "open"))
+        if found[word]
+    ]
+    return tag(
+        "div",
+        tag("h2", f"Claims of the study: {', '.join(counts)}"),
+        tag("ul", *[_claim(verdict) for verdict in claims], cls="claims"),
+        tag(
+            "p",
+            "A claim compares means over all runs that it names, whatever their "
+            "intervals. Open: a run that it needs is not finished.",
+            cls="soft",
+        ),
+        cls=f"findings {worst}",
+        id="claims",
+        role="region",
+        aria_label="Claims of the study",
+    )
+
+
+def _claim(verdict: Verdict) -> Html:
+    word = verdict.verdict
+    head = join(
+        [
+            tag("strong", f"{MARKS[word]} {word}: ", cls=f"verdict {word}"),
+            tag("strong", verdict.name),
+            tag("span", f" ({verdict.rule})", cls="soft"),
+        ]
+    )
+    if not verdict.claim["each"]:
+        inner = tag("p", part_numbers(verdict, verdict.parts[0]))
+        return tag("li", head, inner, cls=f"claim {word}")
+    parts = [
+        tag(
+            "li",
+            tag("strong", f"{MARKS[part.verdict]} {part.verdict}"),
+            f" for {pairs(part.group)}: {part_numbers(verdict, part)}",
+        )
+        for part in verdict.parts
+    ]
+    held = sum(part.verdict == HOLDS for part in verdict.parts)
+    values = f"for {held} of {numbers.plural(len(parts), 'combination')} of values"
+    listed = tag(
+        "details", tag("summary", values), tag("ul", *parts), open=word != HOLDS
+    )
+    return tag("li", head, listed, cls=f"claim {word}")
+
+
+def _facts(told: Told) -> Html:
+    table = told.table
+    counts = sorted({row.planned for row in table.rows})
+    seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    best, told_best = _best(told)
+    time = wall(table.cost)
+    programs = numbers.plural(round(table.cost.programs), "program")
+    facts = (
+        (f"best {table.metric}", best, told_best, "main"),
+        ("runs finished", f"{states(told)['finished']} of {len(table.runs)}", "", None),
+        ("variants", str(len(table.rows)), f"{seeds} seeds each", None),
+        (
+            "time",
+            numbers.MISSING if time == NOTHING else time,
+            f"of all runs; {programs} compiled",
+            None,
+        ),
+    )
+    items = [
+        tag(
+            "div",
+            tag("dt", name),
+            tag("dd", value, tag("small", more) if more else None),
+            cls=cls,
+        )
+        for name, value, more, cls in facts
+    ]
+    return tag("dl", *items, cls="facts")
+
+
+def _best(told: Told) -> tuple[str, Html]:
+    best = told.variants[0]
+    for variant in told.variants:  # rows may be grouped, and are then not by score
+        ahead = variant.row.score.mean - best.row.score.mean
+        if (ahead < 0) if METRICS[told.table.metric].lower else (ahead > 0):
+            best = variant
+    score = best.row.score
+    if not score.count:
+        return numbers.NOTHING, escape("no run is finished yet")
+    spread = f" ± {numbers.number(score.half, 2)}" if not score.why else ""
+    runs = "1 seed" if score.count == 1 else f"mean ± 95 % over {score.count} seeds"
+    several = f", the highest of {len(told.variants)}: by chance a bit too good"
+    several = several if len(told.variants) > 1 and spread else ""
+    if METRICS[told.table.metric].lower:
+        several = several.replace("highest", "lowest")
+    return f"{numbers.score(score.mean)}{spread}", escape(
+        f"{best.short}; {runs}{several}"
+    )

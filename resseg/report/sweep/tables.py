@@ -1,0 +1,249 @@
+"""Variants, runs and swept keys of a sweep as tables of its page."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from resseg.report.page import numbers
+from resseg.report.page.document import csv_button
+from resseg.report.page.markup import Cell, Html, join, table, tag
+from resseg.report.sweep.read import PAGE, Told, Variant
+from resseg.sweeps.keys import SEED, shown
+from resseg.sweeps.table.cells import columns, number, score
+from resseg.sweeps.table.formats import record
+from resseg.sweeps.table.rows import Row
+from resseg.sweeps.table.statistics import Estimate, mean_interval
+
+NO_VALUE = -math.inf  # sorts what is not known below all numbers
+_SORTED: dict[str, Callable[[Row], float | None]] = {
+    "n": lambda row: row.score.count,
+    "minus baseline": lambda row: row.difference and row.difference.mean,
+    "pairs": lambda row: len(row.pairs),
+    "runs": lambda row: row.finished,
+    "not finished": lambda row: row.planned - row.finished,
+    "params": lambda row: row.cost.params,
+    "MACs": lambda row: row.cost.macs,
+    "memory": lambda row: row.cost.peak_memory,
+    "images/s": lambda row: row.cost.images_per_second,
+    "compile": lambda row: row.cost.compile_seconds,
+    "time": lambda row: row.cost.wall_seconds,
+}
+
+
+def student(row: Row) -> Estimate:
+    """The mean difference to the baseline with Student's interval."""
+    return mean_interval(list(row.pairs.values()))
+
+
+def variant_section(told: Told) -> Html:
+    """The table of `resseg table`, with Student's interval of the differences too."""
+    shown_ = columns(told.table)
+    keys = sum(not column.measured for column in shown_)
+    at = [column.header for column in shown_].index("minus baseline")
+    head = ["curves", *[column.header for column in shown_]]
+    head[at + 1] = "minus baseline [bootstrap]"
+    head.insert(at + 1, "minus baseline (Student)")
+    rows = []
+    for place, variant in enumerate(told.variants):
+        cells = [_chooser(place, variant)]
+        for column in shown_:
+            text = column.cell(variant.row)
+            if not column.measured:
+                value = variant.row.values.get(_key(told, column.header), text)
+                number_ = isinstance(value, int | float) and not isinstance(value, bool)
+                cells.append(
+                    Cell(
+                        numbers.shorten(text, 60),
+                        value if number_ else text,
+                        title=text if len(text) > 60 else None,
+                    )
+                )
+                continue
+            cells.append(Cell(text, _value(told, column.header, variant.row)))
+        cells.insert(at + 1, _student_cell(variant.row))
+        rows.append(cells)
+    listed = table(
+        f"{told.table.metric}: mean ± half of Student's 95 % interval over n seeds. "
+        "Differences are to the baseline run of the same seed; ± and [ ] are 95 %.",
+        head,
+        rows,
+        text_columns=1 + keys,
+        attributes=[
+            {"data_variant": at, "cls": "own" if v.row.difference is None else None}
+            for at, v in enumerate(told.variants)
+        ],
+        id_="variant-table",
+    )
+    notes = tag("ul", *[tag("li", note) for note in told.table.notes])
+    return join([_filter("variant-table", "variants", "variants"), listed, notes])
+
+
+def _key(told: Told, header: str) -> str:
+    """The swept key that a column of short name shows."""
+    found = [k for k in told.table.keys if k == header or k.endswith(f".{header}")]
+    return found[0] if found else header
+
+
+def _value(told: Told, header: str, row: Row) -> float:
+    mean = row.score.mean if row.score.count else None
+    value = mean if header == told.table.metric else _SORTED[header](row)
+    return NO_VALUE if value is None or math.isnan(value) else value
+
+
+def _chooser(place: int, variant: Variant) -> Cell:
+    button = tag(
+        "button",
+        f"{place + 1}",
+        type="button",
+        cls="show",
+        data_show=place,
+        aria_pressed="false",
+        aria_label=f"{place + 1}: show {variant.short} in the curves",
+    )
+    return Cell(button, place)
+
+
+def _student_cell(row: Row) -> Cell:
+    found = student(row)
+    if row.difference is None or not found.count:
+        return Cell("baseline" if row.difference is None else "no pair", NO_VALUE)
+    return Cell(score(found), found.mean if math.isfinite(found.mean) else NO_VALUE)
+
+
+def _filter(id_: str, csv: str, what: str) -> Html:
+    return tag(
+        "p",
+        tag("label", f"Filter {what} ", for_=f"{id_}-filter"),
+        tag("input", type="search", id=f"{id_}-filter", data_filter=id_),
+        csv_button(csv, what),
+        cls="controls",
+    )
+
+
+def run_section(told: Told) -> Html:
+    """Every run, whatever became of it."""
+    places = {run: at for at, v in enumerate(told.variants) for run in v.seeds}
+    rows, attributes = [], []
+    for each in told.table.runs.to_dict("records"):
+        name, value = str(each["id"]), float(each[told.table.metric])
+        place = places[name]
+        variant = told.variants[place]
+        seed = variant.seeds[name]
+        link: Any = tag("code", name)
+        if name in told.pages:
+            link = tag("a", link, href=f"{name}/{PAGE}")
+        message = str(each["message"])
+        rows.append(
+            [
+                Cell(link, name),
+                Cell(f"{place + 1} · {variant.short}", place, title=str(each["name"])),
+                Cell(each["state"]),
+                Cell(numbers.shorten(message, 160), title=message or None),
+                Cell(str(seed), seed),
+                Cell(f"{each['step']:,} of {each['steps']:,}", each["step"]),
+                Cell(
+                    numbers.NOTHING if math.isnan(value) else number(value),
+                    NO_VALUE if math.isnan(value) else value,
+                ),
+                Cell(_wall(each), _sorted(each)),
+            ]
+        )
+        bad = each["state"] in ("failed", "broken off")
+        attributes.append({"cls": "bad" if bad else None})
+    head = ["run", "variant", "state", "message", "seed", "step"]
+    listed = table(
+        f"{numbers.plural(len(rows), 'run')}; a run that is a link has a page",
+        [*head, told.table.metric, "time"],
+        rows,
+        text_columns=4,
+        attributes=attributes,
+        id_="run-table",
+    )
+    return join([_filter("run-table", "runs", "runs"), listed])
+
+
+def _wall(run: dict[str, Any]) -> str:
+    seconds = run["wall_seconds"]
+    return numbers.NOTHING if math.isnan(seconds) else numbers.duration(seconds)
+
+
+def _sorted(run: dict[str, Any]) -> float:
+    seconds = run["wall_seconds"]
+    return NO_VALUE if math.isnan(seconds) else seconds
+
+
+def unfinished(told: Told) -> Html:
+    """The runs that are missing from all numbers, each with the reason."""
+    items = [tag("li", sentence) for sentence in told.table.unfinished]
+    if not items:
+        return tag("p", "All runs of the study are finished.")
+    return tag("ul", *items, cls="unfinished")
+
+
+def swept_keys(told: Told) -> list[tuple[str, list[tuple[Any, int]], str]]:
+    """Each swept key, its values with the number of runs, that of the baseline."""
+    found = []
+    frame = told.table.runs
+    for key in told.sweep.swept:
+        if key == SEED:
+            values = [seed for v in told.variants for seed in v.seeds.values()]
+        else:
+            values = [
+                v.row.values.get(key, told.table.baseline.get(key, frame[key].iloc[0]))
+                for v in told.variants
+                for _ in v.seeds
+            ]
+        texts = [shown(value) for value in values]
+        counts = [(text, texts.count(text)) for text in dict.fromkeys(texts)]
+        base = told.table.baseline
+        own = shown(base[key]) if key in base else ""
+        found.append((key, counts, own))
+    return found
+
+
+def config_section(told: Told) -> Html:
+    """The config keys that runs set; all others are the same for all of them."""
+    rows = []
+    for key, counts, own in swept_keys(told):
+        told_ = ", ".join(f"{numbers.shorten(v, 80)} ({n})" for v, n in counts[:40])
+        more = f", and {len(counts) - 40} more" if len(counts) > 40 else ""
+        rows.append(
+            [
+                Cell(tag("code", key), key),
+                Cell(f"{told_}{more}"),
+                Cell(
+                    own or ("each seed with its own" if key == SEED else "as the run")
+                ),
+            ]
+        )
+    return table(
+        "Config keys that the study sets; in brackets how many runs have the value",
+        ["key", "values", "baseline"],
+        rows,
+        text_columns=3,
+        id_="key-table",
+    )
+
+
+def data(told: Told) -> dict[str, Any]:
+    """Variants and runs in full, for downloads."""
+    records = [record(variant.row) for variant in told.variants]
+    frame = told.table.runs
+    return {
+        "variants": _table(list(records[0]), [list(r.values()) for r in records]),
+        "runs": _table(
+            [str(name) for name in frame.columns],
+            [[_plain(value) for value in row] for row in frame.itertuples(index=False)],
+        ),
+    }
+
+
+def _table(names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
+    return {
+        "columns": names,
+        "rows": [[_plain(value) for value in row] for row in rows],
+    }
+
+
+def _plain(value: Any) -> Any:
+    return shown(value) if isinstance(value, list | tuple | dict) else value

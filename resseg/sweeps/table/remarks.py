@@ -1,0 +1,188 @@
+"""What besides the swept keys differs between the runs of a sweep, in sentences."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from resseg.sweeps.keys import pairs
+from resseg.sweeps.plan import Plan
+from resseg.sweeps.table import remarks
+from resseg.sweeps.table.measured import Measured
+from resseg.sweeps.table.rows import Row
+from resseg.sweeps.table.statistics import LEVEL, largest_coverage
+
+_NAMED = 3  # runs that a sentence lists
+
+
+def differences(sweep: Plan, measured: Sequence[Measured]) -> list[str]:
+    """One sentence for every key, version or device in which runs should agree."""
+    begun = [each for each in measured if each.stored is not None]
+    return [
+        *_keys_not_swept(sweep, begun),
+        *_not_as_planned(sweep, begun),
+        *_starts(begun),
+        *_networks(begun),
+    ]
+
+
+def _keys_not_swept(sweep: Plan, begun: Sequence[Measured]) -> list[str]:
+    """From the config that each run was trained with, not from the one planned."""
+    keys = dict.fromkeys(key for each in begun for key in each.stored or ())
+    sentences = []
+    for key in sorted(set(keys) - set(sweep.swept)):
+        values = _by_value(begun, lambda each, key=key: _shown(each.stored, key))
+        if len(values) > 1:
+            listed = "; ".join(f"{v} in {_runs(r)}" for v, r in values.items())
+            sentences.append(f"Runs also differ in {key}, which no run sets: {listed}.")
+    return sentences
+
+
+def _not_as_planned(sweep: Plan, begun: Sequence[Measured]) -> list[str]:
+    return [
+        f"{each.run.id} was trained with {key}={_shown(each.stored, key)}, planned is "
+        f"{_shown(each.config, key)}."
+        for each in begun
+        for key in sweep.swept
+        if _shown(each.stored, key) != _shown(each.config, key)
+    ]
+
+
+def _starts(begun: Sequence[Measured]) -> list[str]:
+    """Of versions and devices, every start of a run counts."""
+    pairs = [(each, start) for each in begun for start in each.starts]
+    sentences = []
+    for what, read in _ENVIRONMENT.items():
+        found: dict[str, list[Measured]] = {}
+        for each, start in pairs:
+            found.setdefault(read(start), []).append(each)
+        if len(found) > 1:
+            listed = "; ".join(f"{v} in {_runs(r)}" for v, r in found.items())
+            sentences.append(f"Runs are not all of one {what}: {listed}.")
+    dirty = [each for each, start in pairs if (start["git"] or {}).get("dirty")]
+    if dirty:
+        sentences.append(
+            f"The code had changes that no commit holds in {_runs(dirty)}."
+        )
+    return sentences
+
+
+_ENVIRONMENT: dict[str, Callable[[dict[str, Any]], str]] = {
+    "version of resseg": lambda start: str(start["packages"]["resseg"]),
+    "version of JAX": lambda start: str(start["packages"]["jax"]),
+    "commit": lambda start: (start["git"] or {"commit": "unknown"})["commit"][:10],
+    "kind of device": lambda start: str(start["devices"]["kind"]),
+}
+
+
+def _networks(begun: Sequence[Measured]) -> list[str]:
+    """Runs of one structure are one network."""
+    sentences = []
+    for structure in dict.fromkeys(each.run.structure for each in begun):
+        alike = [each for each in begun if each.run.structure == structure]
+        known = [each for each in alike if each.cost.params is not None]
+        found = _by_value(known, lambda each: f"{each.cost.params:,}")
+        if len(found) > 1:
+            listed = "; ".join(f"{v} in {_runs(r)}" for v, r in found.items())
+            sentences.append(f"Equal configs have other numbers of weights: {listed}.")
+    return sentences
+
+
+def _by_value(
+    measured: Sequence[Measured], read: Callable[[Measured], str]
+) -> dict[str, list[Measured]]:
+    found: dict[str, list[Measured]] = {}
+    for each in measured:
+        found.setdefault(read(each), []).append(each)
+    return found
+
+
+def _shown(config: dict[str, Any] | None, key: str) -> str:
+    return json.dumps(config[key]) if config and key in config else "missing"
+
+
+def _runs(measured: Sequence[Measured]) -> str:
+    """How many, and which if they are few."""
+    ids = list(dict.fromkeys(each.run.id for each in measured))
+    word = "1 run" if len(ids) == 1 else f"{len(ids)} runs"
+    return f"{word} ({', '.join(ids)})" if len(ids) <= _NAMED else word
+
+
+def unfinished(shown: Sequence[Measured]) -> list[str]:
+    """What became of each run that is not finished; those that wait together, last."""
+    sentences = [
+        _became(each)
+        for each in shown
+        if not each.finished and each.state.word != "waiting"
+    ]
+    waiting = [each for each in shown if each.state.word == "waiting"]
+    if len(waiting) > 1:
+        ids = ", ".join(each.run.id for each in waiting)
+        return [*sentences, f"{len(waiting)} runs wait: {ids}"]
+    return [*sentences, *map(_became, waiting)]
+
+
+def _became(each: Measured) -> str:
+    run, state = each.run, each.state
+    begun = state.word != "waiting" or state.step
+    where = f" at step {state.step} of {run.steps}" if begun else ""
+    message = f": {state.message}" if state.message else ""
+    name = f" ({run.name})" if run.name else ""
+    return f"{run.id}{name} {_VERBS[state.word]}{where}{message}"
+
+
+_VERBS = {
+    "failed": "failed",
+    "running": "is running",
+    "waiting": "waits",
+    "preempted": "was preempted",
+    "broken off": "was broken off",
+}
+
+
+def baseline(values: Mapping[str, Any], *, given: bool) -> str:
+    """What differences are taken to."""
+    what = pairs(values) or "the base config"
+    why = "" if given else ", the first variant of the study, which names no BASELINE"
+    return f"Differences are to runs of equal seed with {what}{why}."
+
+
+def on_runs(sweep: Plan, shown: Sequence[Measured], metric: str) -> list[str]:
+    """What differs that should not, and scores that are no numbers."""
+    odd = [
+        each.run.id
+        for each in shown
+        if each.finished and not math.isfinite(each.scores[metric])
+    ]
+    notes = remarks.differences(sweep, shown)
+    if odd:
+        notes.append(
+            f"{metric} is not finite or not recorded in {', '.join(odd)}: "
+            "a mean with such a run is none."
+        )
+    return notes
+
+
+def on_pairs(rows: Sequence[Row]) -> list[str]:
+    """Runs without a pair, and intervals that are too narrow for what they say."""
+    notes = []
+    for row in rows:
+        single = 0 if row.difference is None else row.finished - row.difference.count
+        if single:
+            runs = (
+                "1 finished run has" if single == 1 else f"{single} finished runs have"
+            )
+            notes.append(f"{row.name}: {runs} no finished baseline run.")
+    counts = [
+        row.difference.count
+        for row in rows
+        if row.difference is not None and not row.difference.why
+    ]
+    if counts and largest_coverage(min(counts)) < LEVEL:
+        share = f"{largest_coverage(min(counts)):.1%}".replace(".0%", "%")
+        notes.append(
+            f"A bootstrap of {min(counts)} pairs cannot leave their range, which holds "
+            f"the true median in {share} of sweeps: read its interval as too narrow "
+            "(CSV has Student's too)."
+        )
+    return notes

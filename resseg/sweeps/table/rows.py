@@ -1,0 +1,110 @@
+"""The rows of a table: runs that differ in nothing but the seed, taken together."""
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from resseg.sweeps.keys import SEED, pairs, short_names
+from resseg.sweeps.plan import Plan
+from resseg.sweeps.table.measured import Cost, Measured, add_costs
+from resseg.sweeps.table.statistics import Estimate, mean_interval, paired_interval
+
+
+class Row(NamedTuple):
+    """One variant: the runs that differ in nothing but the seed.
+
+    Attributes:
+        name: its values in one line.
+        values: of the table's keys.
+        scores: metric of each finished run, by id of the run.
+        score: their mean with Student's 95 % interval.
+        pairs: what each run scores more than its baseline run, by id; pairs of
+            finished runs alone.
+        difference: their mean with its interval; None for the baseline itself.
+        states: how many runs are finished, failed, running …; none is left out.
+        cost: of its runs together.
+    """
+
+    name: str
+    values: dict[str, Any]
+    scores: dict[str, float]
+    score: Estimate
+    pairs: dict[str, float]
+    difference: Estimate | None
+    states: Counter[str]
+    cost: Cost
+
+    @property
+    def planned(self) -> int:
+        return self.states.total()
+
+    @property
+    def finished(self) -> int:
+        return self.states["finished"]
+
+
+def identity(config: Mapping[str, Any], keys: Iterable[str]) -> str:
+    """Equal for flat configs that agree in the keys."""
+    return json.dumps([config[key] for key in keys])
+
+
+def variants(sweep: Plan, shown: Sequence[Measured]) -> list[list[Measured]]:
+    """Runs that differ in the seed alone, together, in the order of the study."""
+    keys = [key for key in sweep.swept if key != SEED]
+    groups: dict[str, list[Measured]] = {}
+    for each in shown:
+        groups.setdefault(identity(each.config, keys), []).append(each)
+    return list(groups.values())
+
+
+def make_row(
+    group: Sequence[Measured],
+    keys: Sequence[str],
+    metric: str,
+    partners: Mapping[str, Measured | None],
+) -> Row:
+    """The row of a variant; `partners` holds the baseline run of every run, by id."""
+    values = {key: group[0].config[key] for key in keys}
+    scores = {each.run.id: each.scores[metric] for each in group if each.finished}
+    compared = {}
+    for each in group:
+        partner = partners[each.run.id]
+        if each.finished and partner is not None and partner.finished:
+            compared[each.run.id] = scores[each.run.id] - partner.scores[metric]
+    own = partners[group[0].run.id] is group[0]
+    return Row(
+        name=pairs(values, short_names(keys)) or "base config",
+        values=values,
+        scores=scores,
+        score=mean_interval(list(scores.values())),
+        pairs={} if own else compared,
+        difference=None if own else paired_interval(list(compared.values())),
+        states=Counter(each.state.word for each in group),
+        cost=add_costs([each.cost for each in group]),
+    )
+
+
+def ordered(rows: Sequence[Row], by: Sequence[str], lower: bool) -> list[Row]:
+    """By the values of the keys `by`, then best first.
+
+    Rows whose score is no number come last, in the order of the study.
+    """
+
+    def merit(row: Row) -> float:
+        mean = row.score.mean
+        return mean * (1 if lower else -1) if math.isfinite(mean) else math.inf
+
+    best_first = sorted(rows, key=merit)
+    for key in reversed(by):
+        ranks = _ranks([row.values[key] for row in rows])
+        best_first.sort(key=lambda row, key=key, ranks=ranks: ranks(row.values[key]))
+    return best_first
+
+
+def _ranks(values: list[Any]) -> Any:
+    """Numbers by size, anything else in the order of the study."""
+    if all(isinstance(value, int | float) for value in values):
+        return lambda value: value
+    return values.index
