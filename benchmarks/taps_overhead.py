@@ -20,14 +20,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from resseg import build
+from resseg.blueprint import network
 from resseg.command_line import split_overrides
 from resseg.config.load import load_config, parse
 from resseg.console import counting
 from resseg.errors import UserError
 from resseg.gradients.fork import initial_paths, list_forks
 from resseg.runs import gradients_table
-from resseg.steps import init_state, make_train_step, zero_taps
+from resseg.training import recipe
+from resseg.training.steps import init_state, make_train_step, zero_taps
 
 DEFAULT = Path(__file__).with_name("unet_resnet18.py")
 CLASSES = 7
@@ -37,15 +38,15 @@ class Timed:
     """A train step that keeps its own state and says how long it took."""
 
     def __init__(self, config: Any, *, taps: bool):
-        model = build.build_model(config, CLASSES)
+        model = network.build_segmenter(config.model, CLASSES)
         shape = (1, *config.data.crop, 3)
         self.image_shape = (config.data.batch_size, *config.data.crop, 3)
         self.forks = list_forks(model, self.image_shape)
-        optimizer, _ = build.build_optimizer(config)
+        optimizer, _ = recipe.build_optimizer(config)
         step = make_train_step(
             model,
-            build.optimizer_of(config),
-            build.build_loss(config, CLASSES),
+            recipe.optimizer_of(config),
+            recipe.build_loss(config, CLASSES),
             zero_taps(model, shape) if taps else {},
             num_classes=CLASSES,
             clips=config.optim.clip_norm is not None,
@@ -57,7 +58,7 @@ class Timed:
                 model, optimizer, key, shape, ema=False, paths=paths
             )
         )
-        numbers = jax.device_put(build.numbers(config))
+        numbers = jax.device_put(recipe.numbers(config))
         self.state = begin(self.key, paths).replace(numbers=numbers)
         self.step = jax.jit(step, donate_argnums=0)
 

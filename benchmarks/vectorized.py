@@ -28,7 +28,7 @@ from resseg.command_line import split_overrides
 from resseg.config.load import load_config, parse
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
-from resseg.program import Program
+from resseg.training.program import Program
 
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.py"
 SPEC = DatasetSpec("random", tuple(f"class {i}" for i in range(7)), {})

@@ -12,12 +12,13 @@ import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from resseg import build
+from resseg.blueprint import network
 from resseg.config import base
 from resseg.config.load import load_config
 from resseg.data import pipeline
 from resseg.gradients.fork import initial_paths, list_forks, statistics_by_fork
-from resseg.steps import zero_taps
+from resseg.training import recipe
+from resseg.training.steps import zero_taps
 
 CLASSES = 7  # of the procedural data set
 
@@ -49,8 +50,8 @@ def profiles(config: Any, seeds: Sequence[int], loss_scale: float = 1.0) -> np.n
     of the batch; a seed draws weights and images. The norms are those of `loss_scale`
     times the loss: the squares of very small ones are none in float32.
     """
-    model = build.build_model(config, CLASSES)
-    loss = build.build_loss(config, CLASSES)
+    model = network.build_segmenter(config.model, CLASSES)
+    loss = recipe.build_loss(config, CLASSES)
     shape = (config.data.batch_size, *config.data.crop, 3)
     taps, paths = zero_taps(model, shape), initial_paths(model, shape)
     blocks = [fork.name for fork in list_forks(model, shape) if fork.kind == "block"]

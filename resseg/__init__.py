@@ -8,18 +8,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from resseg.build import build_model
+    from ml_collections import ConfigDict
+
     from resseg.config.load import load_config
+    from resseg.models.segmenter import Segmenter
     from resseg.runs import open_run
 
 __version__ = "0.1.0"
 __all__ = ["__version__", "build_model", "load_config", "open_run"]
 
 _HOMES = {
-    "build_model": "resseg.build",
     "load_config": "resseg.config.load",
     "open_run": "resseg.runs",
 }
+
+
+def build_model(config: "ConfigDict", num_classes: int | None = None) -> "Segmenter":
+    """The network of a config: `module.apply(variables, images)["logits"]` is float32
+    `[batch, height, width, classes]` at the size of the images.
+
+    `variables` are params and batch_stats; with paths too, its coefficients are those
+    and not the ones of the config.
+
+    Args:
+        config: as `load_config` returns it.
+        num_classes: void not counted; None = ask the data set that the config names.
+
+    Raises:
+        UserError: that data set is not prepared.
+    """
+    from resseg.blueprint.network import build_segmenter
+    from resseg.data.sources import dataset_spec
+
+    if num_classes is None:
+        num_classes = dataset_spec(config.data).num_classes
+    return build_segmenter(config.model, num_classes)
 
 
 def __getattr__(name: str) -> object:

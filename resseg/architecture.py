@@ -68,6 +68,11 @@ def spell_out(model: Any) -> Backbone:
     )
 
 
+def padding_multiple(model: Any) -> int:
+    """Evaluated images are padded to a multiple of the stride without dilation."""
+    return spell_out(model).native_stride
+
+
 def decoder_levels(model: Any) -> int:
     """Steps of a U-Net's decoder: one per long skip, and one where the stem strides."""
     plan = spell_out(model)

@@ -43,7 +43,7 @@ def run_command(arguments: argparse.Namespace, config: Any) -> int:
 
     # Tracing needs no accelerator: leave it to those who compute on it.
     jax.config.update("jax_platforms", "cpu")
-    from resseg.describe import describe_model
+    from resseg.blueprint.description import describe_model
 
     classes, origin = _classes(arguments, config.data)
     description = describe_model(config, size, classes)
@@ -79,7 +79,7 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def _classes(arguments: argparse.Namespace, data: Any) -> tuple[int, str]:
     """How many classes, and who says so."""
-    from resseg.describe import ASSUMED_CLASSES, find_classes
+    from resseg.blueprint.description import ASSUMED_CLASSES, find_classes
     from resseg.runs import layout
     from resseg.runs.reader import open_run
 

@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from resseg.describe import Description, Part
+from resseg.blueprint.description import Description, Part
 
 Cell = Callable[[Part], str]
 

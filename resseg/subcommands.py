@@ -191,26 +191,28 @@ def _train(arguments: argparse.Namespace) -> int:
     if arguments.init_from:
         overrides = [*overrides, ("init.variables_from", arguments.init_from)]
     config = _load(arguments.config, overrides)
-    from resseg import train  # imports JAX: only once the config is known to be right
+    from resseg.training import (
+        run,  # imports JAX: only once the config is known to be right
+    )
 
     try:
-        train.train_and_evaluate(config, arguments.workdir)
-    except train.Diverged as error:
+        run.train_and_evaluate(config, arguments.workdir)
+    except run.Diverged as error:
         print(f"resseg: {error}", file=sys.stderr)
         return 1
     return 0
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    from resseg import evaluate
+    from resseg.inference import evaluator
 
-    return evaluate.run_command(arguments)
+    return evaluator.run_command(arguments)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    from resseg import predict
+    from resseg.inference import predictor
 
-    return predict.run_command(arguments)
+    return predictor.run_command(arguments)
 
 
 def _inspect(arguments: argparse.Namespace) -> int:
@@ -276,9 +278,9 @@ def _describe(arguments: argparse.Namespace) -> int:
 
 
 def _import(arguments: argparse.Namespace) -> int:
-    from resseg import importing
+    from resseg.interop import run
 
-    return importing.run_command(arguments)
+    return run.run_command(arguments)
 
 
 def _data(arguments: argparse.Namespace) -> int:

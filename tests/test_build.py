@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 
 import resseg
-from resseg import architecture, build, losses, optim, sharding
+from resseg import architecture, sharding
 from resseg.architecture import skip_names, spell_out
+from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 from resseg.config.validation import CHOICES
 from resseg.data import sources
 from resseg.models import layers
 from resseg.models.heads import HEADS
-from resseg.network import build_segmenter
-from resseg.steps import init_state, make_train_step, zero_taps
+from resseg.training import losses, optim, recipe
+from resseg.training.steps import init_state, make_train_step, zero_taps
 
 ROOT = Path(__file__).parent.parent
 EXPERIMENTS = [
@@ -116,13 +117,13 @@ def test_every_experiment_builds_and_takes_a_step(path):
     config = resseg.load_config(path)
     classes = len(config.loss.class_weights) or 7
     model = build_segmenter(config.model, classes)
-    optimizer, _ = build.build_optimizer(config)
+    optimizer, _ = recipe.build_optimizer(config)
     shape = (config.data.batch_size, *config.data.crop, 3)
     taps = zero_taps(model, shape)
     step = make_train_step(
         model,
-        build.optimizer_of(config),
-        build.build_loss(config, classes),
+        recipe.optimizer_of(config),
+        recipe.build_loss(config, classes),
         taps,
         num_classes=classes,
         clips=config.optim.clip_norm is not None,
@@ -131,7 +132,7 @@ def test_every_experiment_builds_and_takes_a_step(path):
     ema = config.optim.ema > 0
     state = jax.eval_shape(
         lambda key: init_state(model, optimizer, key, shape, ema=ema), jax.random.key(0)
-    ).replace(numbers=build.numbers(config))
+    ).replace(numbers=recipe.numbers(config))
     batch = {
         "image": jax.ShapeDtypeStruct(shape, np.float32),
         "label": jax.ShapeDtypeStruct(shape[:3], np.int32),
@@ -160,7 +161,7 @@ def test_median_frequency_weights_come_from_the_data(tiny_config):
     with tiny_config.unlocked():
         tiny_config.loss.class_weights = "median_frequency"
         tiny_config.loss.terms.dice = 0.0
-    loss = build.build_loss(tiny_config, 7)
+    loss = recipe.build_loss(tiny_config, 7)
     counted = sources.count_split(tiny_config.data, "train").pixels
     present = counted > 0
     images = np.where(present, counted.sum(1, keepdims=True), 0).sum(0)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg import checkpoints
 from resseg.errors import UserError
-from resseg.steps import TrainState
+from resseg.runs import checkpoints
+from resseg.training.steps import TrainState
 
 
 def state(step):

@@ -23,7 +23,7 @@ from resseg.config.coefficients import (
 )
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
-from resseg.program import Program
+from resseg.training.program import Program
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICKSTART = ROOT / "configs" / "quickstart.py"

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import pytest
 
 from resseg import cli
-from resseg.build import build_model
+from resseg.blueprint.description import describe_model, find_classes
+from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
-from resseg.describe import describe_model, find_classes
 from resseg.describe_table import print_description
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout
@@ -128,7 +128,7 @@ def test_shortcuts_are_told_apart_by_what_they_do(overrides, shortcuts):
 def test_parts_sum_up_and_forks_are_all_there(overrides):
     config, size = configured(overrides), (65, 97)
     description = describe_model(config, size, 3)
-    model = build_model(config, 3)
+    model = build_segmenter(config.model, 3)
     image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
     assert description.params == sum(leaf.size for leaf in jax.tree.leaves(params))

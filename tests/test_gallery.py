@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resseg.data import VOID, DatasetSpec
-from resseg.gallery import Gallery
+from resseg.inference.gallery import Gallery
 from resseg.metrics import scores
 
 

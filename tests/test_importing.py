@@ -8,13 +8,13 @@ import pytest
 import safetensors.numpy
 
 import resseg
-from resseg import initial
-from resseg.build import variable_shapes
+from resseg.blueprint.network import variable_shapes
 from resseg.cli import main
 from resseg.config.load import load_config
-from resseg.importing import VOC
+from resseg.interop.architecture import Architecture
+from resseg.interop.run import VOC
 from resseg.models.interop import LAYOUTS, tensor_shapes
-from resseg.models.interop.architecture import Architecture
+from resseg.training import initial
 
 BASE = "base"
 SHAPES = "background,disc,square,triangle,ring,wire,star"
@@ -218,7 +218,7 @@ def test_a_failure_half_way_leaves_nothing(files, monkeypatch):
     def fail(*_):
         raise RuntimeError("no room")
 
-    monkeypatch.setattr("resseg.importing.checkpoints.save_variables", fail)
+    monkeypatch.setattr("resseg.interop.run.checkpoints.save_variables", fail)
     before = sorted(files.iterdir())
     with pytest.raises(RuntimeError):
         main(command(files))

@@ -111,8 +111,8 @@ def test_rooms_import_only_what_they_may(room):
 
 def test_nothing_but_the_commands_imports_the_trainers():
     """`resseg train`, and the worker of a sweep."""
-    above = ["resseg.train", "resseg.vectorized", "resseg.cli"]
-    command = ("resseg.cli", "resseg.subcommands", "resseg.worker")
+    above = ["resseg.training.run", "resseg.training.together", "resseg.cli"]
+    command = ("resseg.cli", "resseg.subcommands", "resseg.sweeps.worker")
     rest = [m for m in modules_of("resseg") if m not in (*command, *above)]
     found = offenders(rest, above)
     assert [pair for pair in found if pair[0] != "resseg.__main__"] == []
@@ -120,7 +120,7 @@ def test_nothing_but_the_commands_imports_the_trainers():
 
 def test_models_and_steps_never_see_a_config():
     """Rule 4."""
-    modules = modules_of("resseg.models", "resseg.steps", "resseg.gradients")
+    modules = modules_of("resseg.models", "resseg.training.steps", "resseg.gradients")
     assert offenders(modules, ["ml_collections", "resseg.config.load", "configs"]) == []
 
 
@@ -166,15 +166,15 @@ def test_the_command_imports_nothing_heavy_at_its_top():
 @pytest.mark.parametrize(
     ("library", "homes"),
     [
-        ("orbax", ["resseg.checkpoints"]),
+        ("orbax", ["resseg.runs.checkpoints"]),
         ("jax.make_mesh", ["resseg.sharding"]),
         ("tensorboardX", ["resseg.runs"]),
         ("pyarrow", ["resseg.runs"]),
         ("grain", ["resseg.data"]),
         ("tensorflow_datasets", ["resseg.data"]),
         ("tensorflow", []),
-        ("torch", ["resseg.models.interop.files"]),  # the reader of .pth alone
-        ("safetensors", ["resseg.models.interop.files"]),
+        ("torch", ["resseg.interop.files"]),  # the reader of .pth alone
+        ("safetensors", ["resseg.interop.files"]),
     ],
 )
 def test_libraries_that_move_have_one_home(library, homes):

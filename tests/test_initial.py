@@ -9,9 +9,10 @@ import pytest
 from flax import traverse_util
 
 import resseg
-from resseg import build, initial, train
+from resseg.blueprint import network
 from resseg.errors import UserError
-from resseg.steps import init_state
+from resseg.training import initial, recipe, run
+from resseg.training.steps import init_state
 
 QUICKSTART = Path(__file__).resolve().parent.parent / "configs" / "quickstart.py"
 
@@ -48,7 +49,7 @@ def source(overrides, tmp_path_factory):
     """A run of the same network with other weights."""
     folder = tmp_path_factory.mktemp("runs") / "source"
     config = resseg.load_config(QUICKSTART, overrides | {"seed": 7})
-    train.train_and_evaluate(config, folder)
+    run.train_and_evaluate(config, folder)
     return folder
 
 
@@ -59,7 +60,7 @@ def params(folder):
 def test_a_run_starts_from_all_weights_of_another(overrides, source, tmp_path, capsys):
     settings = overrides | {"init.variables_from": str(source), "optim.ema": 0.5}
     folder = tmp_path / "run"
-    train.train_and_evaluate(resseg.load_config(QUICKSTART, settings), folder)
+    run.train_and_evaluate(resseg.load_config(QUICKSTART, settings), folder)
     ours, theirs = params(folder), params(source)
     assert ours.keys() == theirs.keys()
     for path, leaf in theirs.items():
@@ -73,7 +74,7 @@ def test_a_run_starts_from_all_weights_of_another(overrides, source, tmp_path, c
 
 def shapes(settings, classes=7):
     config = resseg.load_config(QUICKSTART, STRUCTURE | settings)
-    return config, build.variable_shapes(config, classes)
+    return config, network.variable_shapes(config, classes)
 
 
 def test_the_backbone_alone_goes_under_another_head(source):
@@ -101,10 +102,10 @@ def test_class_scores_start_anew_where_the_number_of_classes_differs(source):
 
 def test_only_what_is_loaded_is_replaced(source):
     config, _ = shapes({"init.variables_from": str(source)}, classes=3)
-    model = build.build_model(config, 3)
-    optimizer, _ = build.build_optimizer(config)
+    model = network.build_segmenter(config.model, 3)
+    optimizer, _ = recipe.build_optimizer(config)
     state = init_state(model, optimizer, jax.random.key(0), (1, 32, 32, 3), ema=True)
-    loaded = initial.load(config, build.variable_shapes(config, 3))
+    loaded = initial.load(config, network.variable_shapes(config, 3))
     begun = loaded.put_into(state)
     kernel = begun.params["head"]["classifier"]["conv"]["kernel"]
     np.testing.assert_array_equal(
@@ -154,7 +155,7 @@ def test_a_source_that_is_no_run_is_refused_before_anything_is_written(
     config = resseg.load_config(QUICKSTART, settings)
     folder = tmp_path / "run"
     with pytest.raises(UserError, match=r"config\.init\.variables_from=.*nowhere"):
-        train.train_and_evaluate(config, folder)
+        run.train_and_evaluate(config, folder)
     assert not list(folder.iterdir())
     both = {"init.variables_from": "a", "init.backbone_from": "b"}
     with pytest.raises(UserError, match=r"config\.init\.backbone_from='b'"):

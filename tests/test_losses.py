@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from resseg.errors import UserError
-from resseg.losses import TERMS, make_loss
+from resseg.training.losses import TERMS, make_loss
 
 CLASSES = 4
 VOID = 255

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from resseg.errors import UserError
-from resseg.optim import (
+from resseg.training.optim import (
     clip_factor,
     decay_mask,
     ema_update,

@@ -7,11 +7,13 @@ import jax
 import numpy as np
 import pytest
 
-from resseg import losses, optim, sharding
+from resseg import sharding
+from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 from resseg.gradients.fork import Fork, fork_name, list_forks, scale_cotangent
-from resseg.network import build_segmenter
-from resseg.steps import init_state, make_eval_step, make_train_step, zero_taps
+from resseg.inference.evaluator import make_eval_step
+from resseg.training import losses, optim
+from resseg.training.steps import init_state, make_train_step, zero_taps
 
 CLASSES, SHAPE = 3, (8, 32, 32, 3)
 

@@ -17,11 +17,12 @@ import pytest
 from PIL import Image
 
 import resseg
-from resseg import runs, train
+from resseg import runs
 from resseg.cli import main
 from resseg.data import colorize
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout
+from resseg.training import run as train
 
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.py"
 

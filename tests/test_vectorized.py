@@ -9,12 +9,15 @@ import pandas as pd
 import pytest
 
 import resseg
-from resseg import compilations, runs, train, vectorized
+from resseg import runs
 from resseg.config.structure import check_together
 from resseg.data.pipeline import TrainLoader
 from resseg.errors import UserError
-from resseg.program import Programs
 from resseg.runs import layout
+from resseg.training import compilations
+from resseg.training import run as train
+from resseg.training import together as vectorized
+from resseg.training.program import Programs
 from tests.conftest import QUICKSTART
 
 STEPS = 4

@@ -21,7 +21,7 @@ import pandas as pd
 
 from experiments.common import new_figure, over_variants, write
 from resseg.figures import style
-from resseg.gradients.correlation import overlap
+from resseg.gradients.analysis.correlation import overlap
 
 WIDTH, INPUTS, DRAWS = 200, 64, 20
 DEPTHS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 50)

@@ -5,6 +5,7 @@ Importing this package costs numpy alone; the modules are imported by name:
 (augmentation), `pipeline` (batches for training and evaluation).
 """
 
-from resseg.data.spec import VOID, DatasetSpec, colorize, overlay, palette
+from resseg.data.colors import colorize, overlay, palette
+from resseg.data.spec import VOID, DatasetSpec
 
 __all__ = ["VOID", "DatasetSpec", "colorize", "overlay", "palette"]

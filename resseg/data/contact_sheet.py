@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from resseg.data import pipeline, sources
-from resseg.data.spec import VOID, DatasetSpec, overlay, palette
+from resseg.data.colors import overlay, palette
+from resseg.data.spec import VOID, DatasetSpec
 from resseg.data.transforms import make_train_transform
 from resseg.errors import UserError
 

@@ -22,7 +22,7 @@ from resseg.gradient_log.summary import (
     where,
 )
 from resseg.gradient_log.timeline import Timeline
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 _NOTES = 10  # lines under one table
 _PLAIN_WIDTH = 132  # a pipe has no width of its own; wide enough for every column

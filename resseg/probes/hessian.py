@@ -15,11 +15,14 @@ from jax.flatten_util import ravel_pytree
 from matplotlib.figure import Figure
 
 from resseg.console import counting
-from resseg.gradients.curvature import hessian_vector_product, require_true_gradient
-from resseg.gradients.lanczos import lanczos, trace
+from resseg.gradients.analysis.curvature import (
+    hessian_vector_product,
+    require_true_gradient,
+)
+from resseg.gradients.analysis.lanczos import lanczos, trace
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 COLUMNS = (
     Column("place", "int64", "", "of the Ritz value, 0 = the largest"),

@@ -18,7 +18,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from resseg.console import counting
-from resseg.gradients.singular_values import (
+from resseg.gradients.analysis.singular_values import (
     largest_singular_value,
     normal_product,
     random_pull,
@@ -34,7 +34,7 @@ from resseg.probes.probe import (
     rows_from,
 )
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 BLOCK, STAGE, NET = "block", "stage", "net"
 _KINDS = {Block: BLOCK, Stage: STAGE}

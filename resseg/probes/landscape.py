@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 
 from resseg.console import counting
 from resseg.gradient_log.summary import column, where
-from resseg.gradients.slices import filter_normalized, moved
+from resseg.gradients.analysis.slices import filter_normalized, moved
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 COLUMNS = (
     Column("a", "float64", "filter norms", "distance along the first direction"),

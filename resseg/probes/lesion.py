@@ -18,7 +18,7 @@ from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.scoring import MEAN, SCORE_COLUMNS, Scorer, score_records
 from resseg.probes.subject import Subject
 from resseg.probes.surgery import without_branches
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 COLUMNS = (
     Column("lesion", "str", "", "intact; the block; or how many, and which draw"),

@@ -8,8 +8,8 @@ gradients g^(k), summed over all paths of length k, the gradient at a block is
     g = sum over k of g^(k)
 
 and the blocks' rule is g^(k) <- alpha c P^T g^(k) + gamma J_h^T g^(k-1): all lengths
-are sent back at once, as rows (`resseg.gradients.rows`). A projection counts as the
-shortcut; stem and head, with all that the head holds, count for nothing.
+are sent back at once, as rows (`resseg.gradients.analysis.rows`). A projection counts
+as the shortcut; stem and head, with all that the head holds, count for nothing.
 
 Where long skips or an auxiliary head leave the backbone, the gradient comes back by
 several routes (`resseg.probes.routes`), each of which is measured alone. A route
@@ -27,8 +27,8 @@ from matplotlib.figure import Figure
 
 from resseg.console import counting
 from resseg.gradient_log.summary import column, where
-from resseg.gradients.factors import multiplied
-from resseg.gradients.rows import ROWS, pulled_back, with_rows, zero_sinks
+from resseg.gradients.analysis.factors import multiplied
+from resseg.gradients.analysis.rows import ROWS, pulled_back, with_rows, zero_sinks
 from resseg.probes.probe import (
     Options,
     Probe,
@@ -46,7 +46,7 @@ from resseg.probes.routes import (
     route_factors,
 )
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 BEYOND = -1
 

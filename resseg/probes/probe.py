@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from resseg.errors import UserError
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 Rows = Mapping[str, Sequence]
 

@@ -16,12 +16,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy import ndimage
 
-from resseg import steps
 from resseg.console import counting
 from resseg.data import VOID
 from resseg.gradient_log.summary import column, where
+from resseg.gradients.analysis.rows import ROWS, with_rows, zero_sinks
 from resseg.gradients.fork import scale_cotangent, statistics_by_fork
-from resseg.gradients.rows import ROWS, with_rows, zero_sinks
 from resseg.probes.probe import (
     Options,
     Probe,
@@ -32,7 +31,8 @@ from resseg.probes.probe import (
 )
 from resseg.probes.subject import Subject
 from resseg.runs import gradients_table
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
+from resseg.training import steps
 
 ALL = "all"
 

@@ -18,7 +18,7 @@ from resseg.probes.calibration import settled
 from resseg.probes.features import LOGITS, FeatureInfo, list_features, with_features
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 SITES = 4096  # of a batch that enter the ranks, at most
 _LABELS = 24  # blocks that are named in the figure, at most

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 
 from resseg.console import counting
 from resseg.gradient_log.summary import column, where
-from resseg.gradients.effective_field import centre_field, coarse, extent
+from resseg.gradients.analysis.effective_field import centre_field, coarse, extent
 from resseg.probes.calibration import settled
 from resseg.probes.features import LOGITS, FeatureInfo, list_features, with_features
 from resseg.probes.probe import Options, Probe, Rows
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 KINDS = ("stem", "stage", LOGITS)
 _CELLS = 64  # of the stored field along each axis, at most

@@ -19,7 +19,7 @@ from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.scoring import SCORE_COLUMNS, Scorer, score_records
 from resseg.probes.subject import Subject
 from resseg.probes.surgery import interchangeable, pairs, reordered, scrambled
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 COLUMNS = (
     Column("order", "int64", "", "number of the order; 0 is that of the network"),

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from resseg.gradients.analysis.rows import SHORTCUT
 from resseg.gradients.fork import ForkInfo
-from resseg.gradients.rows import SHORTCUT
 
 ALL, DEEPEST = "all", "deepest"
 _BACKBONE = "backbone/"

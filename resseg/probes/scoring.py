@@ -6,10 +6,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from resseg import build, metrics
+from resseg import metrics
+from resseg.architecture import padding_multiple
 from resseg.data import pipeline
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 MEAN = "(mean)"
 
@@ -82,7 +83,7 @@ class Scorer:
         config = self._subject.config
         seen = 0
         for batch in pipeline.eval_batches(
-            config.data, config.data.eval_split, build.padding_multiple(config)
+            config.data, config.data.eval_split, padding_multiple(config.model)
         ):
             yield batch
             seen += len(batch["name"])

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from resseg.console import counting
 from resseg.errors import UserError
 from resseg.gradient_log.summary import column, where
-from resseg.gradients.correlation import (
+from resseg.gradients.analysis.correlation import (
     autocorrelation,
     circle,
     line,
@@ -26,7 +26,7 @@ from resseg.gradients.correlation import (
 from resseg.probes.calibration import settled
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 POINTS = 32  # of each walk
 INDEPENDENT = "independent"

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from resseg.gradients.joins import moments, with_addends
 from resseg.probes.probe import Options, Probe, Rows, rows_from, slope
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 COLUMNS = (
     Column("depth", "int64", "blocks", "position of the block in depth order, 0 first"),

@@ -10,13 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resseg import build
+from resseg.blueprint import network
 from resseg.config.coefficients import is_neutral
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.gradients.fork import ForkInfo, list_forks
-from resseg.inference import load_trained
+from resseg.inference.trained import load_trained
 from resseg.models.segmenter import Segmenter
 from resseg.runs import open_run
+from resseg.training import recipe
 
 Batch = Mapping[str, np.ndarray]
 
@@ -133,10 +134,10 @@ def _subject(
     name: str, config: Any, variables: dict[str, Any] | None, step: int
 ) -> Subject:
     spec = sources.dataset_spec(config.data)
-    model = build.build_model(config, spec.num_classes)
+    model = network.build_segmenter(config.model, spec.num_classes)
     if variables is None:
         images = jnp.zeros((1, *config.data.crop, 3))
         drawn = jax.jit(model.init)(jax.random.key(config.seed), images)
         variables = {key: value for key, value in drawn.items() if key != "taps"}
-    loss = build.build_loss(config, spec.num_classes)
+    loss = recipe.build_loss(config, spec.num_classes)
     return Subject(name, config, spec, model, variables, loss, step)

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from resseg.gradient_log.summary import column, where
-from resseg.gradients.cotangents import (
+from resseg.gradients.analysis.cotangents import (
     BIAS,
     NONFINITE,
     SUBNORMAL,
@@ -25,7 +25,7 @@ from resseg.gradients.cotangents import (
 )
 from resseg.probes.probe import Options, Probe, Rows, rows_from
 from resseg.probes.subject import Subject
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column
 
 KEPT = 0.999  # share of the non-zero entries that a loss scale has to save
 SMALLEST, SMALLEST_NORMAL = -24, -14  # exponents of float16

@@ -1,15 +1,14 @@
 """The run folder: what a training run leaves behind, written and read in one place."""
 
-from resseg.runs.config_file import (
+from resseg.runs.environment import write_environment
+from resseg.runs.folder import (
     check_same_config,
     prepare,
     read_config,
-    read_json,
     write_config,
     write_dataset,
-    write_json,
 )
-from resseg.runs.environment import write_environment
+from resseg.runs.json_files import read_json, write_json
 from resseg.runs.lock import claimed, is_claimed, locked
 from resseg.runs.reader import Run, open_run, read_metrics
 from resseg.runs.writer import RunWriter

@@ -13,7 +13,7 @@ from typing import Any
 
 from resseg import __version__
 from resseg.runs import layout
-from resseg.runs.config_file import read_json, write_json
+from resseg.runs.json_files import read_json, write_json
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 _SOURCE = Path(__file__).resolve().parents[2]

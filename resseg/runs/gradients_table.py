@@ -8,19 +8,11 @@ between resolutions and batch sizes.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import numpy as np
 
-
-class Column(NamedTuple):
-    """One column of a table: its type in numpy's words, unit and meaning."""
-
-    name: str
-    dtype: str
-    unit: str
-    meaning: str
-
+from resseg.runs.tables import Column
 
 COLUMNS = (
     Column("step", "int64", "steps", "optimizer steps done when the row was measured"),

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resseg.errors import UserError
-from resseg.runs.gradients_table import Column
+from resseg.runs.tables import Column, schema, write_parquet
 
 BUFFER_ROWS = 65_536
 
@@ -90,14 +90,6 @@ class PartedTable:
         return self._folder / f"part-{step:09d}.parquet"
 
 
-def schema(columns: Sequence[Column]) -> pa.Schema:
-    """The arrow schema of a table."""
-    names = {"str": "string", "int64": "int64", "float64": "float64"}
-    return pa.schema(
-        [(column.name, pa.type_for_alias(names[column.dtype])) for column in columns]
-    )
-
-
 def parts(folder: str | os.PathLike) -> list[Path]:
     """The parts of a table in the order of their steps."""
     return sorted(Path(folder).glob("part-*.parquet"), key=_first_step)
@@ -139,14 +131,3 @@ def _damage_named(part: Path) -> Iterator[None]:
 
 def _first_step(part: Path) -> int:
     return int(part.stem.removeprefix("part-"))
-
-
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Writes `table` to `path`, whole or not at all."""
-    path.parent.mkdir(exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
-        pq.write_table(table, file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)

@@ -11,9 +11,9 @@ from ml_collections import FrozenConfigDict
 
 from resseg.errors import UserError, choose, nearest
 from resseg.runs import layout
-from resseg.runs.config_file import read_config, read_json
+from resseg.runs.folder import read_config
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
-from resseg.runs.lines import read_lines
+from resseg.runs.json_files import read_json, read_lines
 from resseg.runs.parts import read_parts
 
 
@@ -123,7 +123,7 @@ class Run:
             raise UserError(f"{self.path} holds no checkpoint yet")
         if step is not None:
             choose(f"{self.path}: step", step, self.steps)
-        from resseg.checkpoints import restore_variables
+        from resseg.runs.checkpoints import restore_variables
 
         return restore_variables(self.path, step)
 

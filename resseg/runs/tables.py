@@ -1,14 +1,22 @@
 """A table that is written at once: one parquet file, and its columns said in it."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from resseg.runs.gradients_table import Column
-from resseg.runs.parts import schema, write_parquet
+
+class Column(NamedTuple):
+    """One column of a table: its type in numpy's words, unit and meaning."""
+
+    name: str
+    dtype: str
+    unit: str
+    meaning: str
 
 
 def write_table(
@@ -31,3 +39,22 @@ def write_table(
 def read_table(path: Path) -> pd.DataFrame:
     """What `write_table` wrote."""
     return pq.read_table(path).to_pandas()
+
+
+def schema(columns: Sequence[Column]) -> pa.Schema:
+    """The arrow schema of a table."""
+    names = {"str": "string", "int64": "int64", "float64": "float64"}
+    return pa.schema(
+        [(column.name, pa.type_for_alias(names[column.dtype])) for column in columns]
+    )
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Writes `table` to `path`, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    with open(partial, "wb") as file:
+        pq.write_table(table, file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)

@@ -14,7 +14,7 @@ from resseg.errors import UserError
 from resseg.runs import layout
 from resseg.runs.events import EventWriter
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
-from resseg.runs.lines import JsonLines
+from resseg.runs.json_files import JsonLines
 from resseg.runs.parts import BUFFER_ROWS, PartedTable
 
 

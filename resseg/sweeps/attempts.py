@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from resseg import runs
 from resseg.runs import layout
-from resseg.runs.lines import read_lines
+from resseg.runs.json_files import read_lines
 
 FINISHED, FAILED, PREEMPTED = "finished", "failed", "preempted"
 REFUSED = "refused"  # wrong input or a loss that is not finite: again would be the same

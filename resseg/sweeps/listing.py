@@ -9,7 +9,7 @@ from resseg import runs
 from resseg.config.keys import flatten
 from resseg.errors import UserError
 from resseg.runs import layout
-from resseg.runs.holders import is_locked
+from resseg.runs.lock import is_locked
 from resseg.sweeps import attempts, plan
 from resseg.sweeps.keys import pairs
 

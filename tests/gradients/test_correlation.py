@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from resseg.gradients.correlation import (
+from resseg.gradients.analysis.correlation import (
     autocorrelation,
     circle,
     line,

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.cotangents import (
+from resseg.gradients.analysis.cotangents import (
     BIAS,
     CELLS,
     NONFINITE,

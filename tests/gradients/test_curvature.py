@@ -6,7 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.curvature import hessian_vector_product, require_true_gradient
+from resseg.gradients.analysis.curvature import (
+    hessian_vector_product,
+    require_true_gradient,
+)
 from resseg.gradients.fork import Fork
 
 L, C, W, X, Y = 4, 1.0, 0.5, 1.3, 0.2

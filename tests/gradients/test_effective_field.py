@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.effective_field import centre_field, coarse, extent
+from resseg.gradients.analysis.effective_field import centre_field, coarse, extent
 
 SIZE = 65
 

@@ -12,11 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg import losses, sharding
+from resseg import sharding
+from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 from resseg.gradients.fork import Fork, fork_name, list_forks, statistics_by_fork
-from resseg.network import build_segmenter
-from resseg.steps import zero_taps
+from resseg.training import losses
+from resseg.training.steps import zero_taps
 
 CLASSES, SHAPE = 3, (4, 32, 32, 3)
 LOSS = losses.make_loss({"cross_entropy": 1.0, "dice": 0.5}, num_classes=CLASSES)

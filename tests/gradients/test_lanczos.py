@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from resseg.gradients.curvature import hessian_vector_product
-from resseg.gradients.lanczos import lanczos, trace
+from resseg.gradients.analysis.curvature import hessian_vector_product
+from resseg.gradients.analysis.lanczos import lanczos, trace
 
 
 @pytest.fixture(autouse=True)

@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.factors import multiplied
+from resseg.gradients.analysis.factors import multiplied
+from resseg.gradients.analysis.rows import ROWS, pulled_back, with_rows, zero_sinks
 from resseg.gradients.fork import Fork
-from resseg.gradients.rows import ROWS, pulled_back, with_rows, zero_sinks
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.noise import (
+from resseg.gradients.analysis.noise import (
     WHOLE,
     Noise,
     no_moments,

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.factors import multiplied
+from resseg.gradients.analysis.factors import multiplied
+from resseg.gradients.analysis.rows import ROWS, pulled_back, with_rows, zero_sinks
 from resseg.gradients.fork import Fork, list_forks
-from resseg.gradients.rows import ROWS, pulled_back, with_rows, zero_sinks
 
 L, N = 6, 5
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.singular_values import (
+from resseg.gradients.analysis.singular_values import (
     largest_singular_value,
     normal_product,
     random_pull,

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.slices import filter_normalized, filter_norms, moved
+from resseg.gradients.analysis.slices import filter_normalized, filter_norms, moved
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ import numpy as np
 import optax
 import pytest
 
-from resseg.gradients.blocks import sum_squares_by_block
-from resseg.gradients.fork import statistics_by_fork
-from resseg.gradients.joins import moments, with_addends
-from resseg.gradients.singular_values import (
+from resseg.gradients.analysis.singular_values import (
     largest_singular_value,
     normal_product,
 )
+from resseg.gradients.blocks import sum_squares_by_block
+from resseg.gradients.fork import statistics_by_fork
+from resseg.gradients.joins import moments, with_addends
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.runs.gradients_table import block_rows

@@ -1,7 +1,7 @@
 """Networks named by the settings that differ from `resseg.config.base`."""
 
+from resseg.blueprint.network import build_segmenter
 from resseg.config import base
-from resseg.network import build_segmenter
 
 
 def network(num_classes=21, **settings):

@@ -7,15 +7,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg import build
 from resseg.architecture import GATED, ORDERS, SHORTCUT_KINDS
+from resseg.blueprint import coefficients
+from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 from resseg.config.load import load_config
 from resseg.gradients.joins import with_addends
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle, Branch
-from resseg.network import build_segmenter
-from resseg.optim import decay_mask
+from resseg.training.optim import decay_mask
 
 SHAPE = (2, 6, 6, 4)
 X = jax.random.normal(jax.random.key(0), SHAPE)
@@ -268,7 +268,7 @@ def test_schedules_move_their_coefficients_and_no_other():
     config, _, variables = paths_of(
         model__gradient__shortcut={"linear": [1.0, 0.0, 10, 20]}
     )
-    path_lines = build.PathLines(config, 2)
+    path_lines = coefficients.PathLines(config, 2)
     lines = path_lines(config)
     assert jax.tree.structure(lines) == jax.tree.structure(variables["paths"])
     fork = lines["backbone"]["stage2"]["block1"]["fork"]

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 
 from resseg.architecture import DEPTHS, stage_layout
+from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 from resseg.gradients.fork import list_forks
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Conv
 from resseg.models.shortcuts import Shortcut
-from resseg.network import build_segmenter
 
 
 def normal(*shape, seed=0):

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resseg.blueprint.network import build_segmenter
 from resseg.gradients.fork import statistics_by_fork
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
-from resseg.network import build_segmenter
 
 
 def block(x, **arguments):

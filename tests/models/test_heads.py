@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from flax import traverse_util
 
+from resseg.blueprint.network import build_segmenter
 from resseg.gradients.fork import list_forks, statistics_by_fork
 from resseg.models.heads.deeplab import Pyramid
 from resseg.models.heads.fcn import Upsample, bilinear_kernel, deepest
-from resseg.network import build_segmenter
 
 STAGES = ["stage1", "stage2", "stage3"]
 # Compiling takes the time here, not computing.

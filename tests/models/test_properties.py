@@ -10,10 +10,10 @@ import pytest
 from flax import traverse_util
 
 from resseg.architecture import spell_out
-from resseg.build import build_model
+from resseg.blueprint.description import describe_model
+from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
 from resseg.config.validation import CHOICES
-from resseg.describe import describe_model
 from resseg.errors import UserError
 from resseg.gradients.fork import statistics_by_fork
 
@@ -135,7 +135,7 @@ def may_rest(name, model):
 
 def check(drawn):
     config = valid(drawn)
-    model, size = build_model(config, CLASSES), config.data.crop
+    model, size = build_segmenter(config.model, CLASSES), config.data.crop
     images = jax.random.normal(jax.random.key(1), (BATCH, *size, 3))
     target = jax.random.normal(jax.random.key(2), (BATCH, *size, CLASSES))
 

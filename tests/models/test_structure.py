@@ -7,11 +7,11 @@ import jax.numpy as jnp
 import pytest
 from flax import traverse_util
 
+from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 from resseg.gradients.fork import list_forks
 from resseg.models.classifier import ImageClassifier
 from resseg.models.heads import HEADS as NAMED_HEADS
-from resseg.network import build_segmenter
 
 DILATED = {"backbone.output_stride": 8}
 WITH_AUX = DILATED | {"aux.weight": 0.5}

@@ -10,7 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from resseg.errors import UserError
-from resseg.gradients.factors import multiplied
+from resseg.gradients.analysis.factors import multiplied
 from resseg.probes import hessian, registry
 from resseg.probes.probe import Options
 

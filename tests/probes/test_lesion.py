@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 from ml_collections import ConfigDict
 
-from resseg import build, sharding
+from resseg import sharding
+from resseg.blueprint import network
 from resseg.errors import UserError
-from resseg.evaluate import Evaluator
+from resseg.inference.evaluator import Evaluator
 from resseg.probes import lesion, reorder
 from resseg.probes.calibration import make_reestimate
 from resseg.probes.probe import Options
@@ -160,8 +161,8 @@ def test_a_network_without_equal_blocks_has_no_other_order(probed, probed_config
     classes = probed.spec.num_classes
     single = dataclasses.replace(
         probed,
-        model=build.build_model(config, classes),
-        variables=build.variable_shapes(config, classes),
+        model=network.build_segmenter(config.model, classes),
+        variables=network.variable_shapes(config, classes),
     )
     with pytest.raises(UserError, match="no stage of the network has two blocks"):
         reorder.measure(single, Options())

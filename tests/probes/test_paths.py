@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 
 from resseg.errors import UserError
+from resseg.gradients.analysis.rows import pulled_back, with_rows
 from resseg.gradients.fork import ForkInfo
-from resseg.gradients.rows import pulled_back, with_rows
 from resseg.probes import jacobian, paths, profile, routes
 from resseg.probes.probe import Options
 

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resseg.gradients.cotangents import with_offsets, zero_offsets
+from resseg.gradients.analysis.cotangents import with_offsets, zero_offsets
 from resseg.probes import profile
 from resseg.probes.probe import Options
 
@@ -89,7 +89,7 @@ def test_the_part_of_a_class_is_the_gradient_of_its_pixels(smallest):
     """
     import dataclasses
 
-    from resseg.losses import make_loss
+    from resseg.training.losses import make_loss
 
     classes = smallest.spec.num_classes
     plain = make_loss({"cross_entropy": 1.0}, num_classes=classes)

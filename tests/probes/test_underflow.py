@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from resseg.gradients.cotangents import BIAS, CELLS, NONFINITE, SUBNORMAL, ZERO
+from resseg.gradients.analysis.cotangents import BIAS, CELLS, NONFINITE, SUBNORMAL, ZERO
 from resseg.probes import underflow
 from resseg.probes.probe import Options
 

@@ -119,7 +119,7 @@ def _page_run(
     """
     from resseg.config.keys import base_config
     from resseg.data import DatasetSpec
-    from resseg.gallery import Gallery
+    from resseg.inference.gallery import Gallery
     from resseg.runs import write_dataset, write_environment
 
     logged = steps if logged is None else logged

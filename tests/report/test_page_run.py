@@ -18,8 +18,8 @@ from resseg.report.run.findings import find
 from resseg.report.run.flow import SHOWN, choose_steps, read_flow
 from resseg.report.run.samples import run_lengths
 from resseg.runs import layout, open_run
-from resseg.runs.holders import is_locked
-from resseg.runs.saved import parameter_count
+from resseg.runs.checkpoints import parameter_count
+from resseg.runs.lock import is_locked
 
 DEAD = "backbone/stage2/block1"
 
@@ -261,8 +261,7 @@ def test_the_config_marks_what_differs_from_the_base(planted_page):
 
 
 def test_probes_are_shown_where_they_were_made(page_run, tmp_path):
-    from resseg.runs.gradients_table import Column
-    from resseg.runs.tables import write_table
+    from resseg.runs.tables import Column, write_table
 
     folder = page_run(tmp_path / "run")
     columns = (Column("block", "str", "", ""), Column("mean", "float64", "", ""))

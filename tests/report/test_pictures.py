@@ -2,9 +2,10 @@ import cv2
 import numpy as np
 import pytest
 
-from resseg.data.spec import VOID, palette
+from resseg.data.colors import palette
+from resseg.data.spec import VOID
 from resseg.errors import UserError
-from resseg.report.pictures import (
+from resseg.inference.pictures import (
     errors,
     montage,
     read_image,

@@ -10,7 +10,7 @@ from tensorboardX.proto import event_pb2
 from resseg.errors import UserError
 from resseg.runs import RunWriter, layout
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
-from resseg.runs.lines import read_lines
+from resseg.runs.json_files import read_lines
 from resseg.runs.parts import parts, read_parts
 
 

@@ -44,7 +44,7 @@ def workers_of(work):
     for folder in os.listdir("/proc"):
         with contextlib.suppress(OSError):
             command = Path(f"/proc/{folder}/cmdline").read_text().split("\0")
-            if "resseg.worker" in command and str(work) in command:
+            if "resseg.sweeps.worker" in command and str(work) in command:
                 found.append(int(folder))
     return found
 

@@ -6,11 +6,12 @@ import time
 import numpy as np
 import pytest
 
-from resseg import runs, train, worker
+from resseg import runs
 from resseg.runs import layout
-from resseg.sweeps import attempts
+from resseg.sweeps import attempts, worker
 from resseg.sweeps.plan import read_plan, write_plan
 from resseg.sweeps.study import load_study
+from resseg.training import run as train
 
 AXES = '{"model.backbone.width": [4, 8]}'
 NUMBERS = """

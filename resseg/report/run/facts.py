@@ -10,10 +10,10 @@ from resseg.config.keys import base_config, flatten
 from resseg.errors import UserError
 from resseg.gradient_log.summary import column, where
 from resseg.runs import layout
-from resseg.runs.config_file import read_json
-from resseg.runs.holders import is_locked
+from resseg.runs.checkpoints import parameter_count
+from resseg.runs.json_files import read_json
+from resseg.runs.lock import is_locked
 from resseg.runs.reader import Run
-from resseg.runs.saved import parameter_count
 
 
 class Facts(NamedTuple):

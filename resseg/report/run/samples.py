@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from resseg.data.spec import VOID, palette
+from resseg.data.colors import palette
+from resseg.data.spec import VOID
 from resseg.errors import UserError
-from resseg.report.pictures import read_image
+from resseg.inference.pictures import read_image
 from resseg.runs import layout
 from resseg.runs.reader import Run
 

@@ -1,8 +1,8 @@
 """Where the workers of a sweep run: on this machine, under Slurm, on a Ray cluster.
 
-A worker is `python -m resseg.worker SWEEP_DIR …`: it takes one run after another from
-the sweep folder until none is left, so a launcher only starts workers and says how many
-are alive. It knows nothing of runs.
+A worker is `python -m resseg.sweeps.worker SWEEP_DIR …`: it takes one run after another
+from the sweep folder until none is left, so a launcher only starts workers and says how
+many are alive. It knows nothing of runs.
 """
 
 from collections.abc import Sequence

@@ -147,4 +147,4 @@ def _trouble(started: _Started) -> str:
 
 def worker_command(folder: Path, *arguments: str) -> list[str]:
     """How a worker of a sweep folder is started with this Python."""
-    return [sys.executable, "-m", "resseg.worker", str(folder), *arguments]
+    return [sys.executable, "-m", "resseg.sweeps.worker", str(folder), *arguments]

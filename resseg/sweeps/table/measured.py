@@ -10,7 +10,7 @@ import numpy as np
 from resseg import runs
 from resseg.config.keys import flatten
 from resseg.runs import layout
-from resseg.runs.lines import read_lines
+from resseg.runs.json_files import read_lines
 from resseg.sweeps import attempts, plan
 from resseg.sweeps.scores import measure
 

@@ -6,10 +6,10 @@ import optax
 from drawn import LEARNING_RATE, images, labels
 from flax import traverse_util
 
+from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
 from resseg.models.classifier import ImageClassifier
 from resseg.models.interop import from_torch, to_torch
-from resseg.network import build_segmenter
 
 BASE = "base"
 

@@ -11,6 +11,7 @@ from jax_side import BASE, network
 
 from resseg.config.load import load_config
 from resseg.errors import UserError
+from resseg.interop.architecture import Architecture
 from resseg.models.interop import (
     LAYOUTS,
     from_torch,
@@ -18,7 +19,6 @@ from resseg.models.interop import (
     tensor_shapes,
     to_torch,
 )
-from resseg.models.interop.architecture import Architecture
 
 SMALL = Architecture((1, 1, 1, 1), "basic", width=8, num_classes=3)
 UNET = Architecture(

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from jax_side import BASE
 
+from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
 from resseg.models.layers import corner_weights, resize, resize_nearest
-from resseg.network import build_segmenter
 
 
 @pytest.mark.parametrize(

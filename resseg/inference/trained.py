@@ -5,11 +5,11 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from resseg import build, checkpoints
+from resseg.blueprint import network
 from resseg.config.load import load_config
 from resseg.gradients.fork import initial_paths
 from resseg.models.segmenter import Segmenter
-from resseg.runs import Run
+from resseg.runs import Run, checkpoints
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ def load_trained(run: Run, step: int | None = None) -> Trained:
     step = checkpoints.choose_step(run.path, step)
     classes = run.classes
     config = load_config(run.path)  # keys younger than the run get their defaults
-    model = build.build_model(config, len(classes))
+    model = network.build_segmenter(config.model, len(classes))
     return Trained(
         config=config,
         classes=classes,

@@ -11,7 +11,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from resseg.data.spec import VOID, overlay, palette
+from resseg.data.colors import overlay, palette
+from resseg.data.spec import VOID
 from resseg.errors import UserError
 
 _DPI = 100

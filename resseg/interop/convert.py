@@ -9,9 +9,9 @@ from flax import traverse_util
 
 from resseg.architecture import spell_out
 from resseg.errors import UserError, choose
-from resseg.models.interop.architecture import Architecture, of_config
-from resseg.models.interop.layers import Layer, Tensor, counters, tensors
-from resseg.models.interop.layouts import LAYOUTS, Layout
+from resseg.interop.architecture import Architecture, of_config
+from resseg.interop.layers import Layer, Tensor, counters, tensors
+from resseg.interop.layouts import LAYOUTS, Layout
 
 _COLLECTIONS = ("params", "batch_stats")
 _NAMED = 4  # tensors that a message lists

@@ -1,7 +1,7 @@
 """Heads by torch's names; the prefixes are the layout's business."""
 
-from resseg.models.interop.architecture import Architecture
-from resseg.models.interop.layers import Layer, conv, conv_norm, norm
+from resseg.interop.architecture import Architecture
+from resseg.interop.layers import Layer, conv, conv_norm, norm
 
 RATES = (12, 24, 36)  # of every DeepLab in torchvision and smp, whatever its stride
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from resseg import metrics
 from resseg.data import DatasetSpec
-from resseg.report.pictures import save_prediction, write_image
+from resseg.inference.pictures import save_prediction, write_image
 from resseg.runs import layout, write_json
 
 _LONGEST = 512  # side of a sample, pixels

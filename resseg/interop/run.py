@@ -11,14 +11,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from resseg import checkpoints, runs, sharding
+from resseg import runs, sharding
+from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
 from resseg.console import say
 from resseg.data import VOID, folder
 from resseg.errors import UserError, choose
 from resseg.models.interop import LAYOUTS, from_torch, read_weights
-from resseg.network import build_segmenter
-from resseg.runs import layout
+from resseg.runs import checkpoints, layout
 
 # The 20 of PASCAL VOC behind the background, in the order of torchvision's weights.
 VOC = [

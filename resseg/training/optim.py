@@ -4,6 +4,7 @@ Parameters are one tree whose top level names the parts of the network:
 `{"backbone": {...}, "head": {...}, "aux": {...}}`.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -187,3 +188,8 @@ def ema_update(ema: Tree, params: Tree, decay: ArrayLike, step: ArrayLike) -> Tr
     step = jnp.asarray(step, jnp.float32)
     warmed_up = jnp.minimum(decay, (1 + step) / (10 + step))
     return optax.incremental_update(params, ema, 1 - warmed_up)
+
+
+Numbers = dict[str, Any]
+# The optimizer and the learning rate by updates made, for the numbers of a config.
+OptimizerOf = Callable[[Numbers], tuple[optax.GradientTransformation, optax.Schedule]]

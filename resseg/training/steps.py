@@ -11,18 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from resseg import optim
 from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.coefficients import learned_means
 from resseg.gradients.fork import initial_paths, statistics_by_fork
 from resseg.gradients.joins import moments, with_addends
 from resseg.metrics import confusion_matrix
+from resseg.training import optim
+from resseg.training.optim import OptimizerOf
 
 Batch = Mapping[str, jax.Array]
 Loss = Callable[[jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
-Numbers = dict[str, Any]
-# The optimizer and the learning rate by updates made, for the numbers of a config.
-OptimizerOf = Callable[[Numbers], tuple[optax.GradientTransformation, optax.Schedule]]
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -204,40 +202,6 @@ def on_line(line: jax.Array, step: jax.Array) -> jax.Array:
     start, end, first, last = line
     way = (step - first) / jnp.maximum(last - first, 1.0)
     return start + (end - start) * jnp.clip(way, 0.0, 1.0)
-
-
-def make_eval_step(
-    model: nn.Module, num_classes: int, flip: bool = False, confidence: bool = False
-) -> Callable[[Mapping, Batch], tuple[jax.Array, ...]]:
-    """Builds `eval_step(variables, batch) -> (predictions, confusion)`.
-
-    Predictions are uint8 `[batch, height, width]`, the confusion matrix int32 `[truth,
-    prediction]` over every pixel that is not void. With `flip` the class probabilities
-    are the mean of those of the image and of its mirror image. With `confidence` a
-    third result is 255 times the probability of the predicted class, uint8 `[batch,
-    height, width]`.
-    """
-
-    def scores(variables, images):
-        outputs: Any = model.apply(variables, images, train=False)
-        return outputs["logits"]
-
-    def eval_step(variables, batch):
-        logits = scores(variables, batch["image"])
-        if flip:
-            mirrored = scores(variables, batch["image"][:, :, ::-1])[:, :, ::-1]
-            logits = jax.nn.softmax(logits) + jax.nn.softmax(mirrored)
-        predictions = logits.argmax(-1)
-        confusion = confusion_matrix(batch["label"], predictions, num_classes)
-        results = predictions.astype(jnp.uint8), confusion
-        if not confidence:
-            return results
-        # Of two softmaxes the sum is there already.
-        probability = logits / 2 if flip else jax.nn.softmax(logits)
-        largest = jnp.rint(255 * probability.max(-1).astype(jnp.float32))
-        return *results, largest.astype(jnp.uint8)
-
-    return eval_step
 
 
 def zero_taps(model: nn.Module, image_shape: tuple[int, ...]) -> Any:

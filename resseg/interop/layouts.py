@@ -8,10 +8,10 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from resseg.models.interop import backbones, heads
-from resseg.models.interop.architecture import Architecture, named_depth
-from resseg.models.interop.backbones import Shapes, telling
-from resseg.models.interop.layers import Layer, conv, conv_norm, norm
+from resseg.interop import backbones, heads
+from resseg.interop.architecture import Architecture, named_depth
+from resseg.interop.backbones import Shapes, telling
+from resseg.interop.layers import Layer, conv, conv_norm, norm
 
 
 @dataclasses.dataclass(frozen=True)

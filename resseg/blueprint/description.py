@@ -5,7 +5,7 @@ from collections import Counter
 from typing import Any
 
 from resseg.architecture import DEPTHS, spell_out
-from resseg.build import build_model
+from resseg.blueprint.network import build_segmenter
 from resseg.data import catalogue, shapes, sources
 from resseg.gradients.fork import Fork
 from resseg.models.blocks import Block
@@ -147,7 +147,7 @@ def describe_model(
     size = size or tuple(config.data.crop)
     if num_classes is None:
         num_classes = find_classes(config.data) or ASSUMED_CLASSES
-    inventory = take_inventory(build_model(config, num_classes), size)
+    inventory = take_inventory(build_segmenter(config.model, num_classes), size)
     wholes = _children(inventory, inventory.calls[0])
     parts = tuple(_part(inventory, call) for call in wholes)
     deepest = [call for call in inventory.calls if isinstance(call.module, Stage)][-1]

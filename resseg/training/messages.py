@@ -9,11 +9,11 @@ import jax
 from resseg import runs
 from resseg.architecture import spell_out
 from resseg.data import DatasetSpec
-from resseg.evaluate import score_lines
 from resseg.gradient_log.heatmap import save_heatmap
 from resseg.gradients.fork import ForkInfo
+from resseg.inference.evaluator import score_lines
 from resseg.runs import layout
-from resseg.steps import TrainState
+from resseg.training.steps import TrainState
 
 
 def headline(

@@ -4,19 +4,23 @@ import argparse
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import flax.linen as nn
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from resseg import build, metrics, sharding
+from resseg import metrics, sharding
+from resseg.architecture import padding_multiple
 from resseg.config.load import load_config
 from resseg.console import counting, say
 from resseg.data import VOID, DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
-from resseg.inference import load_trained
+from resseg.inference.trained import load_trained
+from resseg.metrics import confusion_matrix
 from resseg.runs import open_run
-from resseg.steps import make_eval_step
+from resseg.training.steps import Batch
 
 # Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], the name, and
 # 255 times the probability of the prediction, uint8 [h, w].
@@ -71,7 +75,7 @@ class Evaluator:
         confusion = np.zeros((classes, classes), np.int64)
         boundary = np.zeros((classes, 2), np.int64)
         batches = pipeline.eval_batches(
-            data, split, build.padding_multiple(self._config)
+            data, split, padding_multiple(self._config.model)
         )
         with counting(f"{self._spec.name}/{split}", self._spec.splits[split]) as done:
             for batch in batches:
@@ -172,3 +176,37 @@ def copy_with_data(config: Any, name: str | None) -> Any:
     copy: Any = ConfigDict(config).copy_and_resolve_references()
     copy.data.name = name or copy.data.name
     return copy
+
+
+def make_eval_step(
+    model: nn.Module, num_classes: int, flip: bool = False, confidence: bool = False
+) -> Callable[[Mapping, Batch], tuple[jax.Array, ...]]:
+    """Builds `eval_step(variables, batch) -> (predictions, confusion)`.
+
+    Predictions are uint8 `[batch, height, width]`, the confusion matrix int32 `[truth,
+    prediction]` over every pixel that is not void. With `flip` the class probabilities
+    are the mean of those of the image and of its mirror image. With `confidence` a
+    third result is 255 times the probability of the predicted class, uint8 `[batch,
+    height, width]`.
+    """
+
+    def scores(variables, images):
+        outputs: Any = model.apply(variables, images, train=False)
+        return outputs["logits"]
+
+    def eval_step(variables, batch):
+        logits = scores(variables, batch["image"])
+        if flip:
+            mirrored = scores(variables, batch["image"][:, :, ::-1])[:, :, ::-1]
+            logits = jax.nn.softmax(logits) + jax.nn.softmax(mirrored)
+        predictions = logits.argmax(-1)
+        confusion = confusion_matrix(batch["label"], predictions, num_classes)
+        results = predictions.astype(jnp.uint8), confusion
+        if not confidence:
+            return results
+        # Of two softmaxes the sum is there already.
+        probability = logits / 2 if flip else jax.nn.softmax(logits)
+        largest = jnp.rint(255 * probability.max(-1).astype(jnp.float32))
+        return *results, largest.astype(jnp.uint8)
+
+    return eval_step

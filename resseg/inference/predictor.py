@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from resseg.build import padding_multiple
+from resseg.architecture import padding_multiple
 from resseg.console import say
+from resseg.data.colors import overlay, palette
 from resseg.data.reading import IMAGE_SUFFIXES, read_image
-from resseg.data.spec import overlay, palette
 from resseg.data.transforms import normalize
 from resseg.errors import UserError
-from resseg.inference import Trained, load_trained
+from resseg.inference.trained import Trained, load_trained
 from resseg.runs import open_run
 
 
@@ -26,7 +26,7 @@ class Predictor:
 
     def __init__(self, trained: Trained):
         self._data = trained.config.data
-        self._multiple = padding_multiple(trained.config)
+        self._multiple = padding_multiple(trained.config.model)
         self._variables = jax.device_put(trained.variables)
 
         @jax.jit

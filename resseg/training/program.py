@@ -9,13 +9,15 @@ from typing import Any
 
 import jax
 
-from resseg import build, sharding
+from resseg import sharding
+from resseg.blueprint import coefficients, network
+from resseg.blueprint.description import describe_model
 from resseg.config.structure import start_key, structure_key
 from resseg.data import DatasetSpec
-from resseg.describe import describe_model
-from resseg.evaluate import compile_evaluation
 from resseg.gradients.fork import list_forks
-from resseg.steps import TrainState, init_state, make_train_step, zero_taps
+from resseg.inference.evaluator import compile_evaluation
+from resseg.training import recipe
+from resseg.training.steps import TrainState, init_state, make_train_step, zero_taps
 
 
 class Program:
@@ -41,13 +43,13 @@ class Program:
         self._shape = (1, *config.data.crop, 3)
         self._begins: dict[str, Any] = {}
         self._together: dict[jax.sharding.Mesh, Any] = {}
-        self.model = build.build_model(config, self._classes)
+        self.model = network.build_segmenter(config.model, self._classes)
         self.forks = list_forks(self.model, (config.data.batch_size, *self._shape[1:]))
-        self.lines = build.PathLines(config, self._classes)
+        self.lines = coefficients.PathLines(config, self._classes)
         self.train_step = make_train_step(
             self.model,
-            build.optimizer_of(config),
-            build.build_loss(config, self._classes),
+            recipe.optimizer_of(config),
+            recipe.build_loss(config, self._classes),
             zero_taps(self.model, self._shape) if config.log.gradients.every else {},
             num_classes=self._classes,
             clips=config.optim.clip_norm is not None,
@@ -93,10 +95,10 @@ class Program:
         """The state before the first update, on the mesh."""
         start = start_key(config)
         if start not in self._begins:
-            optimizer, _ = build.build_optimizer(config)
+            optimizer, _ = recipe.build_optimizer(config)
             init = functools.partial(
                 init_state,
-                build.build_model(config, self._classes),
+                network.build_segmenter(config.model, self._classes),
                 optimizer,
                 image_shape=self._shape,
                 ema=config.optim.ema > 0,
@@ -109,7 +111,7 @@ class Program:
         state = self._begins[start](key, self.lines.start(config))
         return state.replace(
             schedules=jax.device_put(self.lines(config), self._whole),
-            numbers=jax.device_put(build.numbers(config), self._whole),
+            numbers=jax.device_put(recipe.numbers(config), self._whole),
         )
 
 

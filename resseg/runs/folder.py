@@ -11,6 +11,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from resseg.errors import UserError
 from resseg.runs import layout
+from resseg.runs.json_files import read_json, write_json
 
 _NAMED = 6  # differing keys that a message lists
 # What may differ where a run goes on: nothing that is computed depends on it.
@@ -122,29 +123,6 @@ def check_same_config(
             "resume it"
         )
     return True
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Sorted, indented, and never half a file."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(
-        json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
-    os.replace(partial, path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        UserError: The file is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
 
 
 def _load(workdir: str | os.PathLike) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from resseg.errors import UserError
-from resseg.models.interop.architecture import Architecture, blocks
-from resseg.models.interop.layers import Layer, conv, norm
+from resseg.interop.architecture import Architecture, blocks
+from resseg.interop.layers import Layer, conv, norm
 
 Shapes = Mapping[str, tuple[int, ...]]
 STAGES = 4

@@ -8,19 +8,21 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from resseg import build, checkpoints, initial, metrics, runs, sharding, summary
+from resseg import metrics, runs, sharding
+from resseg.blueprint import network
 from resseg.config.coefficients import Schedule
 from resseg.config.keys import base_config
 from resseg.config.load import check_against_data
 from resseg.console import duration, say
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
-from resseg.evaluate import Evaluator
-from resseg.gallery import Gallery
 from resseg.gradients.coefficients import scheduled
-from resseg.loop import Pending, run_steps
-from resseg.program import Program, Programs
-from resseg.runs import gradients_table, layout
+from resseg.inference.evaluator import Evaluator
+from resseg.inference.gallery import Gallery
+from resseg.runs import checkpoints, gradients_table, layout
+from resseg.training import initial, messages
+from resseg.training.loop import Pending, run_steps
+from resseg.training.program import Program, Programs
 from resseg.training.progress import TrainingProgress
 
 
@@ -103,7 +105,7 @@ def prepare(config: Any, workdir: str | Path) -> Prepared:
     resumes = runs.check_same_config(folder, config, base_config())
     start = None
     if checkpoints.latest_step(folder) is None:
-        start = initial.load(config, build.variable_shapes(config, spec.num_classes))
+        start = initial.load(config, network.variable_shapes(config, spec.num_classes))
     return Prepared(config, folder, spec, loader, mesh, start, resumes)
 
 
@@ -168,7 +170,7 @@ class Run:
         start = self.resume()
         if start == 0:
             self.say(
-                summary.headline(
+                messages.headline(
                     self.config, self.spec, self.state, self.forks, self.mesh
                 )
             )
@@ -189,7 +191,7 @@ class Run:
     def finish(self) -> dict[str, Any]:
         """Says how it went, and draws what a finished folder holds."""
         scores = self.last_scores()
-        for line in summary.closing_lines(self.config, self.folder, self.spec, scores):
+        for line in messages.closing_lines(self.config, self.folder, self.spec, scores):
             self.say(line)
         return scores
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from resseg.architecture import UNETS, Backbone, block_places, skip_names, spell_out
@@ -34,7 +35,7 @@ def build_segmenter(model: Any, num_classes: int, pick: Pick = at_start) -> Segm
         pick: the number of a coefficient that goes into the `paths` collection.
     """
     plan = spell_out(model)
-    numbers = Numbers(model, pick)
+    numbers = Coefficients(model, pick)
     dtype = jnp.dtype(model.dtype).type
     skips = skip_names(model) if model.long_skip.kind != "none" else ()
     aux = plan.stages[-2] if model.aux.weight > 0 else ""
@@ -64,7 +65,7 @@ def build_segmenter(model: Any, num_classes: int, pick: Pick = at_start) -> Segm
     return Segmenter(backbone, head, aux_head, dtype, model.head.align_corners)
 
 
-class Numbers:
+class Coefficients:
     """The coefficients of `config.model` as numbers, one for each place."""
 
     def __init__(self, model: Any, pick: Pick):
@@ -125,7 +126,7 @@ def build_head(
     skips: tuple[str, ...],
     style: BlockStyle,
     factors: tuple[BlockFactors, ...],
-    numbers: Numbers,
+    numbers: Coefficients,
 ) -> Any:
     """The head that `config.model.head` names; `factors` are of its own blocks."""
     name = model.head.name
@@ -179,3 +180,10 @@ def decoder_channels(plan: Backbone) -> tuple[int, ...]:
     levels = len(plan.stages) + plan.strided_stem
     top = plan.width * 2 ** (len(plan.stages) - 2)
     return tuple(max(int(top * 0.5**i), 8) for i in range(levels))
+
+
+def variable_shapes(config: Any, num_classes: int) -> dict[str, Any]:
+    """Shapes and dtypes of every collection of the network; computes nothing."""
+    model = build_segmenter(config.model, num_classes)
+    images = jax.ShapeDtypeStruct((1, *config.data.crop, 3), jnp.float32)
+    return jax.eval_shape(model.init, jax.random.key(0), images)

@@ -8,9 +8,9 @@ import numpy as np
 from flax import traverse_util
 
 from resseg import runs
-from resseg.checkpoints import choose_step, restore_variables
 from resseg.errors import UserError
-from resseg.steps import TrainState
+from resseg.runs.checkpoints import choose_step, restore_variables
+from resseg.training.steps import TrainState
 
 COLLECTIONS = ("params", "batch_stats")  # coefficients come from the config
 RECORD = "initial.json"  # what was loaded and what was not, in the run folder

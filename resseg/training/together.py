@@ -17,15 +17,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resseg import checkpoints, runs, sharding
+from resseg import runs, sharding
 from resseg.config.keys import flatten
 from resseg.config.structure import check_together
 from resseg.console import say
 from resseg.errors import UserError
-from resseg.loop import Pending, run_steps
-from resseg.program import Program, Programs
-from resseg.train import Diverged, Prepared, Run
+from resseg.runs import checkpoints
+from resseg.training.loop import Pending, run_steps
+from resseg.training.program import Program, Programs
 from resseg.training.progress import TrainingProgress
+from resseg.training.run import Diverged, Prepared, Run
 
 
 class Outcome(NamedTuple):

@@ -1,6 +1,6 @@
 """Trains runs of a sweep folder, one after another, in one process.
 
-python -m resseg.worker SWEEP_DIR [--retries N] [--since TIME] [--only PATTERN]
+python -m resseg.sweeps.worker SWEEP_DIR [--retries N] [--since TIME] [--only PATTERN]
 
 `resseg sweep` starts it; it may also be started by hand, on any machine that sees the
 folder. It takes a run that nobody has claimed, trains it or goes on with it, and ends
@@ -27,7 +27,7 @@ from resseg.sweeps.plan import Plan, PlannedRun, read_plan
 from resseg.sweeps.room import check_room
 
 if TYPE_CHECKING:
-    from resseg.compilations import Count
+    from resseg.training.compilations import Count
 
 DONE, PREEMPTED, NO_ROOM = 0, 75, 74  # exit status; as sysexits.h has it
 
@@ -53,8 +53,8 @@ class Worker:
         since: float,
         together: int = 1,
     ):
-        from resseg.compilations import Counter
-        from resseg.program import Programs
+        from resseg.training.compilations import Counter
+        from resseg.training.program import Programs
 
         self.plan = plan
         self._runs = [run for run in plan.runs if run.id in only]
@@ -106,7 +106,7 @@ class Worker:
         return state.bad <= self._retries
 
     def _goes_with(self, run: PlannedRun, first: PlannedRun) -> bool:
-        from resseg.vectorized import resume_step
+        from resseg.training.together import resume_step
 
         if run.structure != first.structure or {run.id, first.id} & self._alone:
             return False
@@ -132,7 +132,7 @@ class Worker:
             attempts.end(run.folder, outcome, message, **cost)
 
     def _outcomes(self, taken: Sequence[PlannedRun]) -> list[tuple[str, str]]:
-        from resseg.train import Diverged
+        from resseg.training.run import Diverged
 
         try:
             if len(taken) > 1:
@@ -154,12 +154,13 @@ class Worker:
         return [(outcome, message)] * len(taken)
 
     def _train(self, config: Any, folder: Path) -> None:
-        from resseg.train import train_and_evaluate
+        from resseg.training.run import train_and_evaluate
 
         train_and_evaluate(config, folder, self._programs)
 
     def _train_together(self, taken: Sequence[PlannedRun]) -> list[tuple[str, str]]:
-        from resseg import train, vectorized
+        from resseg.training import run as train
+        from resseg.training import together as vectorized
 
         for run in taken[1:]:
             note = f"trained together with {taken[0].id}: {layout.LOG} there has it\n"
@@ -253,7 +254,7 @@ def _end_with_parent() -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one worker; returns its exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m resseg.worker",
+        prog="python -m resseg.sweeps.worker",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -283,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         _end_on_signal(worker)
         worker.work()
     except UserError as error:
-        print(f"resseg.worker: {error}", file=sys.stderr)
+        print(f"resseg.sweeps.worker: {error}", file=sys.stderr)
         return NO_ROOM
     return DONE
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import functools
+import json
+import math
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -13,7 +15,8 @@ import orbax.checkpoint as ocp
 import tensorstore
 
 from resseg.errors import UserError
-from resseg.steps import TrainState
+from resseg.runs import layout
+from resseg.training.steps import TrainState
 
 LATEST, BEST = "checkpoints", "best"  # folders inside a run folder
 VARIABLES = "variables"  # the item that a forward pass needs
@@ -242,3 +245,29 @@ def _manager(folder: Path, keep_period: int | None) -> ocp.CheckpointManager:
         options=options,
         item_names=(VARIABLES, _TRAINING, "position"),
     )
+
+
+_DESCRIPTION = Path("variables") / "_METADATA"
+
+
+def parameter_count(workdir: Path) -> int | None:
+    """Learned numbers of the network; None where no checkpoint describes them."""
+    for name in (layout.CHECKPOINTS, layout.BEST):
+        for path in sorted((workdir / name).glob(f"*/{_DESCRIPTION}")):
+            count = _count(path)
+            if count is not None:
+                return count
+    return None
+
+
+def _count(path: Path) -> int | None:
+    try:
+        tree: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        shapes = [
+            leaf["value_metadata"]["write_shape"]
+            for leaf in tree["tree_metadata"].values()
+            if leaf["key_metadata"][0]["key"] == "params"
+        ]
+        return sum(math.prod(shape) for shape in shapes) or None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None

@@ -1,0 +1,89 @@
+from typing import Any
+
+import numpy as np
+import optax
+
+from resseg.data import sources
+from resseg.data.counts import median_frequency_weights
+from resseg.training import losses, optim
+from resseg.training.optim import Numbers, OptimizerOf
+
+_NUMBERS = (
+    "learning_rate",
+    "warmup_steps",
+    "poly_power",
+    "end_factor",
+    "momentum",
+    "b1",
+    "b2",
+    "weight_decay",
+    "backbone_factor",
+    "ema",
+)
+
+
+def build_loss(config: Any, num_classes: int) -> Any:
+    """The weighted sum of losses of `config.loss`; its weights may need the data."""
+    weights = config.loss.class_weights
+    if weights == "median_frequency":
+        counted = sources.count_split(config.data, config.data.split)
+        weights = median_frequency_weights(counted.pixels)
+    terms = {name: value for name, value in config.loss.terms.items() if value}
+    return losses.make_loss(
+        terms,
+        num_classes=num_classes,
+        class_weights=np.asarray(weights, np.float32) if len(weights) else None,
+        label_smoothing=config.loss.label_smoothing,
+        focal_gamma=config.loss.focal_gamma,
+    )
+
+
+def numbers(config: Any) -> Numbers:
+    """For `TrainState.numbers`: what the train step of a config computes with."""
+    settings = config.optim
+    values = {key: settings[key] for key in _NUMBERS}
+    if settings.clip_norm is not None:
+        values["clip_norm"] = settings.clip_norm
+    scalars = {key: np.float32(value) for key, value in values.items()}
+    return scalars | {
+        "schedule": np.int32(optim.SCHEDULES.index(settings.schedule)),
+        "steps": np.float32(config.train.steps),
+        "aux_weight": np.float32(config.model.aux.weight),
+    }
+
+
+def optimizer_of(config: Any) -> OptimizerOf:
+    """The optimizer of `config.optim` and its schedule, as functions of the numbers."""
+    name = config.optim.name
+
+    def build(
+        values: Numbers,
+    ) -> tuple[optax.GradientTransformation, optax.Schedule]:
+        schedule = optim.make_schedule(
+            values["schedule"],
+            values["learning_rate"],
+            values["steps"],
+            values["warmup_steps"],
+            values["poly_power"],
+            values["end_factor"],
+        )
+        optimizer = optim.make_optimizer(
+            name,
+            schedule,
+            momentum=values["momentum"],
+            b1=values["b1"],
+            b2=values["b2"],
+            weight_decay=values["weight_decay"],
+            backbone_factor=values["backbone_factor"],
+            clip_norm=values.get("clip_norm"),
+        )
+        return optimizer, schedule
+
+    return build
+
+
+def build_optimizer(
+    config: Any,
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """The optimizer of `config.optim` over `config.train.steps`, and its schedule."""
+    return optimizer_of(config)(numbers(config))
