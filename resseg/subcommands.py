@@ -81,14 +81,16 @@ def _add_board(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_probe(parser: argparse.ArgumentParser) -> None:
+    from resseg.probes import commands
 
     commands.add_probe_arguments(parser)
     _add_overrides(parser)
 
 
 def _add_sweep(parser: argparse.ArgumentParser) -> None:
+    from resseg.sweeps import start
 
-    commands.add_arguments(parser)
+    start.add_arguments(parser)
 
 
 def _add_table(parser: argparse.ArgumentParser) -> None:
@@ -157,6 +159,7 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
+    from resseg.data import commands
 
     commands.add_arguments(parser)
 
@@ -234,13 +237,15 @@ def _board(arguments: argparse.Namespace) -> int:
 
 
 def _probe(arguments: argparse.Namespace) -> int:
+    from resseg.probes import commands
 
     return commands.run_probe(arguments)
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
+    from resseg.sweeps import start
 
-    return commands.run_command(arguments)
+    return start.run_command(arguments)
 
 
 def _table(arguments: argparse.Namespace) -> int:
@@ -284,6 +289,7 @@ def _import(arguments: argparse.Namespace) -> int:
 
 
 def _data(arguments: argparse.Namespace) -> int:
+    from resseg.data import commands
 
     return commands.run(arguments)
 

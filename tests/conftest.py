@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import pytest
 from absl import flags
+from fake_run import write_fake_run
 
 from resseg.config.load import load_config
 
@@ -57,3 +58,9 @@ def tiny_overrides(data_dir):
 def tiny_config(tiny_overrides):
     """A config of a run of seconds on `shapes`."""
     return load_config(QUICKSTART, tiny_overrides)
+
+
+@pytest.fixture(scope="session")
+def fake_run():
+    """Writes a run folder whose gradient norms are known."""
+    return write_fake_run

@@ -17,7 +17,7 @@ from resseg.config.load import load_config
 from resseg.console import say
 from resseg.data import VOID, folder
 from resseg.errors import UserError, choose
-from resseg.models.interop import LAYOUTS, from_torch, read_weights
+from resseg.interop import LAYOUTS, from_torch, read_weights
 from resseg.runs import checkpoints, layout
 
 # The 20 of PASCAL VOC behind the background, in the order of torchvision's weights.

@@ -1,76 +1,17 @@
 import warnings
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_run import fork, with_inner
 
 from resseg.runs import RunWriter, prepare, write_config
-from resseg.runs.gradients_table import block_rows, rows
+from resseg.runs.gradients_table import rows
 
 
 def pytest_configure(config):
     config.addinivalue_line(
         "markers", "browser: in headless Chromium; see tools/setup_browser.sh"
     )
-
-
-def _fork(name, kind, *paths):
-    return SimpleNamespace(name=name, kind=kind, paths=paths, shape=(1, 2, 2, 1))
-
-
-FORKS = (
-    _fork("stage1/block1", "block", "shortcut", "branch"),
-    _fork("head/skip1", "long_skip", "skip", "deeper"),
-    _fork("stage2/block1", "block", "shortcut", "branch"),
-    _fork("stage3/block1", "block", "shortcut", "branch"),
-    _fork("aux", "auxiliary", "aux", "deeper"),
-    _fork("head/pyramid", "pyramid", "1x1", "rate6", "image"),
-)
-
-
-def _with_inner(squares):
-    """Adds the inner product that the squares of two paths and of their sum imply."""
-    squares = np.array(squares, float)
-    inner = np.zeros((len(squares), 1))
-    if len(squares) == 3:
-        with np.errstate(invalid="ignore"):
-            inner[:2] = (squares[2, 0] - squares[0, 0] - squares[1, 0]) / 2
-    return np.hstack([squares, inner])
-
-
-def _fake_run(folder, steps=6, config=None, loss_pixels=2):
-    """A run whose gradient norms are known: stage1 1, stage2 dead, stage3 4.
-
-    Step 2 is not finite in the long skip and in stage1.
-    """
-    from ml_collections import ConfigDict
-
-    folder = prepare(folder)
-    write_config(folder, ConfigDict(config or {"seed": 0}))
-    with RunWriter(folder, tensorboard=False, resume_step=None) as writer:
-        for step in range(1, steps + 1):
-            # Sums of squares per path and of the sum; site norm = sqrt / 2 * 2.
-            taps = {
-                "stage1/block1": [[0.75, 0], [0.25, 0], [1, 0]],
-                "head/skip1": [[1, 0], [1, 0], [4, 0]],
-                "stage2/block1": [[0, 0], [9, 0], [9, 0]],
-                "stage3/block1": [[12, 0], [4, 0], [16, 0]],
-                "aux": [[1, 0], [99, 0], [100, 0]],
-                "head/pyramid": [[2, 0], [1, 0], [1, 0], [4, 0]],
-            }
-            if step == 2:
-                taps["stage1/block1"] = [[np.nan, 3], [np.nan, 3], [np.nan, 3]]
-                taps["head/skip1"] = [[np.inf, 1], [1, 0], [np.inf, 1]]
-            taps = {name: _with_inner(value) for name, value in taps.items()}
-            writer.write_gradients(step, rows(step, FORKS, taps, loss_pixels))
-            squares = [{"stage1": value} for value in (4.0, 1.0, 1e-4)]
-            writer.write_blocks(step, block_rows(step, *squares))
-    return folder
-
-
-@pytest.fixture(scope="session")
-def fake_run():
-    return _fake_run
 
 
 @pytest.fixture(scope="session")
@@ -83,14 +24,14 @@ def browser():
 HOSTILE = "</script><script>alert(1)</script>\"'&<b>ü漢\u2028${x}|`" + "x" * 300
 PAGE_CLASSES = ("background", HOSTILE, "cell")
 PAGE_FORKS = (
-    _fork("backbone/long_skip_stem", "long_skip", "skip", "deeper"),
+    fork("backbone/long_skip_stem", "long_skip", "skip", "deeper"),
     *[
-        _fork(f"backbone/stage{stage}/block{block}", "block", "shortcut", "branch")
+        fork(f"backbone/stage{stage}/block{block}", "block", "shortcut", "branch")
         for stage in (1, 2, 3)
         for block in (1, 2)
     ],
-    _fork("backbone/auxiliary_stage3", "auxiliary", "aux", "deeper"),
-    _fork("head/pyramid", "pyramid", "1x1", "rate6", "image"),
+    fork("backbone/auxiliary_stage3", "auxiliary", "aux", "deeper"),
+    fork("head/pyramid", "pyramid", "1x1", "rate6", "image"),
 )
 
 
@@ -136,7 +77,7 @@ def _page_run(
     with RunWriter(folder, tensorboard=False, resume_step=None) as writer:
         for step in range(1, logged + 1):
             taps = {
-                fork.name: _with_inner(
+                fork.name: with_inner(
                     [[v, 0] for v in _page_squares(step, number, fork, dead)]
                 )
                 for number, fork in enumerate(PAGE_FORKS)

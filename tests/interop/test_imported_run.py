@@ -11,9 +11,9 @@ import resseg
 from resseg.blueprint.network import variable_shapes
 from resseg.cli import main
 from resseg.config.load import load_config
+from resseg.interop import LAYOUTS, tensor_shapes
 from resseg.interop.architecture import Architecture
 from resseg.interop.run import VOC
-from resseg.models.interop import LAYOUTS, tensor_shapes
 from resseg.training import initial
 
 BASE = "base"

@@ -11,10 +11,10 @@ from flax import traverse_util
 from jax_side import BASE, flat, network
 
 from resseg.config.load import load_config
+from resseg.interop import LAYOUTS, from_torch, tensor_shapes, to_torch
 from resseg.interop.architecture import Architecture
 from resseg.interop.convert import fitted
 from resseg.interop.layers import tensors
-from resseg.models.interop import LAYOUTS, from_torch, tensor_shapes, to_torch
 
 KNOWN = {
     at: {name: tuple(shape) for name, shape in shapes.items()}

@@ -1,6 +1,6 @@
 """The real networks of torch side by side with these, where torch is installed.
 
-pip install -e '.[interop]' && pytest -m slow tests/models/interop/test_live.py
+pip install -e '.[interop]' && pytest -m slow tests/interop/test_live.py
 """
 
 import importlib.util
@@ -75,7 +75,7 @@ def test_torch_takes_our_state_dict(layout):
 
 
 def test_torch_files_are_read(tmp_path):
-    from resseg.models.interop import read_weights
+    from resseg.interop import read_weights
 
     module = torch_side.load(torch_side.build("torchvision", "resnet18"))
     wanted = weights(torch_side.shapes(module))
@@ -93,7 +93,7 @@ def test_torch_files_are_read(tmp_path):
 @pytest.mark.parametrize("damage", ["truncated", "code", "list"])
 def test_torch_files_that_are_refused(tmp_path, damage):
     from resseg.errors import UserError
-    from resseg.models.interop import read_weights
+    from resseg.interop import read_weights
 
     file, torch = tmp_path / "weights.pth", torch_side.torch
     if damage == "truncated":

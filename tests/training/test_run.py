@@ -24,7 +24,7 @@ from resseg.gradients.fork import list_forks
 from resseg.runs import layout
 from resseg.training import run as train
 
-QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.py"
+QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
 
 STEPS = 6
 TIMEOUT = 900  # seconds that a process may take on a busy machine

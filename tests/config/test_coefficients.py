@@ -25,7 +25,7 @@ from resseg.data import DatasetSpec
 from resseg.errors import UserError
 from resseg.training.program import Program
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.py"
 STAGES = ("stage1", "stage2", "stage2", "stage3")
 

@@ -24,7 +24,7 @@ from resseg.config.load import (
 )
 from resseg.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.py"
 EXPERIMENTS = sorted(
     path

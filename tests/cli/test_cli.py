@@ -14,7 +14,7 @@ from resseg import cli
 from resseg.command_line import split_overrides
 from resseg.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "configs" / "quickstart.py")
 
 

@@ -14,7 +14,7 @@ from resseg.errors import UserError
 from resseg.training import initial, recipe, run
 from resseg.training.steps import init_state
 
-QUICKSTART = Path(__file__).resolve().parent.parent / "configs" / "quickstart.py"
+QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
 
 
 STRUCTURE = {

@@ -3,7 +3,7 @@
 In an environment with torch, torchvision, timm and segmentation-models-pytorch, without
 JAX:
 
-    python tests/models/interop/make_fixtures.py
+    python tests/interop/make_fixtures.py
 
 `shapes.json.xz` holds names and shapes of every state dict; `values.npz` samples of the
 scores of every network, and of what one SGD step changed in some.

@@ -8,8 +8,8 @@ from flax import traverse_util
 
 from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
+from resseg.interop import from_torch, to_torch
 from resseg.models.classifier import ImageClassifier
-from resseg.models.interop import from_torch, to_torch
 
 BASE = "base"
 

@@ -18,7 +18,7 @@ from resseg.models.heads import HEADS
 from resseg.training import losses, optim, recipe
 from resseg.training.steps import init_state, make_train_step, zero_taps
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = [
     path
     for path in sorted((ROOT / "configs").rglob("*.py"))

@@ -11,14 +11,14 @@ from jax_side import BASE, network
 
 from resseg.config.load import load_config
 from resseg.errors import UserError
-from resseg.interop.architecture import Architecture
-from resseg.models.interop import (
+from resseg.interop import (
     LAYOUTS,
     from_torch,
     read_weights,
     tensor_shapes,
     to_torch,
 )
+from resseg.interop.architecture import Architecture
 
 SMALL = Architecture((1, 1, 1, 1), "basic", width=8, num_classes=3)
 UNET = Architecture(
