@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-
-import resseg
 from resseg.fields import ROOT
 from resseg.gradients.cotangents import with_offsets, zero_offsets
+
+import resseg
 from resseg.gradients.fork import initial_paths, list_forks
 
 IMAGES = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
