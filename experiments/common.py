@@ -84,7 +84,7 @@ def profiles(config: Any, seeds: Sequence[int], loss_scale: float = 1.0) -> np.n
         loader.close()
         batch = {name: batch[name] for name in ("image", "label")}
         by_fork = jax.device_get(measured(jax.random.key(seed), paths, batch))
-        squares = np.array([by_fork[name][-1, 0] for name in blocks], np.float64)
+        squares = np.array([by_fork[name].total_square for name in blocks], float)
         rows.append(np.sqrt(squares))
     return np.stack(rows)
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from resseg.gradients.fork import TapStatistics
 from resseg.runs import RunWriter, prepare, write_config
 from resseg.runs.gradients_table import block_rows, rows
 
@@ -29,7 +30,7 @@ def with_inner(squares):
     if len(squares) == 3:
         with np.errstate(invalid="ignore"):
             inner[:2] = (squares[2, 0] - squares[0, 0] - squares[1, 0]) / 2
-    return np.hstack([squares, inner])
+    return TapStatistics(np.hstack([squares, inner]))
 
 
 def write_fake_run(folder, steps=6, config=None, loss_pixels=2):

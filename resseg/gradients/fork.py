@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -56,24 +57,83 @@ def _measured_copies_backward(_, cotangents):
     # Autodiff adds the cotangents of later uses first; the same order gives the same
     # bits with taps as without.
     total = functools.reduce(jnp.add, reversed(cotangents))
-    measured = jnp.stack([statistics(g) for g in (*cotangents, total)])
-    return total, jnp.concatenate([measured, inner_products(cotangents)], axis=1)
+    return total, TapStatistics.of(cotangents, total).array
 
 
 _measured_copies.defvjp(_measured_copies_forward, _measured_copies_backward)
 
 
-def statistics(cotangent: jax.Array) -> jax.Array:
-    """Float32 `[2]`: sum of squares, number of non-finite entries; nothing repaired."""
+class TapStatistics(flax.struct.PyTreeNode):
+    """What a fork measured of the cotangents of its paths, by name.
+
+    The gradient with respect to the tap is one array, so that a step has one output per
+    fork; nothing else knows how it is laid out.
+
+    Attributes:
+        array: float32 `[..., paths + 1, 3]`. A row per path in the order of the fork's,
+            then one for their sum.
+    """
+
+    array: jax.Array | np.ndarray
+
+    @classmethod
+    def of(cls, cotangents: Sequence[jax.Array], total: jax.Array) -> "TapStatistics":
+        """Measures; nothing that is not finite is repaired."""
+        sums = jnp.stack([_sums(g) for g in (*cotangents, total)])
+        return cls(jnp.concatenate([sums, _inner_products(cotangents)], axis=1))
+
+    @staticmethod
+    def zero_tap(paths: int) -> jax.Array:
+        """What a fork of that many paths measures into."""
+        return jnp.zeros((paths + 1, _COLUMNS), jnp.float32)
+
+    @property
+    def squares(self) -> jax.Array | np.ndarray:
+        """`[..., paths]`: sum of squares of each path's cotangent."""
+        return self.array[..., :-1, _SQUARE]
+
+    @property
+    def total_square(self) -> jax.Array | np.ndarray:
+        """`[...]`: sum of squares of the sum of all paths."""
+        return self.array[..., -1, _SQUARE]
+
+    @property
+    def nonfinite(self) -> jax.Array | np.ndarray:
+        """`[..., paths]`: entries of each path that are NaN or infinite."""
+        return self.array[..., :-1, _NONFINITE]
+
+    @property
+    def total_nonfinite(self) -> jax.Array | np.ndarray:
+        """`[...]`: entries of the sum of all paths that are NaN or infinite."""
+        return self.array[..., -1, _NONFINITE]
+
+    @property
+    def inner(self) -> jax.Array | np.ndarray:
+        """`[...]`: inner product of the two paths; 0 where there are more or fewer."""
+        return self.array[..., 0, _INNER]
+
+    def per_batch(self, batches: int) -> "TapStatistics":
+        """Means, where this is a sum over batches; counts stay sums."""
+        over = np.full(_COLUMNS, batches)
+        over[_NONFINITE] = 1
+        return TapStatistics(self.array / over)
+
+
+_SQUARE, _NONFINITE, _INNER = range(3)
+_COLUMNS = 3
+
+
+def _sums(cotangent: jax.Array) -> jax.Array:
+    """Float32 `[2]`: sum of squares, number of non-finite entries."""
     g = cotangent.astype(jnp.float32)
     return jnp.stack([jnp.sum(g * g), jnp.sum(~jnp.isfinite(g), dtype=jnp.float32)])
 
 
-def inner_products(cotangents: Sequence[jax.Array]) -> jax.Array:
+def _inner_products(cotangents: Sequence[jax.Array]) -> jax.Array:
     """Float32 `[paths + 1, 1]`: of each path with the other one, where there are two.
 
     From the norms alone it would be the small difference of large numbers where the
-    paths are nearly orthogonal. 0 for the sum, and for more or fewer paths.
+    paths are nearly orthogonal.
     """
     column = jnp.zeros((len(cotangents) + 1, 1))
     if len(cotangents) != 2:
@@ -127,9 +187,8 @@ class Fork(nn.Module):
     """Sends its input down every path; without a `taps` collection it is a plain copy.
 
     Collections: `paths` holds one float32 factor per path, named after it, by which the
-    cotangent of that path is multiplied. `taps` holds one zero array `[paths + 1, 3]`,
-    whose gradient is, per path and last for their sum, `statistics` of the cotangent
-    and its entry of `inner_products`.
+    cotangent of that path is multiplied. `taps` holds one array of zeros, whose
+    gradient is that of `TapStatistics`.
 
     Attributes:
         kind: block, long_skip, pyramid or auxiliary.
@@ -157,9 +216,8 @@ class Fork(nn.Module):
             ]
         copies = (x,) * len(self.paths)
         if self.is_mutable_collection(TAPS) or self.has_variable(TAPS, TAP):
-            shape = (len(self.paths) + 1, 3)
-            tap = self.variable(TAPS, TAP, jnp.zeros, shape, jnp.float32).value
-            copies = _measured_copies(x, tap)
+            zero = functools.partial(TapStatistics.zero_tap, len(self.paths))
+            copies = _measured_copies(x, self.variable(TAPS, TAP, zero).value)
         return tuple(map(scale_cotangent, copies, factors))
 
     def initial_factors(self) -> dict[str, float]:
@@ -214,7 +272,7 @@ def list_forks(
     return tuple(forks)
 
 
-def statistics_by_fork(tap_gradients: Mapping) -> dict[str, np.ndarray | jax.Array]:
-    """Flattens the gradient of `taps` to fork name -> `[paths + 1, 3]`."""
+def statistics_by_fork(tap_gradients: Mapping) -> dict[str, TapStatistics]:
+    """Reads the gradient with respect to `taps`, by fork name."""
     flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(tap_gradients)
-    return {fork_name(path[:-1]): value for path, value in flat.items()}
+    return {fork_name(path[:-1]): TapStatistics(leaf) for path, leaf in flat.items()}

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
+import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 METHODS = ("carried", "computed")  # W_c · x and W_r · h(x; W)
 
@@ -40,19 +42,37 @@ def with_addends(
     return result, addends
 
 
-def moments(addends: dict[str, jax.Array]) -> jax.Array:
-    """Float32 `[3]`: mean square of the shortcut's addend and of the branch's, and the
-    mean of their product. An absent shortcut counts as zero.
+class AddendMoments(flax.struct.PyTreeNode):
+    """Sizes of what the ways of a block add, and how they lie to each other.
+
+    Attributes:
+        array: float32 `[..., 3]`, one array per block; nothing else knows its layout.
     """
+
+    array: jax.Array | np.ndarray
+
+    @property
+    def shortcut(self) -> jax.Array | np.ndarray:
+        """`[...]`: mean square of the shortcut's addend; 0 where there is none."""
+        return self.array[..., 0]
+
+    @property
+    def branch(self) -> jax.Array | np.ndarray:
+        """`[...]`: mean square of the branch's addend."""
+        return self.array[..., 1]
+
+    @property
+    def product(self) -> jax.Array | np.ndarray:
+        """`[...]`: mean of the product of both."""
+        return self.array[..., 2]
+
+
+def moments(addends: dict[str, jax.Array]) -> AddendMoments:
+    """Of the addends of one block, as `with_addends` notes them."""
     branch = addends["computed"].astype(jnp.float32)
     if "carried" not in addends:
         zero = jnp.zeros(())
-        return jnp.stack([zero, jnp.mean(branch * branch), zero])
+        return AddendMoments(jnp.stack([zero, jnp.mean(branch * branch), zero]))
     carried = addends["carried"].astype(jnp.float32)
-    return jnp.stack(
-        [
-            jnp.mean(carried * carried),
-            jnp.mean(branch * branch),
-            jnp.mean(carried * branch),
-        ]
-    )
+    squares = jnp.mean(carried * carried), jnp.mean(branch * branch)
+    return AddendMoments(jnp.stack([*squares, jnp.mean(carried * branch)]))

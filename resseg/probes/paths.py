@@ -97,9 +97,9 @@ def measure(subject: Subject, options: Options) -> Rows:
             for route, factors in routes.items():
                 found = jax.device_get(spectrum(subject.variables, batch, factors))
                 for name, rows in found.items():
-                    rows = np.asarray(rows, np.float64)
-                    squared = np.stack([rows[:, 0] ** 2, rows[:, 1]], axis=1)
-                    totals[route][name] = totals[route][name] + squared
+                    square = np.asarray(rows.norm, np.float64) ** 2
+                    part = np.asarray(rows.projection, np.float64)
+                    totals[route][name] = totals[route][name] + np.stack([square, part])
                 done(1)
             for length in lengths:
                 chosen = draw_paths(subject.forks, length, options.samples, rng)
@@ -144,7 +144,7 @@ def _programs(
     def norms(variables, batch, factors):
         def single(factors):
             loss = loss_of(variables, batch, factors, ())
-            return jax.grad(loss)(zero_sinks(names[:1]))[names[0]][0]
+            return jax.grad(loss)(zero_sinks(names[:1]))[names[0]].norm
 
         return jax.vmap(single, axis_name=ROWS)(factors)
 
@@ -154,8 +154,9 @@ def _programs(
 def _records(
     block: Block, means: np.ndarray, longest: int, counted: bool
 ) -> list[dict[str, Any]]:
-    """One record per length; `means` `[longest + 3, 2]`: squared norm and part."""
-    norms, parts = np.sqrt(means[:, 0]), means[:, 1]
+    """One record per length; `means` `[2, longest + 3]`: squared norm and part."""
+    squares, parts = means
+    norms = np.sqrt(squares)
     reach = min(longest, block.blocks)
     lengths = np.arange(reach + 1)
     with np.errstate(invalid="ignore", divide="ignore"):

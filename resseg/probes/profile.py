@@ -115,23 +115,22 @@ def measure(subject: Subject, options: Options) -> Rows:
 
 
 def _add(totals: dict, measured: Mapping, compared: Mapping) -> None:
-    """Sums per fork, float64: `[paths + 1, 3]` of the taps, and the projection on the
-    whole gradient times its square.
+    """Sums per fork, float64: what the taps measured, and the projection on the whole
+    gradient times its square.
     """
     for fork, rows in measured.items():
-        taps = np.asarray(rows[0], np.float64)
-        whole = float(compared[fork][-1, 0]) ** 2
-        inner = np.array([compared[fork][0, 1] * whole, whole], np.float64)
-        before = totals.get(fork, (0.0, 0.0))
-        totals[fork] = (before[0] + taps, before[1] + inner)
+        first = jax.tree.map(lambda row: np.asarray(row[0], np.float64), rows)
+        whole = float(compared[fork].norm[-1]) ** 2
+        inner = np.array([compared[fork].projection[0] * whole, whole], np.float64)
+        if fork in totals:
+            first, inner = jax.tree.map(np.add, totals[fork], (first, inner))
+        totals[fork] = first, inner
 
 
 def _records(
     subject: Subject, name: str, totals: dict, batches: int, loss_pixels: float
 ) -> list[dict]:
-    statistics = {fork: taps / batches for fork, (taps, _) in totals.items()}
-    for fork, (taps, _) in totals.items():
-        statistics[fork][:, 1] = taps[:, 1]  # a count, not a mean
+    statistics = {fork: taps.per_batch(batches) for fork, (taps, _) in totals.items()}
     table = pd.DataFrame(
         gradients_table.rows(0, subject.forks, statistics, loss_pixels)
     )

@@ -63,7 +63,7 @@ def measure(subject: Subject, options: Options) -> Rows:
 def _statistics(addends: dict[str, jax.Array]) -> jax.Array:
     total = functools.reduce(jnp.add, addends.values())
     return jnp.concatenate(
-        [_channels(total), _channels(addends["computed"])[1:], moments(addends)]
+        [_channels(total), _channels(addends["computed"])[1:], moments(addends).array]
     )
 
 

@@ -8,7 +8,7 @@ between resolutions and batch sizes.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -76,61 +76,89 @@ class ForkInfo(Protocol):
     def shape(self) -> Sequence[int]: ...
 
 
+class ForkMeasured(Protocol):
+    """What was measured at a fork: of its paths in their order, and of their sum."""
+
+    @property
+    def squares(self) -> Any: ...
+
+    @property
+    def nonfinite(self) -> Any: ...
+
+    @property
+    def total_square(self) -> Any: ...
+
+    @property
+    def inner(self) -> Any: ...
+
+
+class JoinMeasured(Protocol):
+    """Mean squares of what shortcut and branch add, and mean of their product."""
+
+    @property
+    def shortcut(self) -> Any: ...
+
+    @property
+    def branch(self) -> Any: ...
+
+    @property
+    def product(self) -> Any: ...
+
+
 def rows(
     step: int,
     forks: Sequence[ForkInfo],
-    statistics: Mapping[str, np.ndarray],
+    statistics: Mapping[str, ForkMeasured],
     loss_pixels: float,
     loss_scale: float = 1.0,
     clip_factor: float = 1.0,
-    joins: Mapping[str, np.ndarray] | None = None,
+    joins: Mapping[str, JoinMeasured] | None = None,
 ) -> dict[str, list]:
     """The rows of one step, by column, in float64.
 
     Args:
         step: Optimizer steps done.
         forks: In depth order; `shape` is that of the activation, batch included.
-        statistics: By fork name, `[paths + 1, 3]`: a row per path in the fork's order,
-            then one for the sum of all paths; columns: sum of squares, number of
-            non-finite entries, inner product with the other of two paths.
+        statistics: By fork name.
         loss_pixels: Valid pixels in the denominator of the loss.
         loss_scale: Factor on the loss that was differentiated.
         clip_factor: What clipping multiplied the parameter gradients by.
-        joins: By name of a block's fork, `[3]`: mean squares of what shortcut and
-            branch add, mean of their product.
+        joins: By name of a block's fork.
 
     NaN and infinity stay what they are. Shares and cosines are not clipped: a share
     outside [0, 1] or a cosine outside [-1, 1] is a rounding error worth seeing.
     """
     columns: dict[str, list] = {column.name: [] for column in COLUMNS}
     for depth, fork in enumerate(forks):
-        measured = np.asarray(statistics[fork.name], np.float64)
-        if measured.shape != (len(fork.paths) + 1, 3):
-            raise ValueError(
-                f"statistics of fork {fork.name!r} have shape {measured.shape}, "
-                f"expected {(len(fork.paths) + 1, 3)}"
-            )
-        squares = measured[:, 0] / loss_scale**2
-        norms = np.sqrt(squares)
-        numel = math.prod(fork.shape)
+        measured = statistics[fork.name]
+        squares = np.asarray(measured.squares, np.float64) / loss_scale**2
         count = len(fork.paths)
+        if squares.shape != (count,):
+            raise ValueError(
+                f"statistics of fork {fork.name!r} are of {squares.size} paths, "
+                f"expected {count}"
+            )
+        norms = np.sqrt(squares)
+        total_l2 = math.sqrt(float(measured.total_square) / loss_scale**2)
+        inner = float(measured.inner) / loss_scale**2
+        numel = math.prod(fork.shape)
         with np.errstate(divide="ignore", invalid="ignore"):
-            shares = squares[:-1] / squares[:-1].sum()
-        rms = norms[:-1] / math.sqrt(numel)
+            shares = squares / squares.sum()
+        rms = norms / math.sqrt(numel)
         values = {
             "step": [int(step)] * count,
             "depth": [depth] * count,
             "fork": [fork.name] * count,
             "kind": [fork.kind] * count,
             "path": list(fork.paths),
-            "l2": norms[:-1].tolist(),
+            "l2": norms.tolist(),
             "rms": rms.tolist(),
             "site": (rms * float(loss_pixels)).tolist(),
             "share": shares.tolist(),
-            "cosine": [cosine(squares[:-1], measured[0, 2] / loss_scale**2)] * count,
+            "cosine": [cosine(squares, inner)] * count,
             **addends(fork, (joins or {}).get(fork.name)),
-            "total_l2": [float(norms[-1])] * count,
-            "nonfinite": measured[:-1, 1].astype(np.int64).tolist(),
+            "total_l2": [total_l2] * count,
+            "nonfinite": np.asarray(measured.nonfinite, np.int64).tolist(),
             "numel": [numel] * count,
             "loss_pixels": [float(loss_pixels)] * count,
             "loss_scale": [float(loss_scale)] * count,
@@ -149,17 +177,17 @@ def cosine(squares: np.ndarray, inner: float) -> float:
         return float(inner / (np.sqrt(squares[0]) * np.sqrt(squares[1])))
 
 
-def addends(fork: ForkInfo, moments: np.ndarray | None) -> dict[str, list[float]]:
+def addends(fork: ForkInfo, moments: JoinMeasured | None) -> dict[str, list[float]]:
     """The columns on what a block adds; NaN for a fork that is no block's."""
     count = len(fork.paths)
     if moments is None:
         return {"value_rms": [math.nan] * count, "value_cosine": [math.nan] * count}
-    shortcut, branch, product = np.asarray(moments, np.float64)
-    rms = {"shortcut": math.sqrt(shortcut), "branch": math.sqrt(branch)}
+    squares = np.array([moments.shortcut, moments.branch], np.float64)
+    rms = dict(zip(("shortcut", "branch"), np.sqrt(squares).tolist(), strict=True))
     rms["gate"] = math.nan  # it scales the others and adds nothing
     return {
         "value_rms": [rms[path] for path in fork.paths],
-        "value_cosine": [cosine(np.array([shortcut, branch]), product)] * count,
+        "value_cosine": [cosine(squares, float(moments.product))] * count,
     }
 
 

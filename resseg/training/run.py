@@ -306,7 +306,7 @@ class Run:
             f"{scalars['grad_norm']}; nothing after the last checkpoint is kept"
         )
         for fork in reversed(self.forks):
-            if fork.name in statistics and statistics[fork.name][-1, 1] > 0:
+            if fork.name in statistics and statistics[fork.name].total_nonfinite > 0:
                 return f"{text}; first non-finite gradient at {fork.name}"
         return text
 

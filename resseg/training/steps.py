@@ -114,7 +114,7 @@ def make_train_step(
     Returns:
         A function whose log holds "scalars" (loss, its terms, learning rate, norms),
         "confusion" int32 `[truth, prediction]` of this batch, "forks" (name ->
-        `[paths + 1, 3]`), "joins" (fork -> `moments` of what its block adds), "learned"
+        `TapStatistics`), "joins" (fork -> `moments` of what its block adds), "learned"
         (means of the learned factors and gate biases) and "blocks" (params, gradients,
         updates: name -> sum of squares).
     """

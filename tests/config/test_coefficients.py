@@ -211,7 +211,7 @@ def test_a_schedule_moves_while_training_and_is_one_program_too(batch):
         fork = state.paths["backbone"]["stage2"]["block1"]["fork"]
         seen.append(float(fork["shortcut"]))
         measured = log["forks"]["backbone/stage2/block1"]
-        assert (measured[0, 0] == 0) == (seen[-1] == 0)
+        assert (measured.squares[0] == 0) == (seen[-1] == 0)
     assert seen == [1.0, 1.0, 0.5, 0.0, 0.0]
     before = step._cache_size()
     other = '{"linear": [0.5, 0.25, 0, 2]}'

@@ -8,6 +8,7 @@ import pytest
 
 from resseg.gradients.fork import (
     Fork,
+    TapStatistics,
     fork_name,
     list_forks,
     scale_cotangent,
@@ -51,8 +52,9 @@ def measure(stack):
 
     y, pull = jax.vjp(run, x, variables["taps"])
     gradient, taps = pull(cotangent)
-    squares = statistics_by_fork(taps)
-    measured = np.array([squares[f"block{i}"][:, 0] for i in range(L)])
+    found = statistics_by_fork(taps)
+    blocks = [found[f"block{i}"] for i in range(L)]
+    measured = np.array([[*block.squares, block.total_square] for block in blocks])
     # The batch is summed over in the squares, never in the gradient itself.
     np.testing.assert_allclose(measured[0, 2], jnp.sum(gradient**2), rtol=1e-6)
     return y, measured, float(jnp.sum(cotangent**2))
@@ -157,8 +159,9 @@ def test_non_finite_cotangents_are_counted_and_not_repaired():
     )
     measured = statistics_by_fork(pull(poison)[0])["block5"]
     # c * NaN stays one entry; the product with A spreads it over its row.
-    np.testing.assert_array_equal(measured[:, 1], [1, N, N])
-    assert np.isnan(measured[:, 0]).all()
+    np.testing.assert_array_equal(measured.nonfinite, [1, N])
+    assert measured.total_nonfinite == N
+    assert np.isnan([*measured.squares, measured.total_square]).all()
 
 
 def test_measurement_needs_no_memory_that_grows_with_the_batch():
@@ -180,3 +183,25 @@ def test_a_fork_goes_by_the_name_of_its_block():
         fork_name(("backbone", "stage1", "block1", "fork")) == "backbone/stage1/block1"
     )
     assert fork_name(("backbone", "long_skip_stem")) == "backbone/long_skip_stem"
+
+
+def test_means_over_batches_leave_counts_of_entries_alone():
+    sums = TapStatistics(np.arange(9.0).reshape(3, 3) * 6)
+    means = sums.per_batch(3)
+    np.testing.assert_array_equal(means.squares, sums.squares / 3)
+    np.testing.assert_array_equal(means.total_square, sums.total_square / 3)
+    np.testing.assert_array_equal(means.inner, sums.inner / 3)
+    np.testing.assert_array_equal(means.nonfinite, sums.nonfinite)
+    assert means.total_nonfinite == sums.total_nonfinite > 0
+
+
+def test_statistics_are_read_by_name_behind_any_axes():
+    a, b = np.float32([[3, 4, np.inf], [1, 2, 2]])
+    one = TapStatistics.of((jnp.asarray(b), jnp.asarray(a)), jnp.asarray(a + b))
+    stacked = jax.tree.map(lambda leaf: np.stack([leaf] * 2), one)
+    assert stacked.squares.tolist() == [[9.0, np.inf]] * 2
+    assert stacked.nonfinite.tolist() == [[0, 1]] * 2
+    assert stacked.total_square.tolist() == [np.inf] * 2
+    assert stacked.total_nonfinite.tolist() == [1] * 2
+    assert TapStatistics.of((b[:2], a[:2]), a[:2]).inner == 11
+    assert TapStatistics.zero_tap(2).shape == one.array.shape

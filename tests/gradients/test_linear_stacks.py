@@ -57,7 +57,7 @@ def run(stack, matrices, x, cotangent, factors=None):
         return jax.grad(loss, has_aux=True)(zero_sinks(names), row)
 
     measured, y = jax.vmap(one, axis_name=ROWS)(jnp.ones(1))
-    norms = jnp.stack([measured[name][0, 0] for name in names])
+    norms = jnp.stack([measured[name].norm[0] for name in names])
     return y[0], norms / jnp.linalg.norm(cotangent)
 
 

@@ -35,8 +35,9 @@ def test_zero_gamma_sends_all_gradient_over_the_shortcut(positive):
     def run(taps):
         return module.apply(variables | {"taps": taps}, positive, train=False).sum()
 
-    measured = jax.grad(run)(variables["taps"])["fork"]["tap"]
-    np.testing.assert_allclose(measured[:, 0], [positive.size, 0, positive.size])
+    measured = statistics_by_fork({"block": jax.grad(run)(variables["taps"])})["block"]
+    np.testing.assert_allclose(measured.squares, [positive.size, 0])
+    np.testing.assert_allclose(measured.total_square, positive.size)
 
 
 def test_block_without_shortcut_is_its_branch(positive):
@@ -105,8 +106,11 @@ def test_paths_of_a_fork_add_up_to_the_plain_gradient(small):
     measured = statistics_by_fork(
         jax.grad(loss, 1)(variables["params"], variables["taps"])
     )
-    skip, deeper, total = measured[stem_skip][:, 0]
-    block_total = measured["backbone/stage1/block1"][2, 0]
+    (skip, deeper), total = (
+        measured[stem_skip].squares,
+        measured[stem_skip].total_square,
+    )
+    block_total = measured["backbone/stage1/block1"].total_square
     np.testing.assert_allclose(deeper, block_total, rtol=1e-6)
     cosine = (total - skip - deeper) / (2 * np.sqrt(skip * deeper))
     assert -1 <= cosine <= 1

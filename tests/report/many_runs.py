@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from resseg.config.keys import base_config, flatten
+from resseg.gradients.fork import TapStatistics
 from resseg.runs import RunWriter, write_json
 from resseg.runs.gradients_table import rows
 from resseg.sweeps.plan import read_plan
@@ -130,5 +131,5 @@ def _taps(forks, alpha):
     for depth, fork in enumerate(forks):
         total = 4.0 ** (depth - len(forks))
         parts = [total * alpha / (1 + alpha), total / (1 + alpha), total]
-        found[fork.name] = np.array([[part, 0, 0] for part in parts])
+        found[fork.name] = TapStatistics(np.array([[part, 0, 0] for part in parts]))
     return found

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from resseg.gradients.fork import TapStatistics
 from resseg.runs.gradients_table import block_rows, rows
 
 
@@ -24,6 +25,7 @@ def _log_step(writer, step):
     taps = {f.name: rng.random((len(f.paths) + 1, 3)) * [1, 0, 1] for f in FORKS}
     if step == 3:
         taps["stage1/block1"][0] = np.nan, 5, np.nan
+    taps = {name: TapStatistics(array) for name, array in taps.items()}
     writer.write_gradients(step, rows(step, FORKS, taps, loss_pixels=100 + step))
     squares = [{"stage2": rng.random(), "stage1": rng.random()} for _ in range(3)]
     writer.write_blocks(step, block_rows(step, *squares))

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from resseg.gradients.fork import TapStatistics
+from resseg.gradients.joins import AddendMoments
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS, block_rows, rows
 
 
@@ -16,12 +18,18 @@ def measured(*cotangents):
     total = np.sum(cotangents, axis=0)
     inner = np.sum(cotangents[0] * cotangents[1]) if len(cotangents) == 2 else 0.0
     inners = [inner] * len(cotangents) + [0.0]
-    return np.array(
-        [
-            [np.sum(g * g), np.sum(~np.isfinite(g)), product]
-            for g, product in zip((*cotangents, total), inners, strict=True)
-        ]
+    return TapStatistics(
+        np.array(
+            [
+                [np.sum(g * g), np.sum(~np.isfinite(g)), product]
+                for g, product in zip((*cotangents, total), inners, strict=True)
+            ]
+        )
     )
+
+
+def ones(paths, value=1.0):
+    return TapStatistics(np.full((paths + 1, 3), value))
 
 
 def test_derived_columns_equal_their_definitions():
@@ -55,7 +63,7 @@ def test_site_norm_does_not_depend_on_resolution():
 
 
 def test_columns_are_the_documented_ones():
-    got = rows(0, [fork("a", "b")], {"f": np.ones((3, 3))}, 1.0)
+    got = rows(0, [fork("a", "b")], {"f": ones(2)}, 1.0)
     assert list(got) == [column.name for column in COLUMNS]
     blocks = block_rows(0, {"x": 4.0}, {"x": 1.0}, {"x": 9.0})
     assert list(blocks) == [column.name for column in BLOCK_COLUMNS]
@@ -78,18 +86,19 @@ def test_a_dead_path_has_norm_zero_and_no_cosine():
     got = rows(0, [fork("s", "b", shape=(4,))], {"f": measured(a, b)}, 4.0)
     assert got["l2"] == [0.0, 2.0] and got["share"] == [0.0, 1.0]
     assert np.isnan(got["cosine"]).all()
-    rounded = {"f": np.array([[0, 0, 1e-9], [9, 0, 1e-9], [9.000001, 0, 0]])}
+    array = np.array([[0, 0, 1e-9], [9, 0, 1e-9], [9.000001, 0, 0]])
+    rounded = {"f": TapStatistics(array)}
     assert np.isnan(rows(0, [fork("s", "b")], rounded, 4.0)["cosine"]).all()
 
 
 def test_cosine_belongs_to_two_paths_alone():
-    got = rows(0, [fork("a", "b", "c")], {"f": np.ones((4, 3))}, 1.0)
+    got = rows(0, [fork("a", "b", "c")], {"f": ones(3)}, 1.0)
     assert np.isnan(got["cosine"]).all() and len(got["step"]) == 3
 
 
 def test_depth_is_the_order_given_and_the_loss_scale_is_divided_out():
     two = [fork("a", "b", name="late"), fork("a", "b", name="early")]
-    taps = {"early": np.full((3, 3), 64.0), "late": np.full((3, 3), 16.0)}
+    taps = {"early": ones(2, 64.0), "late": ones(2, 16.0)}
     got = rows(0, two, taps, 1.0, loss_scale=4.0)
     assert got["fork"] == ["late", "late", "early", "early"]
     assert got["depth"] == [0, 0, 1, 1]
@@ -97,8 +106,8 @@ def test_depth_is_the_order_given_and_the_loss_scale_is_divided_out():
 
 
 def test_statistics_of_another_fork_are_refused():
-    with pytest.raises(ValueError, match=r"'f' have shape \(4, 3\), expected \(3, 3\)"):
-        rows(0, [fork("a", "b")], {"f": np.ones((4, 3))}, 1.0)
+    with pytest.raises(ValueError, match="'f' are of 3 paths, expected 2"):
+        rows(0, [fork("a", "b")], {"f": ones(3)}, 1.0)
 
 
 def test_nearly_orthogonal_paths_keep_their_cosine():
@@ -116,25 +125,26 @@ def test_nearly_orthogonal_paths_keep_their_cosine():
 def test_what_a_block_adds_is_told_beside_its_gradient():
     rng = np.random.default_rng(1)
     x, h = rng.normal(size=(2, 64))
-    joins = {"f": np.array([(x * x).mean(), (h * h).mean(), (x * h).mean()])}
-    ones = {"f": np.ones((3, 3)), "skip": np.ones((3, 3))}
+    moments = np.array([(x * x).mean(), (h * h).mean(), (x * h).mean()])
+    joins = {"f": AddendMoments(moments)}
     two = [fork("shortcut", "branch"), fork("skip", "deeper", name="skip")]
-    got = rows(0, two, ones, 1.0, joins=joins)
+    got = rows(0, two, {"f": ones(2), "skip": ones(2)}, 1.0, joins=joins)
     assert got["value_rms"][:2] == pytest.approx(
         [np.sqrt((x * x).mean()), np.sqrt((h * h).mean())]
     )
     cosine = x @ h / np.linalg.norm(x) / np.linalg.norm(h)
     assert got["value_cosine"][:2] == pytest.approx([cosine, cosine])
     assert np.isnan(got["value_rms"][2:] + got["value_cosine"][2:]).all()
-    alone = rows(0, [fork("branch")], {"f": np.ones((2, 3))}, 1.0, joins=joins)
+    alone = rows(0, [fork("branch")], {"f": ones(1)}, 1.0, joins=joins)
     assert alone["value_rms"] == got["value_rms"][1:2]
 
 
 def test_the_gate_of_a_block_adds_nothing_and_has_a_gradient():
     gated = fork("shortcut", "branch", "gate")
-    statistics = np.array([[4.0, 0, 0], [9.0, 0, 0], [1.0, 0, 0], [16.0, 0, 0]])
-    joins = {"f": np.array([4.0, 9.0, 3.0])}
-    got = rows(1, [gated], {"f": statistics}, 4.0, joins=joins)
+    array = np.array([[4.0, 0, 0], [9.0, 0, 0], [1.0, 0, 0], [16.0, 0, 0]])
+    statistics = {"f": TapStatistics(array)}
+    joins = {"f": AddendMoments(np.array([4.0, 9.0, 3.0]))}
+    got = rows(1, [gated], statistics, 4.0, joins=joins)
     assert got["path"] == ["shortcut", "branch", "gate"]
     assert got["value_rms"][:2] == [2.0, 3.0] and math.isnan(got["value_rms"][2])
     assert got["value_cosine"] == [0.5] * 3

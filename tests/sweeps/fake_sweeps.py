@@ -7,6 +7,7 @@ import numpy as np
 
 from resseg.config.keys import flatten
 from resseg.config.load import load_config
+from resseg.gradients.fork import TapStatistics
 from resseg.runs import RunWriter, write_json
 from resseg.runs.gradients_table import rows
 from resseg.sweeps.plan import read_plan
@@ -73,7 +74,8 @@ def finish(run, plan, score, losses=(1.0,), gradients=None, **more):
             writer.write_metrics(step, "train", {"loss": loss, "mean_iou": 0.9})
             writer.write_timing(step, {"images_per_second": 10.0 * step})
         for step, statistics in gradients or ():
-            writer.write_gradients(step, rows(step, FORKS, statistics, 4.0))
+            taps = {name: TapStatistics(array) for name, array in statistics.items()}
+            writer.write_gradients(step, rows(step, FORKS, taps, 4.0))
         writer.write_metrics(STEPS // 2, "val", {"mean_iou": 0.01, "iou": [0.0]})
         scores = score if isinstance(score, dict) else {"mean_iou": score}
         writer.write_metrics(STEPS, "val", scores)

@@ -9,7 +9,7 @@ with the part of the gradient whose ways lead through exactly k branches.
 
 import functools
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -20,7 +20,20 @@ from resseg.gradients.fork import Fork, fork_name
 ROWS = "rows"
 SHORTCUT = "shortcut"
 
-Sinks = Mapping[str, jax.Array]
+
+class Comparison(NamedTuple):
+    """How a row compares with the last row g; of zeros, the sink that receives it.
+
+    Attributes:
+        norm: of the row.
+        projection: on g, <row, g> / |g|^2. Those of parts of g add up to 1.
+    """
+
+    norm: jax.Array
+    projection: jax.Array
+
+
+Sinks = Mapping[str, Comparison]
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
@@ -50,18 +63,13 @@ lengthen.defvjp(_lengthen_forward, _lengthen_backward)
 
 
 @jax.custom_vjp
-def compare(x: jax.Array, sink: jax.Array) -> jax.Array:
-    """Returns `x`; the gradient with respect to `sink` says how the rows compare.
-
-    Args:
-        sink: zeros `[2]`. Its gradient: the row's norm, and its projection on the last
-            row g, <row, g> / |g|^2. The projections of parts of g add up to 1.
-    """
+def compare(x: jax.Array, sink: Comparison) -> jax.Array:
+    """Returns `x`; the gradient with respect to `sink` says how the rows compare."""
     return x
 
 
 def _compare_forward(x, sink):
-    return x, jnp.zeros_like(sink)
+    return x, jnp.zeros_like(sink.norm)
 
 
 def _compare_backward(like, g):
@@ -77,7 +85,7 @@ def _compare_backward(like, g):
         ratio * jnp.sum(unit * reference_unit) / jnp.where(square > 0, square, 1)
     )
     norm = size * jnp.sqrt(jnp.sum(unit * unit))
-    return g, jnp.stack([norm, projection])
+    return g, Comparison(norm, projection)
 
 
 def _unit(g: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -89,9 +97,9 @@ def _unit(g: jax.Array) -> tuple[jax.Array, jax.Array]:
 compare.defvjp(_compare_forward, _compare_backward)
 
 
-def zero_sinks(names: Collection[str]) -> dict[str, jax.Array]:
+def zero_sinks(names: Collection[str]) -> dict[str, Comparison]:
     """One sink per fork."""
-    return {name: jnp.zeros(2) for name in names}
+    return {name: Comparison(jnp.zeros(()), jnp.zeros(())) for name in names}
 
 
 def with_rows(
@@ -105,7 +113,7 @@ def with_rows(
     """Calls `function`, which applies a model, prepared for a backward pass in rows.
 
     Args:
-        sinks: fork name -> `[2]`; the signal passes `compare` in front of those forks.
+        sinks: by fork name; the signal passes `compare` in front of those forks.
         counted: names of the forks that count in the length of a path; behind them all
             but the shortcut, so branch and gate, passes `lengthen`.
         longest: length up to which paths are told apart, where any are counted.

@@ -153,16 +153,16 @@ def test_sinks_hold_norms_and_projections_at_every_fork():
 
     _, measured = pulled_back(of_sinks, zero_sinks(names()), L)
     rows, gradient, _ = spectrum(stack)
-    first = np.asarray(measured["block0"])
+    first = measured["block0"]
     np.testing.assert_allclose(
-        first[:, 0], np.linalg.norm(rows, axis=(1, 2)), rtol=1e-12
+        first.norm, np.linalg.norm(rows, axis=(1, 2)), rtol=1e-12
     )
     products = (rows * gradient).sum((1, 2)) / (gradient**2).sum()
-    np.testing.assert_allclose(first[:, 1], products, rtol=1e-11, atol=1e-15)
+    np.testing.assert_allclose(first.projection, products, rtol=1e-11, atol=1e-15)
     for statistics in measured.values():
-        np.testing.assert_allclose(statistics[: L + 2, 1].sum(), 1, rtol=1e-12)
+        np.testing.assert_allclose(statistics.projection[: L + 2].sum(), 1, rtol=1e-12)
     # The deepest block has paths of length 0 and 1 and no others.
-    np.testing.assert_array_equal(np.asarray(measured["block5"])[2 : L + 2, 0], 0)
+    np.testing.assert_array_equal(measured["block5"].norm[2 : L + 2], 0)
 
 
 def test_a_norm_is_right_where_its_square_would_underflow():
@@ -182,7 +182,7 @@ def test_a_norm_is_right_where_its_square_would_underflow():
         rows = jax.vmap(
             lambda _: gradient(zero_sinks(names())), axis_name=ROWS, axis_size=1
         )(jnp.zeros(1))
-        norm, projection = np.asarray(rows["block0"])[0]
+        norm, projection = rows["block0"]
     np.testing.assert_allclose(norm, 2.0**L * math.sqrt(2 * N) * 1e-30, rtol=1e-6)
     np.testing.assert_allclose(projection, 1, rtol=1e-6)
 
