@@ -19,15 +19,14 @@ import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from ml_collections import ConfigDict
 
 from resseg.config.fields import check_key, normalise
 from resseg.config.keys import flatten, plain
 from resseg.errors import UserError, choose
 from resseg.sweeps.scores import METRICS
-
-if TYPE_CHECKING:
-    from resseg.sweeps.study import Study
 
 Selector = Mapping[str, Any]
 Claim = dict[str, Any]  # plain values, as they stand in sweep.json
@@ -107,9 +106,14 @@ def _claim(
 
 
 def check_claims(
-    file: Path, claims: Sequence[Any], study: "Study"
+    file: Path, claims: Sequence[Any], configs: Iterable[ConfigDict]
 ) -> tuple[Claim, ...]:
     """The claims as plain values for `sweep.json`.
+
+    Args:
+        file: the study, which messages name.
+        claims: what it says.
+        configs: of its runs.
 
     Raises:
         UserError: one cannot be checked on the runs of the study: it names a key or a
@@ -117,7 +121,7 @@ def check_claims(
     """
     if not isinstance(claims, list | tuple):
         raise UserError(f"{file}: CLAIMS={claims!r}: expected a list")
-    configs = [plain(flatten(run.config)) for run in study.runs]
+    flat = [plain(flatten(config)) for config in configs]
     checked: list[Claim] = []
     for number, claim in enumerate(claims, 1):
         if not isinstance(claim, Mapping) or "kind" not in claim:
@@ -126,7 +130,7 @@ def check_claims(
                 "ratio(…) or threshold(…) of resseg.sweeps"
             )
         try:
-            checked.append(_checked(claim, configs))
+            checked.append(_checked(claim, flat))
         except UserError as error:
             name = claim["name"]
             raise UserError(f"{file}: claim {name!r}: {error}") from None

@@ -117,7 +117,9 @@ def load_study(path: str | Path) -> Study:
     study = Study(file, question, tuple(planned.values()))
     baseline = _baseline(study, namespace.get("BASELINE", {}))
     study = study._replace(baseline=baseline)
-    return study._replace(claims=check_claims(file, namespace.get("CLAIMS", []), study))
+    configs = [run.config for run in study.runs]
+    claims = check_claims(file, namespace.get("CLAIMS", []), configs)
+    return study._replace(claims=claims)
 
 
 def check_data(study: Study, planned: Sequence[Planned]) -> None:
