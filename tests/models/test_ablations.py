@@ -41,23 +41,32 @@ def addends(block, variables, train=False, **keywords):
     return y, parts
 
 
+# W_c · x of every kind, in evaluation: `params` of the block, c times x, the gate.
+CARRIED = {
+    "identity": lambda params, x, g: x,
+    "none": lambda params, x, g: 0 * x,
+    "constant": lambda params, x, g: x,
+    "learned_scalar": lambda params, x, g: x,
+    "learned_channel": lambda params, x, g: x,
+    "conv1x1": lambda params, x, g: x @ params["shortcut"]["conv"]["kernel"][0, 0],
+    "gate_exclusive": lambda params, x, g: (1 - g) * x,
+    "gate_shortcut": lambda params, x, g: (1 - g) * x,
+    "dropout": lambda params, x, g: x,
+}
+
+
 @pytest.mark.parametrize("kind", SHORTCUT_KINDS)
 def test_a_block_is_its_equation(kind):
     factors = {"shortcut": 0.7, "branch": 0.3, "gate_bias": 0.5}
     block, variables = make(kind, factors, norm="none")
     y, parts = addends(block, variables)
     branch = Branch(4, 1, 1, block.style)
-    h = branch.apply({"params": variables["params"]["branch"]}, X, False)
-    carried = {"none": 0.0, "conv1x1": None}.get(kind, 0.7 * X)
-    computed = 0.3 * h
-    if kind == "conv1x1":
-        shortcut = variables["params"]["shortcut"]
-        carried = 0.7 * (X @ shortcut["conv"]["kernel"][0, 0])
+    params, gate = variables["params"], 1.0
+    computed = 0.3 * branch.apply({"params": params["branch"]}, X, False)
     if kind in GATED:
-        gate = variables["params"]["gate"]
-        g = jax.nn.sigmoid(X @ gate["conv"]["kernel"][0, 0] + 0.5)
-        carried = (1 - g) * carried
-        computed = g * computed if kind == "gate_exclusive" else computed
+        gate = jax.nn.sigmoid(X @ params["gate"]["conv"]["kernel"][0, 0] + 0.5)
+    carried = CARRIED[kind](params, 0.7 * X, gate)
+    computed = gate * computed if kind == "gate_exclusive" else computed
     np.testing.assert_allclose(y, jax.nn.relu(carried + computed), rtol=1e-5, atol=1e-6)
     assert ("carried" in parts) == (kind != "none")
 
