@@ -1,51 +1,74 @@
-# Each target sets up .venv from requirements.lock by itself; run again, that costs nothing.
-PYTHON ?= python3
+# Each target sets up .venv from a lock under requirements/ by itself, with the newest Python
+# here that has one: tools/find_python.sh. Run again, that costs nothing.
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
-
-EXTRAS := $(VENV)/.extras
 AXE := $(VENV)/browser
+PYTEST := $(BIN)/python -m pytest
+PYTEST_ARGS :=
 
-.PHONY: quickstart test test-slow test-cluster test-browser lint format clean
+# What most depends on the versions of Python and JAX: gradients, models, steps, resume,
+# sweeps. Paths, so that one which moved is an error and not a test less.
+CORE_TESTS := tests/gradients tests/models tests/test_steps.py tests/test_train.py \
+    tests/test_checkpoints.py tests/runs tests/sweeps
 
-quickstart: $(READY)
+EVERYDAY := -m "not slow and not cluster and not browser"
+
+.PHONY: help
+help:  ## these lines
+	@echo "make TARGET [PYTHON=3.11 or a path] [VENV=folder] [PYTEST_ARGS=...]"
+	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' Makefile | expand -t 18
+
+.PHONY: quickstart
+quickstart: environment  ## trains a small U-Net on procedural images and shows its gradients
 	$(BIN)/resseg train --config configs/quickstart.py --workdir runs/quickstart
 
-test: $(READY)  ## everything that is not marked slow and needs nothing but Python
-	$(BIN)/python -m pytest -m "not slow and not cluster and not browser"
+.PHONY: test
+test: environment  ## everything that is not marked slow and needs nothing but Python
+	$(PYTEST) $(EVERYDAY) $(PYTEST_ARGS)
 
-test-slow: $(READY)
-	$(BIN)/python -m pytest -m slow
+.PHONY: test-core
+test-core: environment  ## those of them that most depend on Python and JAX
+	$(PYTEST) $(EVERYDAY) $(CORE_TESTS) $(PYTEST_ARGS)
 
-test-cluster: $(EXTRAS)  ## a Slurm and a Ray cluster on this machine; as root, Debian
-	RESSEG_CLUSTER_TESTS=1 $(BIN)/python -m pytest -m cluster
+.PHONY: test-matrix
+test-matrix:  ## `make test` with each Python here that has a lock, in .venv-3.x
+	@set -e; found=$$(tools/find_python.sh --all); failed=; \
+	for version in $$(echo "$$found" | cut -d ' ' -f 1); do \
+	    $(MAKE) --no-print-directory test PYTHON=$$version VENV=.venv-$$version \
+	        || failed="$$failed $$version"; \
+	done; \
+	[ -z "$$failed" ] || { echo "failed with Python$$failed" >&2; exit 1; }
 
-test-browser: $(EXTRAS)  ## the report in Chromium; as root, Debian
+.PHONY: test-slow
+test-slow: environment  ## what takes longer than a minute
+	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+.PHONY: test-cluster
+test-cluster: extras  ## a Slurm and a Ray cluster on this machine; as root, Debian
+	RESSEG_CLUSTER_TESTS=1 $(PYTEST) -m cluster $(PYTEST_ARGS)
+
+.PHONY: test-browser
+test-browser: extras  ## the report in Chromium; as root, Debian
 	PYTHON=$(BIN)/python tools/setup_browser.sh $(AXE)
-	RESSEG_BROWSER_TESTS=1 RESSEG_AXE=$(AXE)/axe.min.js $(BIN)/python -m pytest -m browser
+	RESSEG_BROWSER_TESTS=1 RESSEG_AXE=$(AXE)/axe.min.js $(PYTEST) -m browser $(PYTEST_ARGS)
 
-lint: $(EXTRAS)  ## the types of the extras are checked too
+.PHONY: lint
+lint: extras  ## style and types, those of the extras too
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
-format: $(READY)
+.PHONY: format
+format: environment  ## rewrites the code in one style
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# compat: a plain path entry. The import hook of the other modes comes after the search
-# of folders, where a clone named resseg in the current one passes for the package.
-$(READY): requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"resseg needs Python >= 3.11, this is {v.major}.{v.minor}: set PYTHON=python3.x")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
-	@touch $@
+.PHONY: clean
+clean:  ## removes the environments and what was built
+	rm -rf .venv .venv-3.* build *.egg-info
 
-$(EXTRAS): $(READY) requirements-tests.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-tests.lock
-	@touch $@
-
-clean:
-	rm -rf $(VENV) build *.egg-info
+.PHONY: environment extras
+environment:
+	@tools/environment.sh $(VENV)
+extras:
+	@tools/environment.sh $(VENV) --extras
