@@ -8,8 +8,7 @@ PYTEST_ARGS :=
 
 # What most depends on the versions of Python and JAX: gradients, models, steps, resume,
 # sweeps. Paths, so that one which moved is an error and not a test less.
-CORE_TESTS := tests/gradients tests/models tests/test_steps.py tests/test_train.py \
-    tests/test_checkpoints.py tests/runs tests/sweeps
+CORE_TESTS := $(addprefix tests/,gradients models runs sweeps training)
 
 EVERYDAY := -m "not slow and not cluster and not browser"
 

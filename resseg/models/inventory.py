@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from flax import traverse_util
-from jax.extend.core import ClosedJaxpr
+from jax.extend.core import Jaxpr
 
 from resseg.models.heads.fcn import Upsample
 from resseg.models.layers import Conv
@@ -83,7 +83,7 @@ def take_inventory(model: nn.Module, size: tuple[int, int]) -> Inventory:
     key = jax.eval_shape(lambda: jax.random.key(0))
     images = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
     program, (_, params) = jax.make_jaxpr(run, return_shape=True)(key, images)
-    fields = iter(_fields(program))
+    fields = iter(_fields(program.jaxpr))
     for i, pair in enumerate(ends):
         before, after = (None if end is None else next(fields) for end in pair)
         calls[i] = calls[i]._replace(before=before, after=after)
@@ -115,7 +115,6 @@ def _array(value: Any) -> jax.Array | None:
     return value if isinstance(value, jax.Array) else None
 
 
-def _fields(program: ClosedJaxpr) -> list[Field | None]:
+def _fields(program: Jaxpr) -> list[Field | None]:
     """Of the results of a program whose last argument is the image."""
-    arguments = len(program.jaxpr.invars)
-    return follow(program.jaxpr, [None] * (arguments - 1) + [PIXEL])
+    return follow(program, [None] * (len(program.invars) - 1) + [PIXEL])
