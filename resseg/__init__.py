@@ -36,6 +36,16 @@ def build_model(config: "ConfigDict", num_classes: int | None = None) -> "Segmen
 
     Raises:
         UserError: that data set is not prepared.
+
+    Example:
+        >>> import jax
+        >>> import resseg
+        >>> config = resseg.load_config("quickstart", {"model.backbone.width": 4})
+        >>> model = resseg.build_model(config, num_classes=3)
+        >>> images = jax.numpy.zeros((2, 32, 48, 3))
+        >>> key = jax.random.key(0)
+        >>> jax.eval_shape(model.init_with_output, key, images)[0]["logits"].shape
+        (2, 32, 48, 3)
     """
     from resseg.blueprint.network import build_segmenter
     from resseg.data.sources import dataset_spec

@@ -171,7 +171,12 @@ class StageLayout(NamedTuple):
 
 
 def native_stride(stem: str, stage_strides: Sequence[int]) -> int:
-    """Input pixels per feature of the last stage, before any stride is dilated away."""
+    """Input pixels per feature of the last stage, before any stride is dilated away.
+
+    Example:
+        >>> native_stride("7x7", (1, 2, 2, 2))
+        32
+    """
     return STEM_STRIDES[stem] * math.prod(stage_strides)
 
 
@@ -201,6 +206,12 @@ def stage_layout(
 
     Raises:
         ValueError: the strides cannot give `output_stride`.
+
+    Example:
+        >>> stage_layout("7x7", (1, 2, 2, 2), (2, 2, 2, 2), 16)[-2:]
+        ... # doctest: +NORMALIZE_WHITESPACE
+        [StageLayout(strides=2, dilations=(1, 1)),
+         StageLayout(strides=1, dilations=(1, 2))]
     """
     reached, dilation, layout = STEM_STRIDES[stem], 1, []
     for stride, size in zip(stage_strides, stage_sizes, strict=True):

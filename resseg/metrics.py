@@ -27,6 +27,11 @@ def confusion_matrix(
         matrices of several batches on the host in int64. A pixel whose label or
         prediction is no class is not counted either: the sum of the matrix says how
         many were.
+
+    Example:
+        >>> labels, predictions = jnp.array([0, 0, 1, 255]), jnp.array([0, 1, 1, 1])
+        >>> confusion_matrix(labels, predictions, num_classes=2).tolist()
+        [[1, 1], [0, 1]]
     """
     # As uint8 they would wrap around in the cell's number.
     labels, predictions = labels.astype(jnp.int32), predictions.astype(jnp.int32)
@@ -54,6 +59,11 @@ def scores(confusion: np.ndarray) -> dict[str, float | np.ndarray]:
         Shares in [0, 1], or NaN by the rule above. Numbers: `mean_iou`, `mean_dice`,
         `pixel_accuracy`, `mean_class_accuracy` (over classes that occur in the truth).
         float64 `[classes]`: `iou`, `dice`, `class_accuracy`.
+
+    Example:
+        >>> measured = scores(np.array([[1, 1], [0, 2]]))
+        >>> measured["iou"].round(4).tolist(), round(float(measured["mean_iou"]), 4)
+        ([0.5, 0.6667], 0.5833)
     """
     confusion = np.asarray(confusion)
     if confusion.ndim != 2 or confusion.shape[0] != confusion.shape[1]:

@@ -66,7 +66,7 @@ def module_of(name):
 
 def room_of(module):
     """First part below resseg: a folder, or a file of the hall."""
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 # What each room may import of resseg, besides itself and resseg.errors.

@@ -53,6 +53,14 @@ def load_config(
 
     Raises:
       UserError: the file cannot be read or run, or `validate` refuses the config.
+
+    Example:
+        >>> config = load_config("quickstart", {"model.gradient.shortcut": 0.5})
+        >>> config.model.gradient.shortcut, config.train.steps
+        (0.5, 300)
+        >>> load_config("quickstart", {"trin.steps": 5})  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        resseg.errors.UserError: config.trin.steps: no such key (did you mean ...)
     """
     values = _read(Path(path)) | dict(overrides or {})
     config = base_config()
@@ -138,7 +146,12 @@ def _where_it_failed(path: Path, error: Exception) -> str:
 
 
 def diff(a: ConfigDict, b: ConfigDict) -> list[tuple[str, object, object]]:
-    """The keys whose values differ, with both values; None where a key is missing."""
+    """The keys whose values differ, with both values; None where a key is missing.
+
+    Example:
+        >>> diff(load_config("quickstart"), load_config("quickstart", {"seed": 1}))
+        [('seed', 0, 1)]
+    """
     left, right = flatten(a), flatten(b)
     keys = list(dict.fromkeys([*left, *right]))
     pairs = [(key, left.get(key), right.get(key)) for key in keys]

@@ -22,6 +22,10 @@ def open_run(path: str | os.PathLike) -> "Run":
 
     Raises:
         UserError: The folder is missing or holds no run.
+
+    Example:
+        >>> run = open_run("runs/nuclei")  # doctest: +SKIP
+        >>> run.gradients.query("fork == 'backbone/stage1/block1'")  # doctest: +SKIP
     """
     folder = Path(path)
     if not (folder / layout.CONFIG).is_file():

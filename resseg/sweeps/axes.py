@@ -17,6 +17,14 @@ def product(*axes: Axis) -> list[Overrides]:
 
     Raises:
         ValueError: a key is set by two axes.
+
+    Example:
+        >>> for run in product({"model.gradient.shortcut": [0.0, 1.0]}, seeds(2)):
+        ...     print(run)
+        {'model.gradient.shortcut': 0.0, 'seed': 0}
+        {'model.gradient.shortcut': 0.0, 'seed': 1}
+        {'model.gradient.shortcut': 1.0, 'seed': 0}
+        {'model.gradient.shortcut': 1.0, 'seed': 1}
     """
     lists: list[list[Overrides]] = []
     for axis in axes:
@@ -41,6 +49,12 @@ def zipped(values: Mapping[str, Sequence[Any]]) -> list[Overrides]:
 
     Raises:
         ValueError: the lists differ in length.
+
+    Example:
+        >>> zipped({"optim.name": ["sgd", "adamw"], "optim.learning_rate": [0.1, 1e-3]})
+        ... # doctest: +NORMALIZE_WHITESPACE
+        [{'optim.name': 'sgd', 'optim.learning_rate': 0.1},
+         {'optim.name': 'adamw', 'optim.learning_rate': 0.001}]
     """
     lengths = {key: len(listed) for key, listed in values.items()}
     if len(set(lengths.values())) > 1:
@@ -50,5 +64,10 @@ def zipped(values: Mapping[str, Sequence[Any]]) -> list[Overrides]:
 
 
 def seeds(count: int) -> list[Overrides]:
-    """Seeds 0 … count - 1: of weights, data order, augmentation and dropout."""
+    """Seeds 0 … count - 1: of weights, data order, augmentation and dropout.
+
+    Example:
+        >>> seeds(2)
+        [{'seed': 0}, {'seed': 1}]
+    """
     return [{"seed": seed} for seed in range(count)]

@@ -51,6 +51,14 @@ def ordering(
         metric: what is compared.
         lower: lower is better, as of a loss: the means strictly increase.
         where, each: see the head of this module.
+
+    Example:
+        >>> claim = ordering(
+        ...     "identity beats plain",
+        ...     [{"model.shortcut.kind": "identity"}, {"model.shortcut.kind": "none"}],
+        ... )
+        >>> claim["metric"], claim["lower"]
+        ('mean_iou', False)
     """
     claim = _claim("ordering", name, selectors, metric, where, each)
     return claim | {"lower": lower}
@@ -67,7 +75,13 @@ def ratio(
     where: Selector = _NO_SELECTOR,
     each: Sequence[str] = (),
 ) -> Claim:
-    """Claims that the quotient of two means lies within bounds; see `ordering`."""
+    """Claims that the quotient of two means lies within bounds; see `ordering`.
+
+    Example:
+        >>> claim = ratio("half of it", {"seed": 0}, {"seed": 1}, at_most=0.5)
+        >>> claim["at_least"], claim["at_most"]
+        (None, 0.5)
+    """
     claim = _claim("ratio", name, [numerator, denominator], metric, where, each)
     return claim | {"at_least": at_least, "at_most": at_most}
 
@@ -82,7 +96,12 @@ def threshold(
     where: Selector = _NO_SELECTOR,
     each: Sequence[str] = (),
 ) -> Claim:
-    """Claims that one mean lies within bounds; see `ordering`."""
+    """Claims that one mean lies within bounds; see `ordering`.
+
+    Example:
+        >>> threshold("it learns", {"optim.name": "sgd"}, at_least=0.5)["selectors"]
+        [{'optim.name': 'sgd'}]
+    """
     claim = _claim("threshold", name, [select], metric, where, each)
     return claim | {"at_least": at_least, "at_most": at_most}
 
