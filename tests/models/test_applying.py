@@ -6,10 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
-from resseg.fields import ROOT
-from resseg.gradients.cotangents import with_offsets, zero_offsets
 
 import resseg
+from resseg.gradients.analysis.cotangents import with_offsets, zero_offsets
 from resseg.gradients.fork import initial_paths, list_forks
 
 IMAGES = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
@@ -33,7 +32,7 @@ def trained():
 
 def config(overrides):
     size = {"model.backbone.depth": 10, "model.backbone.width": 8}
-    return resseg.load_config(ROOT / "configs" / "quickstart.py", size | overrides)
+    return resseg.load_config("quickstart", size | overrides)
 
 
 def logits(model, variables):
