@@ -6,10 +6,12 @@ import jax
 import jax.numpy as jnp
 from flax import traverse_util
 
+from resseg.gradients.names import STAGE
+
 
 def block_of(path: tuple[str, ...]) -> str:
     """The block a parameter belongs to: `backbone/stage1/block2`, `head/decoder1`, …"""
-    depth = 3 if path[1].startswith("stage") else 2
+    depth = 3 if path[1].startswith(STAGE) else 2
     return "/".join(path[: min(depth, len(path) - 1)])
 
 

@@ -8,19 +8,38 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
-_FACTORS = {"shortcut_factor": "W_c", "branch_factor": "W_r"}
+from resseg.gradients.names import (
+    BIAS,
+    BRANCH_FACTOR,
+    FACTOR,
+    FORK,
+    GATE,
+    SHORTCUT_FACTOR,
+    SKIP_FACTOR,
+)
+
+_FACTORS = {SHORTCUT_FACTOR: "W_c", BRANCH_FACTOR: "W_r"}
 
 
 def coefficient_name(path: tuple[str, ...]) -> str:
-    """`backbone/stage1/block2 W_c`, `… gradient shortcut`, `… gate bias`, `… rate`."""
-    *block, leaf = path
-    if leaf == "factor":
-        return f"{'/'.join(block[:-1])} {_FACTORS[block[-1]]}"
-    if block[-1] == "fork":
-        return f"{'/'.join(block[:-1])} gradient {leaf}"
-    if block[-1] == "gate":
-        return f"{'/'.join(block[:-1])} gate {leaf}"
-    return f"{'/'.join(block)} {leaf}"
+    """`backbone/stage1/block2 W_c`, `… gradient shortcut`, `… gate bias`, `… rate`.
+
+    Raises:
+        ValueError: a factor of something that has no name here.
+    """
+    *modules, leaf = path
+    *outer, module = modules
+    if leaf == FACTOR:
+        if module.startswith(SKIP_FACTOR):
+            return f"{'/'.join(modules)} kappa"
+        if module not in _FACTORS:
+            raise ValueError(f"{'/'.join(path)}: a factor of no path that is known")
+        return f"{'/'.join(outer)} {_FACTORS[module]}"
+    if module == FORK:
+        return f"{'/'.join(outer)} gradient {leaf}"
+    if module == GATE:
+        return f"{'/'.join(outer)} gate {leaf}"
+    return f"{'/'.join(modules)} {leaf}"
 
 
 def learned_means(params: Mapping[str, Any]) -> dict[str, jax.Array]:
@@ -29,8 +48,7 @@ def learned_means(params: Mapping[str, Any]) -> dict[str, jax.Array]:
     return {
         coefficient_name(path): jnp.mean(leaf)
         for path, leaf in flat.items()
-        if (path[-2] in _FACTORS and path[-1] == "factor")
-        or path[-2:] == ("gate", "bias")
+        if path[-1] == FACTOR or path[-2:] == (GATE, BIAS)
     }
 
 

@@ -21,8 +21,17 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from resseg.gradients.names import AUX, BRANCH, DEEPER, FORK, GATE, SHORTCUT, SKIP
+
 PATHS, TAPS = "paths", "taps"  # collections of a model's variables
 TAP = "tap"
+# Kinds of forks, and what their paths may be called; None = anything.
+KINDS = {
+    "block": (SHORTCUT, BRANCH, GATE),
+    "long_skip": (SKIP, DEEPER),
+    "pyramid": None,
+    "auxiliary": (AUX, DEEPER),
+}
 
 
 @jax.custom_jvp
@@ -204,7 +213,14 @@ class Fork(nn.Module):
     def __call__(
         self, x: jax.Array, also: Mapping[str, jax.Array] | None = None
     ) -> tuple[jax.Array, ...]:
-        """Copies of `x`; `also` multiplies the backward factors that it names."""
+        """Copies of `x`; `also` multiplies the backward factors that it names.
+
+        Raises:
+            ValueError: no fork of `KINDS`, whose names others look for.
+        """
+        known = KINDS.get(self.kind, ())
+        if known is not None and not set(self.paths) <= set(known):
+            raise ValueError(f"no kind of fork: {self.kind!r} with paths {self.paths}")
         factors = [
             coefficient(self, path, value)
             for path, value in self.initial_factors().items()
@@ -244,7 +260,7 @@ class ForkInfo(NamedTuple):
 
 def fork_name(path: Sequence[str]) -> str:
     """Name in logs and configs of the fork at a module path."""
-    return "/".join(path[:-1] if path[-1] == "fork" else path)
+    return "/".join(path[:-1] if path[-1] == FORK else path)
 
 
 def list_forks(

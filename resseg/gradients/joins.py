@@ -9,11 +9,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-METHODS = ("carried", "computed")  # W_c · x and W_r · h(x; W)
+CARRIED, COMPUTED = "carried", "computed"  # W_c · x and W_r · h(x; W)
 
 
 class Join:
     """Marks a module that adds what its methods `carried` and `computed` return."""
+
+    def __init_subclass__(cls, **settings: Any):
+        super().__init_subclass__(**settings)
+        for method in (CARRIED, COMPUTED):
+            if not callable(getattr(cls, method, None)):
+                raise TypeError(f"{cls.__name__} is a join without `{method}`")
 
 
 def with_addends(
@@ -25,16 +31,21 @@ def with_addends(
         What it returned, and by module path of the join the addends by method name, in
         the order in which the signal meets them. A block without shortcut has no
         `carried`.
+
+    Raises:
+        RuntimeError: a join was called that did not add what its `computed` returns.
     """
     addends: dict[str, dict[str, jax.Array]] = {}
 
     def note(call, positional, keywords, context):
         value = call(*positional, **keywords)
         method = context.method_name
-        joins = isinstance(context.module, Join)
-        if joins and method in METHODS:
+        if isinstance(context.module, Join):
             path = "/".join(context.module.path)
-            addends.setdefault(path, {})[method] = value
+            if method in (CARRIED, COMPUTED):
+                addends.setdefault(path, {})[method] = value
+            if method == "__call__" and COMPUTED not in addends.get(path, {}):
+                raise RuntimeError(f"the join at {path} does not call `{COMPUTED}`")
         return value
 
     with nn.intercept_methods(note):
@@ -69,10 +80,10 @@ class AddendMoments(flax.struct.PyTreeNode):
 
 def moments(addends: dict[str, jax.Array]) -> AddendMoments:
     """Of the addends of one block, as `with_addends` notes them."""
-    branch = addends["computed"].astype(jnp.float32)
-    if "carried" not in addends:
+    branch = addends[COMPUTED].astype(jnp.float32)
+    if CARRIED not in addends:
         zero = jnp.zeros(())
         return AddendMoments(jnp.stack([zero, jnp.mean(branch * branch), zero]))
-    carried = addends["carried"].astype(jnp.float32)
+    carried = addends[CARRIED].astype(jnp.float32)
     squares = jnp.mean(carried * carried), jnp.mean(branch * branch)
     return AddendMoments(jnp.stack([*squares, jnp.mean(carried * branch)]))

@@ -8,6 +8,17 @@ import jax
 from resseg.architecture import GATED
 from resseg.gradients.fork import Fork, coefficient, scale_cotangent
 from resseg.gradients.joins import Join
+from resseg.gradients.names import (
+    BRANCH,
+    BRANCH_FACTOR,
+    BRANCH_OUT,
+    BYPASS,
+    DETACH_RATE,
+    FORK,
+    GATE,
+    SHORTCUT,
+    SHORTCUT_FACTOR,
+)
 from resseg.gradients.preserve import enter, leave
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Norm
@@ -77,13 +88,13 @@ class Block(nn.Module, Join):
             x = nn.relu(Norm(style.norm, dtype=style.dtype, name="norm")(x, train))
         ways = self.part(x, train)
         gate = None
-        if "gate" in ways:
-            gate = self.gate_of(ways["gate"])
-        if "shortcut" in ways:
-            y = self.carried(ways["shortcut"], train, gate)
-            y = y + self.computed(ways["branch"], train, activated, gate)
+        if GATE in ways:
+            gate = self.gate_of(ways[GATE])
+        if SHORTCUT in ways:
+            y = self.carried(ways[SHORTCUT], train, gate)
+            y = y + self.computed(ways[BRANCH], train, activated, gate)
         else:
-            y = self.computed(ways["branch"], train, activated)
+            y = self.computed(ways[BRANCH], train, activated)
         y = self.finish(y, train)
         return y if ticket is None else leave(y, ticket)
 
@@ -91,22 +102,22 @@ class Block(nn.Module, Join):
         """The ways that `x` takes, by name."""
         style, factors = self.style, self.factors
         backward = {
-            "shortcut": factors.gradient_shortcut,
-            "branch": factors.gradient_in,
-            "gate": 1.0,
+            SHORTCUT: factors.gradient_shortcut,
+            BRANCH: factors.gradient_in,
+            GATE: 1.0,
         }
         if style.shortcut == "none":
-            del backward["shortcut"]
+            del backward[SHORTCUT]
         if style.shortcut not in GATED:
-            del backward["gate"]
-        fork = Fork("block", tuple(backward), tuple(backward.values()), name="fork")
-        to_branch = 1 - coefficient(self, "bypass", factors.bypass)
+            del backward[GATE]
+        fork = Fork("block", tuple(backward), tuple(backward.values()), name=FORK)
+        to_branch = 1 - coefficient(self, BYPASS, factors.bypass)
         if style.detach:
-            rate = coefficient(self, "detach_rate", factors.detach_rate)
+            rate = coefficient(self, DETACH_RATE, factors.detach_rate)
             if train:
                 kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate)
                 to_branch = to_branch * kept / (1 - rate)
-        return dict(zip(backward, fork(x, {"branch": to_branch}), strict=True))
+        return dict(zip(backward, fork(x, {BRANCH: to_branch}), strict=True))
 
     def carried(
         self, x: jax.Array, train: bool, gate: jax.Array | None = None
@@ -125,7 +136,7 @@ class Block(nn.Module, Join):
             name="shortcut",
         )
         factor = PathFactor(
-            learned(style.shortcut), self.factors.shortcut, name="shortcut_factor"
+            learned(style.shortcut), self.factors.shortcut, name=SHORTCUT_FACTOR
         )
         x = factor(shortcut(x, train))
         if style.shortcut == "dropout":
@@ -144,13 +155,11 @@ class Block(nn.Module, Join):
         branch = Branch(
             self.features, self.strides, self.dilation, style, activated, name="branch"
         )
-        factor = PathFactor(
-            style.learn_branch, self.factors.branch, name="branch_factor"
-        )
+        factor = PathFactor(style.learn_branch, self.factors.branch, name=BRANCH_FACTOR)
         y = factor(branch(x, train))
         if gate is not None and style.shortcut == "gate_exclusive":
             y = gate * y
-        gamma = coefficient(self, "branch_out", self.factors.gradient_out)
+        gamma = coefficient(self, BRANCH_OUT, self.factors.gradient_out)
         drop = nn.Dropout(self.drop_rate, (1, 2, 3), deterministic=not train)
         return drop(scale_cotangent(y, gamma))
 
@@ -161,7 +170,7 @@ class Block(nn.Module, Join):
             self.strides,
             self.factors.gate_bias,
             self.style.dtype,
-            name="gate",
+            name=GATE,
         )(x)
 
     def finish(self, y: jax.Array, train: bool) -> jax.Array:

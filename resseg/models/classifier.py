@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from resseg.gradients.names import CLASSIFIER
 from resseg.models.heads.fcn import deepest
 
 
@@ -26,4 +27,4 @@ class ImageClassifier(nn.Module):
     def __call__(self, images: jax.Array, train: bool = False) -> jax.Array:
         features = self.backbone(images.astype(self.dtype), train)
         x = features[deepest(features)].astype(jnp.float32).mean(axis=(1, 2))
-        return nn.Dense(self.num_classes, name="classifier")(x)
+        return nn.Dense(self.num_classes, name=CLASSIFIER)(x)

@@ -5,6 +5,7 @@ import jax
 
 from resseg.architecture import EXPANSION, STEM_STRIDES, StageLayout, stage_layout
 from resseg.gradients.fork import Fork
+from resseg.gradients.names import AUX, DEEPER, EXIT, SKIP, STAGE
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv, Norm, max_pool
@@ -131,7 +132,7 @@ class ResNet(nn.Module):
                 self.style,
                 tuple(all_factors[b] for b in span),
                 tuple(self.stochastic_depth * b / max(blocks - 1, 1) for b in span),
-                name=f"stage{i + 1}",
+                name=f"{STAGE}{i + 1}",
             )
             x = stage(x, train)
             x = self.leave(x, f"stage{i + 1}", features, train)
@@ -152,19 +153,17 @@ class ResNet(nn.Module):
         """Puts into `features` what leaves after `stage`; returns what goes deeper."""
         if stage == self.aux:
             backward = (self.aux_gradient, 1.0)
-            fork = Fork(
-                "auxiliary", ("aux", "deeper"), backward, name=f"auxiliary_{stage}"
-            )
+            fork = Fork("auxiliary", (AUX, DEEPER), backward, name=f"auxiliary_{stage}")
             aux, x = fork(x)
-            features["aux"] = self.final(aux, f"auxiliary_{stage}_exit", train)
+            features[AUX] = self.final(aux, f"auxiliary_{stage}{EXIT}", train)
         if stage in self.skips:
             gradients = self.skip_gradients or (1.0,) * len(self.skips)
             backward = (gradients[self.skips.index(stage)], 1.0)
             fork = Fork(
-                "long_skip", ("skip", "deeper"), backward, name=f"long_skip_{stage}"
+                "long_skip", (SKIP, DEEPER), backward, name=f"long_skip_{stage}"
             )
             skip, x = fork(x)
-            features[stage] = self.final(skip, f"long_skip_{stage}_exit", train)
+            features[stage] = self.final(skip, f"long_skip_{stage}{EXIT}", train)
         return x
 
     def final(self, x: jax.Array, name: str, train: bool) -> jax.Array:

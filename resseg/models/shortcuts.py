@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from resseg.gradients.fork import coefficient
+from resseg.gradients.names import BIAS, FACTOR, GATE, RATE
 from resseg.models.layers import Conv, Norm, average_pool
 
 
@@ -35,11 +36,11 @@ class PathFactor(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         start = nn.initializers.constant(self.value)
         if self.learn == "channel":
-            factor = self.param("factor", start, (x.shape[-1],)).reshape(1, 1, 1, -1)
+            factor = self.param(FACTOR, start, (x.shape[-1],)).reshape(1, 1, 1, -1)
         elif self.learn == "scalar":
-            factor = self.param("factor", start, ())
+            factor = self.param(FACTOR, start, ())
         else:
-            factor = coefficient(self, "factor", self.value)
+            factor = coefficient(self, FACTOR, self.value)
         return x * factor.astype(x.dtype)
 
 
@@ -53,7 +54,7 @@ class PathDropout(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        keep = 1 - coefficient(self, "rate", self.rate)
+        keep = 1 - coefficient(self, RATE, self.rate)
         if not train:
             return x
         kept = jax.random.bernoulli(self.make_rng("dropout"), keep, x.shape)
@@ -72,7 +73,7 @@ class Gate(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         x = Conv(self.features, 1, self.strides, dtype=self.dtype, name="conv")(x)
         start = nn.initializers.constant(self.bias)
-        bias = self.param("bias", start, (self.features,))
+        bias = self.param(BIAS, start, (self.features,))
         return nn.sigmoid(x + bias.astype(x.dtype).reshape(1, 1, 1, -1))
 
 
@@ -91,8 +92,8 @@ class LongSkip(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.gated:
-            x = x * Gate(x.shape[-1], dtype=self.dtype, name="gate")(x)
-        return x * coefficient(self, "factor", self.scale).astype(x.dtype)
+            x = x * Gate(x.shape[-1], dtype=self.dtype, name=GATE)(x)
+        return x * coefficient(self, FACTOR, self.scale).astype(x.dtype)
 
 
 class Shortcut(nn.Module):

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from resseg.gradients.analysis.rows import SHORTCUT
 from resseg.gradients.fork import ForkInfo
+from resseg.gradients.names import AUX, SHORTCUT, SKIP
 
 ALL, DEEPEST = "all", "deepest"
 _BACKBONE = "backbone/"
-_OUTWARD = {"long_skip": "skip", "auxiliary": "aux"}
+_OUTWARD = {"long_skip": SKIP, "auxiliary": AUX}
 
 Factors = dict[tuple[str, str], float]
 

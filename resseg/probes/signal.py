@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from resseg.gradients.joins import moments, with_addends
+from resseg.gradients.joins import COMPUTED, moments, with_addends
 from resseg.probes.probe import Options, Probe, Rows, rows_from, slope
 from resseg.probes.subject import Subject
 from resseg.runs.tables import Column
@@ -63,7 +63,7 @@ def measure(subject: Subject, options: Options) -> Rows:
 def _statistics(addends: dict[str, jax.Array]) -> jax.Array:
     total = functools.reduce(jnp.add, addends.values())
     return jnp.concatenate(
-        [_channels(total), _channels(addends["computed"])[1:], moments(addends).array]
+        [_channels(total), _channels(addends[COMPUTED])[1:], moments(addends).array]
     )
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from flax import traverse_util
 
 from resseg.gradients.fork import ForkInfo
+from resseg.gradients.names import BRANCH_FACTOR, FACTOR
 
 Variables = dict[str, Any]
 
@@ -23,7 +24,7 @@ def without_branches(variables: Variables, blocks: Iterable[str]) -> Variables:
     """
     flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(variables)
     for block in blocks:
-        factor = (*block.split("/"), "branch_factor", "factor")
+        factor = (*block.split("/"), BRANCH_FACTOR, FACTOR)
         # A constant of the collection `paths`, or learned.
         keys = [key for key in (("paths", *factor), ("params", *factor)) if key in flat]
         if not keys:

@@ -9,6 +9,15 @@ from flax import traverse_util
 
 from resseg import runs
 from resseg.errors import UserError
+from resseg.gradients.names import (
+    AUX,
+    BACKBONE,
+    CLASSIFIER,
+    EXIT,
+    FACTOR,
+    SCORE,
+    UPSAMPLE,
+)
 from resseg.runs.checkpoints import choose_step, restore_variables
 from resseg.training.steps import TrainState
 
@@ -97,7 +106,7 @@ def load(config: Any, variables: Mapping[str, Any]) -> Initial | None:
     except UserError as error:
         raise UserError(f"{field}: {error}") from error
     wanted = _of_interest(variables, bool(backbone))
-    optional = _may_be_random_backbone if backbone else _is_class_score
+    optional = may_be_random_backbone if backbone else is_class_score
     arrays, random = {}, []
     for path, leaf in wanted.items():
         there = found.pop(path, None)
@@ -125,7 +134,7 @@ def _of_interest(variables: Mapping[str, Any], backbone: bool) -> dict[str, Any]
     flat = _flatten({name: variables.get(name, {}) for name in COLLECTIONS})
     if not backbone:
         return flat
-    return {path: leaf for path, leaf in flat.items() if _top(path) == "backbone"}
+    return {path: leaf for path, leaf in flat.items() if _top(path) == BACKBONE}
 
 
 def _flatten(tree: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,16 +145,16 @@ def _top(path: str) -> str:
     return path.split("/")[1]
 
 
-def _is_class_score(path: str) -> bool:
+def is_class_score(path: str) -> bool:
     """Scores, what carries them on (one channel per class), and the auxiliary head."""
     parts = path.split("/")
-    scores = ("score_", "upsample_")
-    return "classifier" in parts or parts[1] == "aux" or parts[2].startswith(scores)
+    scores = (SCORE, UPSAMPLE)
+    return CLASSIFIER in parts or parts[1] == AUX or parts[2].startswith(scores)
 
 
-def _may_be_random_backbone(path: str) -> bool:
+def may_be_random_backbone(path: str) -> bool:
     parts = path.split("/")
-    return parts[-1] == "factor" or any(part.endswith("_exit") for part in parts)
+    return parts[-1] == FACTOR or any(part.endswith(EXIT) for part in parts)
 
 
 def _listed(paths: list[str]) -> str:

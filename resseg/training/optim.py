@@ -13,6 +13,7 @@ import optax
 from jax.typing import ArrayLike
 
 from resseg.errors import UserError, choose
+from resseg.gradients.names import BACKBONE, GATE
 
 SCHEDULES = ("constant", "poly", "cosine")
 OPTIMIZERS = ("sgd", "adamw")
@@ -89,7 +90,7 @@ def decay_mask(params: Tree) -> Tree:
 
     def decays(path: tuple, _: Any) -> bool:
         names = [entry.key for entry in path]
-        return names[-1] == "kernel" and "gate" not in names
+        return names[-1] == "kernel" and GATE not in names
 
     return jax.tree_util.tree_map_with_path(decays, params)
 
@@ -150,10 +151,10 @@ def _scale_backbone(
     def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
         found, state = whole.update(updates, state, params)
         moves: Any = found
-        if "backbone" not in moves:
-            raise ValueError(f"no top-level key 'backbone' in {sorted(moves)}")
-        scaled = jax.tree.map(lambda u: factor * u, moves["backbone"])
-        return {**moves, "backbone": scaled}, state
+        if BACKBONE not in moves:
+            raise ValueError(f"no top-level key {BACKBONE!r} in {sorted(moves)}")
+        scaled = jax.tree.map(lambda u: factor * u, moves[BACKBONE])
+        return {**moves, BACKBONE: scaled}, state
 
     return optax.GradientTransformation(whole.init, update)
 

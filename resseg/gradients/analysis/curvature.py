@@ -7,11 +7,12 @@ import jax
 from flax import traverse_util
 
 from resseg.errors import UserError
+from resseg.gradients.names import BYPASS, DETACH_RATE, FACTOR, RATE
 
 # Leaves of the `paths` collection that act forward; every other one acts backward, and
 # does nothing at 1, or, where it says how much is left out, at 0.
-FORWARD = ("factor", "rate")
-OFF_AT_ZERO = ("bypass", "detach_rate")
+FORWARD = (FACTOR, RATE)
+OFF_AT_ZERO = (BYPASS, DETACH_RATE)
 
 
 def require_true_gradient(paths: Mapping) -> None:

@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 
 from resseg.gradients.fork import Fork, fork_name
+from resseg.gradients.names import SHORTCUT
 
 ROWS = "rows"
-SHORTCUT = "shortcut"
 
 
 class Comparison(NamedTuple):

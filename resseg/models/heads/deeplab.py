@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from resseg.gradients.fork import Fork
+from resseg.gradients.names import CLASSIFIER, FORK, SKIP_FACTOR
 from resseg.models.heads.fcn import deepest
 from resseg.models.layers import Classifier, ConvNormAct, resize
 from resseg.models.shortcuts import LongSkip
@@ -35,7 +36,7 @@ class Pyramid(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         paths = ("conv1x1", *(f"rate{rate}" for rate in self.rates), "pool")
-        fork = Fork("pyramid", paths, self.gradients, name="fork")
+        fork = Fork("pyramid", paths, self.gradients, name=FORK)
         to_conv, *to_rates, to_pool = fork(x)
 
         def layer(name: str, kernel: int, dilation: int = 1) -> ConvNormAct:
@@ -77,9 +78,7 @@ class DeepLabV3(nn.Module):
             separable=self.separable,
             name="conv",
         )(x, train)
-        return Classifier(self.num_classes, dtype=self.dtype, name="classifier")(
-            x, train
-        )
+        return Classifier(self.num_classes, dtype=self.dtype, name=CLASSIFIER)(x, train)
 
 
 class DeepLabV3Plus(nn.Module):
@@ -126,14 +125,12 @@ class DeepLabV3Plus(nn.Module):
             x = layer(width, 3, f"pyramid_conv{i + 1}")(x, train)
         scales = self.skip_scales or (1.0,) * len(self.skips)
         for stage, scale in zip(self.skips, scales, strict=True):
-            skip = LongSkip(scale, self.gated, self.dtype, name=f"skip_factor_{stage}")(
-                features[stage]
-            )
+            skip = LongSkip(
+                scale, self.gated, self.dtype, name=f"{SKIP_FACTOR}{stage}"
+            )(features[stage])
             skip = layer(max(48 * width // 256, 4), 1, "low_level")(skip, train)
             x = resize(x, (skip.shape[1], skip.shape[2]), self.align_corners)
             x = jnp.concatenate([x, skip], axis=-1)
         for i in range(after):
             x = layer(width, 3, f"conv{i + 1}")(x, train)
-        return Classifier(self.num_classes, dtype=self.dtype, name="classifier")(
-            x, train
-        )
+        return Classifier(self.num_classes, dtype=self.dtype, name=CLASSIFIER)(x, train)

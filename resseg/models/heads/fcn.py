@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resseg.gradients.names import CLASSIFIER, SCORE, SKIP_FACTOR, UPSAMPLE
 from resseg.models.layers import Classifier, ConvNormAct
 from resseg.models.shortcuts import LongSkip
 
@@ -29,9 +30,9 @@ class FCN(nn.Module):
         x = features[self.feature or deepest(features)]
         inner = max(x.shape[-1] // 4, 1)
         x = ConvNormAct(inner, norm=self.norm, dtype=self.dtype, name="conv")(x, train)
-        return Classifier(
-            self.num_classes, self.dropout, self.dtype, name="classifier"
-        )(x, train)
+        return Classifier(self.num_classes, self.dropout, self.dtype, name=CLASSIFIER)(
+            x, train
+        )
 
 
 class SkipFCN(nn.Module):
@@ -59,18 +60,18 @@ class SkipFCN(nn.Module):
 
         def score(stage: str) -> jax.Array:
             classifier = Classifier(
-                self.num_classes, self.dropout, self.dtype, name=f"score_{stage}"
+                self.num_classes, self.dropout, self.dtype, name=f"{SCORE}{stage}"
             )
             return classifier(features[stage], train)
 
         x = score(deepest(features))
         for stage, scale in reversed(list(zip(self.skips, scales, strict=True))):
-            skip = LongSkip(scale, self.gated, self.dtype, name=f"skip_factor_{stage}")(
-                score(stage)
-            )
+            skip = LongSkip(
+                scale, self.gated, self.dtype, name=f"{SKIP_FACTOR}{stage}"
+            )(score(stage))
             ratio = round(skip.shape[1] / x.shape[1])
             if ratio > 1:
-                x = Upsample(ratio, self.dtype, name=f"upsample_{stage}")(x)
+                x = Upsample(ratio, self.dtype, name=f"{UPSAMPLE}{stage}")(x)
             x = x[:, : skip.shape[1], : skip.shape[2]] + skip
         return x
 

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from resseg.gradients.names import CLASSIFIER, SKIP_FACTOR
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.heads.fcn import deepest
@@ -49,7 +50,7 @@ class UNet(nn.Module):
             if i < len(levels):
                 stage, scale = levels[i]
                 factor = LongSkip(
-                    scale, self.gated, self.dtype, name=f"skip_factor_{stage}"
+                    scale, self.gated, self.dtype, name=f"{SKIP_FACTOR}{stage}"
                 )
                 x = self.merged(x, factor(features[stage]), f"merge_{stage}")
             else:
@@ -58,7 +59,7 @@ class UNet(nn.Module):
                 x = resize_nearest(x, size)
             x = self.decoder(i)(x, train)
         return Classifier(
-            self.num_classes, self.dropout, self.dtype, kernel=3, name="classifier"
+            self.num_classes, self.dropout, self.dtype, kernel=3, name=CLASSIFIER
         )(x, train)
 
     def decoder(self, level: int) -> nn.Module:
