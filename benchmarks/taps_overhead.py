@@ -21,7 +21,7 @@ import jax
 import numpy as np
 
 from resseg.blueprint import network
-from resseg.command_line import split_overrides
+from resseg.cli.parser import split_overrides
 from resseg.config.load import load_config, parse
 from resseg.console import counting
 from resseg.errors import UserError

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from resseg import sharding
-from resseg.command_line import split_overrides
+from resseg.cli.parser import split_overrides
 from resseg.config.load import load_config, parse
 from resseg.data import DatasetSpec
 from resseg.errors import UserError

@@ -2,7 +2,7 @@
 
 import sys
 
-from resseg.cli import main
+from resseg.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

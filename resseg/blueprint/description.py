@@ -6,7 +6,6 @@ from typing import Any
 
 from resseg.architecture import DEPTHS, spell_out
 from resseg.blueprint.network import build_segmenter
-from resseg.data import catalogue, shapes, sources
 from resseg.gradients.fork import Fork
 from resseg.models.blocks import Block
 from resseg.models.heads.deeplab import Pyramid
@@ -18,7 +17,6 @@ from resseg.models.receptive_field import Field
 from resseg.models.resnet import Stage, Stem
 from resseg.models.shortcuts import Shortcut
 
-ASSUMED_CLASSES = 2  # where nothing says how many there are
 _KINDS = {
     Stem: "stem",
     Stage: "stage",
@@ -134,19 +132,14 @@ class Description:
         }
 
 
-def describe_model(
-    config: Any, size: tuple[int, int] | None = None, num_classes: int | None = None
-) -> Description:
+def describe_model(config: Any, size: tuple[int, int], num_classes: int) -> Description:
     """Describes the network of a config.
 
     Args:
         config: as `load_config` returns it.
-        size: height, width of the image; None = `config.data.crop`.
-        num_classes: void not counted; None = as `find_classes` says.
+        size: height, width of the image.
+        num_classes: void not counted.
     """
-    size = size or tuple(config.data.crop)
-    if num_classes is None:
-        num_classes = find_classes(config.data) or ASSUMED_CLASSES
     inventory = take_inventory(build_segmenter(config.model, num_classes), size)
     wholes = _children(inventory, inventory.calls[0])
     parts = tuple(_part(inventory, call) for call in wholes)
@@ -161,19 +154,6 @@ def describe_model(
         forks=sum(isinstance(call.module, Fork) for call in inventory.calls),
         parts=parts,
     )
-
-
-def find_classes(data: Any) -> int | None:
-    """Classes of the data set that `config.data` names; None where it is unknown.
-
-    Nothing is drawn or downloaded for it.
-    """
-    if data.name == "shapes":
-        return len(shapes.CLASSES)
-    if data.name in sources.prepared(data.dir):
-        return sources.dataset_spec(data).num_classes
-    entry = catalogue.find(data.name)
-    return len(entry.classes) if entry else None
 
 
 def _unfold(part: Part) -> list[Part]:

@@ -4,6 +4,7 @@
 which stands beside the package in a checkout and inside it once installed.
 """
 
+import ast
 import runpy
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def file_of(name: str) -> Path:
     if name == BASE:
         return Path(__file__).with_name("base.py")
     return FOLDER / f"{name}.py"
+
+
+def summary(name: str) -> str:
+    """The first line of what the file of one of `names()` says of itself."""
+    text = ast.get_docstring(ast.parse(file_of(name).read_text(encoding="utf-8")))
+    return (text or "").partition("\n")[0]
 
 
 def get_config(name: str) -> ConfigDict:

@@ -1,6 +1,5 @@
-"""One exact pass over a split, and `resseg evaluate`."""
+"""One exact pass over a split."""
 
-import argparse
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -9,17 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
 from resseg import metrics, sharding
 from resseg.architecture import padding_multiple
-from resseg.config.load import load_config
-from resseg.console import counting, say
-from resseg.data import VOID, DatasetSpec, pipeline, sources
-from resseg.errors import UserError, choose
-from resseg.inference.trained import load_trained
+from resseg.console import counting
+from resseg.data import VOID, DatasetSpec, pipeline
 from resseg.metrics import confusion_matrix
-from resseg.runs import open_run
 from resseg.training.steps import Batch
 
 # Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], the name, and
@@ -142,40 +136,6 @@ def score_lines(scores: Mapping[str, Any], classes: tuple[str, ...]) -> list[str
         f"mean class accuracy {scores['mean_class_accuracy']:.4f}"
     )
     return lines
-
-
-def run_command(args: argparse.Namespace) -> int:
-    """`resseg evaluate RUN [--split S] [--data NAME] [--step N]`."""
-    run = open_run(args.run)
-    config = copy_with_data(load_config(run.path), args.data)
-    classes = run.classes
-    spec = sources.dataset_spec(config.data)
-    if len(spec.classes) != len(classes):
-        raise UserError(
-            f"--data {spec.name}: has {len(spec.classes)} classes, the run was trained "
-            f"on {len(classes)} ({', '.join(classes)})"
-        )
-    split = args.split or config.data.eval_split
-    choose("--split", split, spec.splits)
-    trained = load_trained(run, args.step)
-    mesh = sharding.make_mesh()
-    evaluator = Evaluator(config, trained.model, spec, mesh, flip=args.flip)
-    scores = evaluator(trained.variables, split)
-    say(
-        f"{spec.name}/{split}, {spec.splits[split]} images, "
-        f"weights of step {trained.step}"
-        + (", mean of each image and its mirror image" if args.flip else "")
-    )
-    for line in score_lines(scores, spec.classes):
-        say(line)
-    return 0
-
-
-def copy_with_data(config: Any, name: str | None) -> Any:
-    """A copy of a run's config that reads another data set, if one is named."""
-    copy: Any = ConfigDict(config).copy_and_resolve_references()
-    copy.data.name = name or copy.data.name
-    return copy
 
 
 def make_eval_step(

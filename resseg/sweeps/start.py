@@ -1,190 +1,64 @@
-"""`resseg sweep`: the runs of a study."""
+"""Starting the runs of a study, and what is said of them."""
 
-import argparse
 import os
-import time
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from resseg.config.structure import check_together
-from resseg.console import duration, say
-from resseg.errors import UserError, choose
+from resseg.console import duration
 from resseg.runs import layout
 from resseg.sweeps import attempts
 from resseg.sweeps.attempts import State
 from resseg.sweeps.launchers import Job, Launcher
-from resseg.sweeps.plan import (
-    PROGRAMS,
-    WORKER_LOGS,
-    Plan,
-    PlannedRun,
-    matches,
-    write_plan,
-)
-from resseg.sweeps.study import Planned, Study, check_data, load_study
-
-LAUNCHERS = ("local", "slurm", "ray")
+from resseg.sweeps.launchers.local import worker_command
+from resseg.sweeps.plan import PROGRAMS, WORKER_LOGS, Plan, PlannedRun
+from resseg.sweeps.study import Planned
+from resseg.sweeps.sweep import Sweep
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments that `run_command` reads."""
-    parser.add_argument("study", metavar="STUDY", help="study.py, or its folder")
-    parser.add_argument("--workdir", metavar="DIR", help="folder of the run folders")
-    parser.add_argument(
-        "--only",
-        metavar="PATTERN",
-        help="runs whose id or overrides match, as in '*seed=0*'",
-    )
-    parser.add_argument(
-        "--list", action="store_true", help="validate and list the runs, train nothing"
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be trained, and end"
-    )
-    parser.add_argument(
-        "--retries",
-        type=int,
-        default=2,
-        metavar="N",
-        help="how often a run that failed is tried again (default 2)",
-    )
-    parser.add_argument(
-        "--vectorize",
-        nargs="?",
-        type=int,
-        const=16,
-        default=1,
-        metavar="N",
-        help="train up to N runs that differ in numbers alone together (default 16)",
-    )
-    parser.add_argument(
-        "--jobs",
-        type=int,
-        metavar="N",
-        help="workers at a time (default: one per GPU, else one per four cores)",
-    )
-    parser.add_argument(
-        "--launcher", default="local", metavar="L", help="local, slurm or ray"
-    )
-    parser.add_argument(
-        "--slurm",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="option of the Slurm jobs, as in --slurm partition=gpu",
-    )
-    parser.add_argument(
-        "--ray",
-        default="auto",
-        metavar="ADDRESS[,gpus=1]",
-        help="of the Ray cluster, and what each worker needs of it",
-    )
-
-
-def run_command(args: argparse.Namespace) -> int:
-    """Trains the runs; those that are finished are skipped.
-
-    Returns:
-        0, or 1 if a run failed.
-
-    Raises:
-        UserError: wrong input, before the first run starts.
-    """
-    choose("--launcher", args.launcher, LAUNCHERS)
-    for name, least in (("retries", 0), ("vectorize", 1), ("jobs", 1)):
-        value = getattr(args, name)
-        if value is not None and value < least:
-            raise UserError(f"--{name} {value}: expected {least} or more")
-    study = load_study(args.study)
-    planned = [run for run in study.runs if matches(args.only, run.id, run.name)]
-    if not planned:
-        raise UserError(f"--only {args.only!r}: matches none of {len(study.runs)} runs")
-    workdir = Path(args.workdir) if args.workdir else None
-    if args.list:
-        _list(planned, workdir)
-        return 0
-    if workdir is None:
-        raise UserError("--workdir is missing, expected a folder for the run folders")
-    if args.vectorize > 1:
-        _check_groups(planned)
-    check_data(study, planned)
-    if args.dry_run:
-        _say_plan(planned, workdir)
-        return 0
-    plan = write_plan(study, workdir)
-    wanted = [run for run in plan.runs if run.id in {each.id for each in planned}]
-    return _train(args, study, plan, wanted)
-
-
-def _check_groups(planned: Sequence[Planned]) -> None:
+def check_groups(planned: Sequence[Planned]) -> None:
     """That at least two runs can go together; names what keeps them apart."""
     keys = [run.structure for run in planned]
     if len(set(keys)) == len(keys) > 1:
         check_together([planned[0].config, planned[1].config])
 
 
-def _train(
-    args: argparse.Namespace, study: Study, plan: Plan, wanted: Sequence[PlannedRun]
-) -> int:
-    from resseg.sweeps.launchers.local import default_jobs, worker_command
-    from resseg.sweeps.sweep import Sweep
+def train(
+    plan: Plan,
+    wanted: Sequence[PlannedRun],
+    launcher: Launcher,
+    *,
+    jobs: int,
+    retries: int,
+    since: float,
+    worker_options: Sequence[str],
+) -> dict[str, State]:
+    """Starts workers until every run has ended; returns how each did, by id.
 
-    jobs = args.jobs or (default_jobs() if args.launcher == "local" else 1)
-    since = time.time()
+    Args:
+        plan: of the sweep folder.
+        wanted: the runs to train.
+        launcher: starts the workers.
+        jobs: how many at a time.
+        retries: how often a run that failed is tried again.
+        since: seconds since the epoch; attempts before do not count.
+        worker_options: further ones of `resseg.sweeps.worker`.
+    """
+    folder = plan.folder.absolute()
     command = worker_command(
-        plan.folder.absolute(),
-        *("--retries", str(args.retries), "--since", repr(since)),
-        *("--vectorize", str(args.vectorize)),
-        *(("--only", args.only) if args.only else ()),
+        folder, "--retries", str(retries), "--since", repr(since), *worker_options
     )
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(folder / PROGRAMS)
     job = Job(
-        folder=plan.folder.absolute(),
-        logs=plan.folder.absolute() / WORKER_LOGS,
+        folder=folder,
+        logs=folder / WORKER_LOGS,
         command=command,
-        environment={
-            "JAX_COMPILATION_CACHE_DIR": cache or str(plan.folder.absolute() / PROGRAMS)
-        },
+        environment={"JAX_COMPILATION_CACHE_DIR": cache},
     )
-    sweep = Sweep(
-        plan,
-        wanted,
-        _launcher(args, jobs),
-        job,
-        jobs=jobs,
-        retries=args.retries,
-        since=since,
-    )
-    states = sweep.run()
-    failed = [run for run in wanted if states[run.id].word != "finished"]
-    for line in closing_lines(plan, wanted, states, since):
-        say(line)
-    return 1 if failed else 0
-
-
-def _launcher(args: argparse.Namespace, jobs: int) -> Launcher:
-    if args.launcher == "slurm":
-        from resseg.sweeps.launchers.slurm import SlurmLauncher
-
-        return SlurmLauncher(_options(args.slurm))
-    if args.launcher == "ray":
-        from resseg.sweeps.launchers.ray import RayLauncher
-
-        return RayLauncher(args.ray)
-    from resseg.sweeps.launchers.local import LocalLauncher
-
-    return LocalLauncher(jobs)
-
-
-def _options(given: Sequence[str]) -> dict[str, str]:
-    options = {}
-    for text in given:
-        key, equals, value = text.partition("=")
-        if not (key and equals):
-            raise UserError(f"--slurm {text}: expected KEY=VALUE, as in partition=gpu")
-        options[key] = value
-    return options
+    sweep = Sweep(plan, wanted, launcher, job, jobs=jobs, retries=retries, since=since)
+    return sweep.run()
 
 
 def closing_lines(
@@ -206,7 +80,8 @@ def closing_lines(
         for each in attempts.list_attempts(run.folder)
         if each["started"] >= since
     ]
-    lines.append(f"{_compiled(made)}; next: resseg table {plan.folder}")
+    folder = shlex.quote(str(plan.folder))
+    lines.append(f"{_compiled(made)}; next: resseg table {folder}")
     return lines
 
 
@@ -226,15 +101,19 @@ def _compiled(made: Sequence[dict[str, Any]]) -> str:
     )
 
 
-def _list(planned: Sequence[Planned], workdir: Path | None) -> None:
+def list_lines(planned: Sequence[Planned], workdir: Path | None) -> list[str]:
+    """Id and overrides of each run; its state too where there is a sweep folder."""
+    lines = []
     for run in planned:
         state = ""
         if workdir is not None:
             state = attempts.read(workdir / run.id, run.config.train.steps).word
-        print(f"{run.id}  {state:<{11 if state else 0}}{run.name}")
+        lines.append(f"{run.id}  {state:<{11 if state else 0}}{run.name}")
+    return lines
 
 
-def _say_plan(planned: Sequence[Planned], workdir: Path) -> None:
+def plan_lines(planned: Sequence[Planned], workdir: Path) -> list[str]:
+    """What would be trained, and how much work it is."""
     states = [
         attempts.read(workdir / run.id, run.config.train.steps) for run in planned
     ]
@@ -243,12 +122,16 @@ def _say_plan(planned: Sequence[Planned], workdir: Path) -> None:
         for run, state in zip(planned, states, strict=True)
         if state.word != "finished"
     ]
+    lines = []
     for run, state in todo:
         goes_on = f" from step {state.step}" if state.step else ""
-        say(f"{run.id}  {state.word}{goes_on}: {run.name or 'the base config'}")
+        lines.append(
+            f"{run.id}  {state.word}{goes_on}: {run.name or 'the base config'}"
+        )
     programs = len({run.structure for run, _ in todo})
     steps = sum(run.config.train.steps - state.step for run, state in todo)
-    say(
+    lines.append(
         f"{len(todo)} of {len(planned)} runs to train, {steps} steps, with {programs} "
         "compiled train steps; nothing was started"
     )
+    return lines

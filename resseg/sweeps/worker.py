@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resseg import interrupts, runs
+from resseg import runs
 from resseg.config.structure import check_together
 from resseg.errors import UserError
 from resseg.runs import layout
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from resseg.training.compilations import Count
 
 DONE, PREEMPTED, NO_ROOM = 0, 75, 74  # exit status; as sysexits.h has it
+INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
 
 
 class Worker:
@@ -246,7 +247,7 @@ def _end_with_parent() -> None:
     def wait() -> None:
         while os.read(0, 1):
             pass
-        os._exit(interrupts.STATUS)
+        os._exit(INTERRUPTED)
 
     threading.Thread(target=wait, daemon=True).start()
 

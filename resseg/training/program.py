@@ -62,7 +62,7 @@ class Program:
             donate_argnums=0,
         )
         self.evaluation = compile_evaluation(self.model, self._classes, mesh)
-        described = describe_model(config, num_classes=self._classes)
+        described = describe_model(config, tuple(config.data.crop), self._classes)
         self.network = {
             "title": described.title,
             "parameters": described.params,

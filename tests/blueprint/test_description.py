@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from resseg import cli
-from resseg.blueprint.description import describe_model, find_classes
+from resseg.blueprint.description import describe_model
 from resseg.blueprint.network import build_segmenter
+from resseg.cli.describe import find_classes
+from resseg.cli.describe_table import print_description
+from resseg.cli.main import main
 from resseg.config.load import load_config
-from resseg.describe_table import print_description
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout
 from tests.conftest import QUICKSTART
@@ -173,19 +174,17 @@ def test_the_size_of_the_image_changes_shapes_and_macs_alone():
     assert named(pixel, "backbone/stage4").output == (1, 1, 64)
 
 
-def test_default_size_is_the_crop_and_classes_are_those_of_the_data(tmp_path):
+def test_classes_are_those_of_the_data(tmp_path):
     overrides = BASIC | {"data.dir": str(tmp_path), "data.crop": (64, 96)}
-    description = describe_model(configured(overrides))
-    assert (description.size, description.num_classes) == ((64, 96), 7)
+    assert find_classes(configured(overrides).data) == 7
     assert list(tmp_path.iterdir()) == [], "nothing is drawn for it"
     unknown = configured(overrides | {"data.name": "cells"})
     assert find_classes(unknown.data) is None
-    assert describe_model(unknown).num_classes == 2
     assert find_classes(configured({"data.name": "cityscapes"}).data) == 19
 
 
 def describe(*arguments):
-    return cli.main(["describe", "--config", str(QUICKSTART), *arguments])
+    return main(["describe", "--config", str(QUICKSTART), *arguments])
 
 
 def test_the_command_prints_table_and_totals(capsys, monkeypatch):
@@ -256,7 +255,7 @@ def test_a_run_folder_tells_its_classes(capsys, tmp_path):
     (tmp_path / layout.CONFIG).write_text(values)
     names = {"classes": ["background", "a", "b"]}
     (tmp_path / layout.DATASET).write_text(json.dumps(names))
-    assert cli.main(["describe", "--config", str(tmp_path)]) == 0
+    assert main(["describe", "--config", str(tmp_path)]) == 0
     assert "3 classes (of the run)" in capsys.readouterr().out
 
 

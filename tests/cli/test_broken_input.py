@@ -8,7 +8,7 @@ import pytest
 
 import resseg
 from resseg import runs
-from resseg.cli import main
+from resseg.cli.main import main
 from resseg.data import sources
 
 CLASSES = ("ground", "plant", "weed")

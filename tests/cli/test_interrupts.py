@@ -7,11 +7,11 @@ import time
 
 import pytest
 
-from resseg import interrupts
+from resseg.cli import interrupts
 
 COMMAND = """
 import sys, time
-from resseg import cli
+from resseg.cli import config, main
 
 def run(arguments):
     try:
@@ -20,9 +20,9 @@ def run(arguments):
     finally:
         print("closed", flush=True)
 
-cli.RUNNERS["config"] = run
+config.run = run
 sys.argv = ["resseg", "config", "x"]
-sys.exit(cli.main())
+sys.exit(main.main())
 """
 WAITS = "time.sleep(60)"
 # As a callback of the garbage collector does, which Python will not let raise.

@@ -3,9 +3,9 @@ import argparse
 import cv2
 import pytest
 
+from resseg.cli import inspect as command
 from resseg.config import base
 from resseg.errors import UserError
-from resseg.gradient_log.show import add_inspect_arguments, run_inspect
 from resseg.gradient_log.summary import (
     first_to_last,
     first_trouble,
@@ -18,8 +18,8 @@ from resseg.runs.gradients_table import COLUMNS
 
 def inspect(*arguments):
     parser = argparse.ArgumentParser()
-    add_inspect_arguments(parser)
-    return run_inspect(parser.parse_args([str(argument) for argument in arguments]))
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
 @pytest.fixture(scope="module")

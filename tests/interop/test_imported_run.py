@@ -9,11 +9,11 @@ import safetensors.numpy
 
 import resseg
 from resseg.blueprint.network import variable_shapes
-from resseg.cli import main
+from resseg.cli.import_torch import VOC
+from resseg.cli.main import main
 from resseg.config.load import load_config
 from resseg.interop import LAYOUTS, tensor_shapes
 from resseg.interop.architecture import Architecture
-from resseg.interop.run import VOC
 from resseg.training import initial
 
 BASE = "base"

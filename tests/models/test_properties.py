@@ -184,7 +184,7 @@ def check(drawn):
     )
     assert odd.shape == (1, 45, 59, CLASSES)
 
-    described = describe_model(config, num_classes=CLASSES)
+    described = describe_model(config, config.data.crop, CLASSES)
     assert described.params == sum(leaf.size for leaf in flat.values())
     assert described.forks == len(statistics_by_fork(taps))
 

@@ -5,12 +5,12 @@ import re
 import pandas as pd
 import pytest
 
-from resseg import cli
+from resseg.cli.main import main
+from resseg.cli.probe import SUMMARIES
 from resseg.config.load import load_config
 from resseg.errors import UserError
 from resseg.figures import COLORS
 from resseg.probes import figures, registry, subject
-from resseg.probes.commands import SUMMARIES
 
 
 def changed(overrides, **keys):
@@ -20,7 +20,7 @@ def changed(overrides, **keys):
 
 def test_the_help_lists_every_probe_in_a_line_of_its_own(capsys):
     with pytest.raises(SystemExit):
-        cli.main(["probe", "--help"])
+        main(["probe", "--help"])
     lines = capsys.readouterr().out.splitlines()
     assert set(SUMMARIES) == set(registry.PROBES)
     for name, text in SUMMARIES.items():
@@ -40,7 +40,7 @@ def test_the_help_lists_every_probe_in_a_line_of_its_own(capsys):
     ],
 )
 def test_wrong_words_end_in_one_line(tmp_path, capsys, words, said):
-    assert cli.main(["probe", str(tmp_path / "nowhere"), *words]) == 2
+    assert main(["probe", str(tmp_path / "nowhere"), *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert re.search(said, line)
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from many_runs import write_many
 
-from resseg.cli import main
+from resseg.cli.main import main
 from resseg.report.board.builder import Builder
 from resseg.report.board.live import make_live
 from resseg.report.board.places import INDEX, RUN, SWEEP, fingerprint, scan

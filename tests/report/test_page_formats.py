@@ -3,7 +3,7 @@
 import json
 import re
 
-from resseg.cli import main
+from resseg.cli.main import main
 from resseg.report.run import compare
 from resseg.report.run.markdown import code, escape
 

@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from resseg.cli import main
+from resseg.cli.main import main
 from resseg.report.run import page
 from resseg.report.run.facts import gather
 from resseg.report.run.findings import find

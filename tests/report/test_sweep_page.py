@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from many_runs import ALPHA, RATE, score, write_many
 
-from resseg.cli import main
+from resseg.cli.main import main
 from resseg.report.sweep import page
 from resseg.report.sweep.bands import band, thin
 from resseg.report.sweep.naming import short

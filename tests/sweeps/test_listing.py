@@ -7,11 +7,12 @@ import time
 import pytest
 from fake_sweeps import KIND, attempt, begin, config, finish, write_sweep
 
-from resseg import cli, runs
+from resseg import runs
+from resseg.cli.main import main
+from resseg.cli.runs import age
 from resseg.errors import UserError
 from resseg.runs import layout, write_json
 from resseg.sweeps.listing import list_runs
-from resseg.sweeps.listing_command import age
 
 
 def write(plan, run, step, *scores):
@@ -118,7 +119,7 @@ def test_the_command(plan, capsys):
     finish(plan.runs[0], plan, 0.5)
     write(plan, plan.runs[1], 4, 0.25)
     attempt(plan.runs[1], "failed")
-    assert cli.main(["runs", str(plan.folder)]) == 0
+    assert main(["runs", str(plan.folder)]) == 0
     header, first, second, *_ = capsys.readouterr().out.splitlines()
     assert " ".join(header.split()) == "id status step best mIoU at step age what"
     assert first.split()[:5] == ["r0", "finished", "10/10", "0.5000", "10"]
@@ -126,7 +127,7 @@ def test_the_command(plan, capsys):
     assert second.rstrip().endswith(
         "model.shortcut.kind=none seed=1: ValueError: it broke"
     )
-    assert cli.main(["runs", str(plan.folder), "--json"]) == 0
+    assert main(["runs", str(plan.folder), "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert len(listed) == 6
     assert listed[1] | {"age": 0} == {
@@ -155,5 +156,5 @@ def test_no_runs_is_one_line(tmp_path, what, capsys):
     says = {"missing": "does not exist", "file": "is a file", "empty": "holds no runs"}
     with pytest.raises(UserError, match=says[what]):
         list_runs(tmp_path / what)
-    assert cli.main(["runs", str(tmp_path / what)]) == 2
+    assert main(["runs", str(tmp_path / what)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

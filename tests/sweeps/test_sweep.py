@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from resseg import cli, runs
+from resseg import runs
+from resseg.cli.main import main
 from resseg.runs import layout
 from resseg.sweeps import attempts
 from resseg.sweeps.launchers import local
@@ -129,13 +130,13 @@ def test_two_sweeps_of_one_folder_share_the_work(study, tmp_path):
 def test_a_failed_run_stops_no_other_and_the_end_says_why(study, tmp_path, capsys):
     text = STUDY.replace("1e-3, 1e-2", "1e30, 1e-2") % 6
     folder, work = study(text), tmp_path / "work"
-    assert cli.main(["sweep", str(folder), "--workdir", str(work)]) == 1
+    assert main(["sweep", str(folder), "--workdir", str(work)]) == 1
     out = capsys.readouterr().out
     assert out.count("\nfailed: ") == 2 and "optim.learning_rate=1e+30" in out
     assert "nothing after the last checkpoint is kept" in out
     words = [run.state().word for run in read_plan(work).runs]
     assert words == ["failed", "finished", "failed", "finished"]
-    assert cli.main(["sweep", str(folder), "--workdir", str(work), "--list"]) == 0
+    assert main(["sweep", str(folder), "--workdir", str(work), "--list"]) == 0
     listed = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in listed] == words
 
@@ -143,7 +144,7 @@ def test_a_failed_run_stops_no_other_and_the_end_says_why(study, tmp_path, capsy
 def test_a_dry_run_says_what_it_would_do_and_does_nothing(study, tmp_path, capsys):
     work = tmp_path / "work"
     command = ["sweep", str(study()), "--workdir", str(work), "--dry-run"]
-    assert cli.main([*command, "--only", "*seed=0*"]) == 0
+    assert main([*command, "--only", "*seed=0*"]) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("2 of 2 runs to train, 12 steps, with 2 compiled")
     assert not work.exists()
@@ -166,7 +167,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(study, tmp_path, capsy
 )
 def test_wrong_options_are_one_line(study, tmp_path, capsys, arguments, message):
     work = ["--workdir", str(tmp_path / "work")] if arguments else []
-    assert cli.main(["sweep", str(study()), *work, *arguments]) == 2
+    assert main(["sweep", str(study()), *work, *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error and error.count("\n") == 1
 
@@ -175,7 +176,7 @@ def test_the_folder_of_another_study_is_refused(study, tmp_path, capsys):
     work = tmp_path / "work"
     work.mkdir()
     (work / "sweep.json").write_text(json.dumps({"study": "depth"}))
-    assert cli.main(["sweep", str(study()), "--workdir", str(work)]) == 2
+    assert main(["sweep", str(study()), "--workdir", str(work)]) == 2
     assert "holds the study 'depth', not 'width'" in capsys.readouterr().err
     assert os.listdir(work) == ["sweep.json"]
 
@@ -199,7 +200,7 @@ def mounted(folder, options):
 
 def test_a_read_only_folder_is_one_line(study, tmp_path, capsys):
     with mounted(tmp_path / "small", "ro,size=1m") as small:
-        assert cli.main(["sweep", str(study()), "--workdir", str(small)]) == 2
+        assert main(["sweep", str(study()), "--workdir", str(small)]) == 2
     error = capsys.readouterr().err
     assert "cannot be written to: Read-only file system" in error
     assert error.count("\n") == 1
@@ -210,18 +211,18 @@ def test_a_full_disk_is_one_line_and_nothing_finished_is_lost(study, tmp_path, c
     folder = study(STUDY % 6)
     with mounted(tmp_path / "small", "size=6m") as small:
         command = ["sweep", str(folder), "--workdir", str(small), "--jobs", "1"]
-        assert cli.main([*command, "--only", "*seed=0*0.001*"]) == 0
+        assert main([*command, "--only", "*seed=0*0.001*"]) == 0
         kept = (small / read_plan(small).runs[0].id / layout.METRICS).read_bytes()
         capsys.readouterr()
         (small / "ballast").write_bytes(bytes(fill(small)))
-        assert cli.main(command) == 2
+        assert main(command) == 2
         error = capsys.readouterr().err
         assert "No space left on device; what is finished is kept" in error
         assert error.count("\n") == 1
         run = read_plan(small).runs[0]
         assert (run.folder / layout.METRICS).read_bytes() == kept
         (small / "ballast").unlink()
-        assert cli.main([*command, "--only", "*seed=0*0.01*"]) == 0
+        assert main([*command, "--only", "*seed=0*0.01*"]) == 0
 
 
 def fill(folder):

@@ -18,7 +18,7 @@ from PIL import Image
 
 import resseg
 from resseg import runs
-from resseg.cli import main
+from resseg.cli.main import main
 from resseg.data import colorize
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout

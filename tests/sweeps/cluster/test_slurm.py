@@ -16,7 +16,7 @@ from cluster_sweeps import (
     wait_until,
 )
 
-from resseg import cli
+from resseg.cli.main import main
 from resseg.sweeps.launchers.slurm import SlurmLauncher
 
 pytestmark = pytest.mark.cluster
@@ -118,5 +118,5 @@ def test_what_sbatch_refuses_is_one_line(
     slurm, four_runs, tmp_path, capfd, option, message
 ):
     arguments = ["--workdir", str(tmp_path), "--launcher", "slurm", "--slurm", option]
-    assert cli.main(["sweep", str(four_runs), *arguments]) == 2
+    assert main(["sweep", str(four_runs), *arguments]) == 2
     assert capfd.readouterr().err == f"resseg: error: {message}\n"

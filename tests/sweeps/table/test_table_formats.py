@@ -8,7 +8,7 @@ import pytest
 from fake_sweeps import KIND, attempt, finish, write_sweep
 from rich.console import Console
 
-from resseg import cli
+from resseg.cli.main import main
 from resseg.sweeps import ordering
 from resseg.sweeps.table.formats import (
     as_csv,
@@ -211,11 +211,11 @@ def test_hostile_values_and_messages_keep_the_table_whole(tmp_path):
 
 def test_the_command_prints_writes_and_checks(plan, tmp_path, capsys):
     folder = str(plan.folder)
-    assert cli.main(["table", folder]) == 0
+    assert main(["table", folder]) == 0
     assert capsys.readouterr().out == as_terminal(load_table(plan))
-    assert cli.main(["table", folder, "--check"]) == 1
+    assert main(["table", folder, "--check"]) == 1
     capsys.readouterr()
-    assert cli.main(["table", folder, "--format", "csv"]) == 0
+    assert main(["table", folder, "--format", "csv"]) == 0
     printed = capsys.readouterr()
     assert printed.out == as_csv(load_table(plan))
     assert printed.err.splitlines() == BELOW
@@ -225,11 +225,11 @@ def test_the_command_prints_writes_and_checks(plan, tmp_path, capsys):
         "a.csv": as_csv,
     }.items():
         out = tmp_path / name
-        assert cli.main(["table", folder, "--out", str(out)]) == 0
+        assert main(["table", folder, "--out", str(out)]) == 0
         assert out.read_text() == write(load_table(plan))
         assert capsys.readouterr().out.splitlines() == [*BELOW, f"wrote {out}"]
     arguments = ["--baseline", "kind=none", "--only", "i*", "--format", "markdown"]
-    assert cli.main(["table", folder, *arguments, "--by", "kind"]) == 0
+    assert main(["table", folder, *arguments, "--by", "kind"]) == 0
     assert "-0.2000 [-0.4000, -0.1000]" in capsys.readouterr().out
 
 
@@ -238,9 +238,9 @@ def test_check_passes_where_all_claims_hold(tmp_path):
     wanted = [("i", {KIND: "identity"}), ("n", {KIND: "none"})]
     plan = write_sweep(tmp_path / "s", wanted, claims=[claim])
     finish(plan.runs[0], plan, 0.1)
-    assert cli.main(["table", str(plan.folder), "--check"]) == 1  # open
+    assert main(["table", str(plan.folder), "--check"]) == 1  # open
     finish(plan.runs[1], plan, 0.2)
-    assert cli.main(["table", str(plan.folder), "--check"]) == 0
+    assert main(["table", str(plan.folder), "--check"]) == 0
 
 
 @pytest.mark.parametrize(
@@ -261,13 +261,13 @@ def test_check_passes_where_all_claims_hold(tmp_path):
     ],
 )
 def test_wrong_input_is_one_line_and_status_2(plan, arguments, message, capsys):
-    assert cli.main(["table", str(plan.folder), *arguments]) == 2
+    assert main(["table", str(plan.folder), *arguments]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"resseg: error: {message}") and error.count("\n") == 1
 
 
 def test_no_sweep_folder(tmp_path, capsys):
-    assert cli.main(["table", str(tmp_path)]) == 2
+    assert main(["table", str(tmp_path)]) == 2
     assert f"{tmp_path} is not a sweep folder: it holds no sweep.json" in (
         capsys.readouterr().err
     )

@@ -14,7 +14,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)
-        self.set_defaults(parser=self)  # in the result: the parser of the subcommand
+        # In the result: the parser of the subcommand.
+        self.set_defaults(parser=self, takes_keys=False)
 
     def error(self, message: str) -> NoReturn:
         wrong = re.search(r"invalid choice: '(.+?)' \(choose from (.+)\)", message)

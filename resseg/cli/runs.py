@@ -6,19 +6,29 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from resseg.sweeps.listing import Listed
 
+SUMMARY = "list the runs in a folder"
+EPILOG = """\
+examples:
+  resseg runs sweeps/shortcut_gradient
+  resseg runs runs
+  resseg runs runs --json
+
+Of a sweep it shows what each run overrides, of any other folder in what each run
+differs from the first. stopped = nobody trains it, and it has not reached its last
+step; broken off = its process was killed; age = since it last wrote anything."""
 _WIDE = 1000  # a pipe has no width
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments that `run_command` reads."""
+    """Declares the arguments that `run` reads."""
     parser.add_argument(
         "folder", metavar="DIR", help="sweep folder, or any folder of run folders"
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run_command(args: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Prints one line per run.
 
     Raises:
@@ -26,8 +36,8 @@ def run_command(args: argparse.Namespace) -> int:
     """
     from resseg.sweeps.listing import list_runs
 
-    listed = list_runs(args.folder)
-    if args.json:
+    listed = list_runs(arguments.folder)
+    if arguments.json:
         import json
 
         from resseg.config.keys import plain

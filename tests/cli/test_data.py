@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from resseg.data import commands, palette
+from resseg.cli import data as command
+from resseg.data import palette
 from resseg.errors import UserError
 
 CLASSES = "background,cell"
@@ -16,8 +17,8 @@ CLASSES = "background,cell"
 
 def _run(*words):
     parser = argparse.ArgumentParser(prog="resseg data")
-    commands.add_arguments(parser)
-    return commands.run(parser.parse_args([str(word) for word in words]))
+    command.add_arguments(parser)
+    return command.run(parser.parse_args([str(word) for word in words]))
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_prepare_then_check_then_list(files, capsys):
     out = capsys.readouterr().out
     assert "cells: 10 pairs, 2 classes" in out
     assert (
-        "resseg train --config configs/quickstart.py --workdir runs/cells "
+        "resseg train --config quickstart --workdir runs/cells "
         f"--config.data.name=cells --config.data.dir={data}\n" in out
     )
     rows = [line.split() for line in out.splitlines()]
@@ -193,8 +194,8 @@ def test_help_teaches_and_loads_nothing_heavy(capsys):
     out = capsys.readouterr().out
     assert "examples:" in out and "255 is void" in out
     script = (
-        "import argparse, sys\nfrom resseg.data import commands\n"
-        "commands.add_arguments(argparse.ArgumentParser())\n"
+        "import argparse, sys\nfrom resseg.cli import data\n"
+        "data.add_arguments(argparse.ArgumentParser())\n"
         "heavy = {'jax', 'cv2', 'tensorflow_datasets', 'matplotlib', 'PIL', 'grain'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -1,22 +1,78 @@
-"""The `resseg` command. Parsing costs milliseconds: a subcommand imports what it needs.
+"""The `resseg` command. Parsing costs milliseconds: a command imports what it needs.
 
 Wrong input ends in one line on stderr and exit status 2, before any device is touched.
 """
 
+import argparse
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Sequence
+from typing import Protocol, cast
 
-from resseg import __version__, interrupts
-from resseg.command_line import Parser, UsageError, refuse_unknown, split_overrides
+from resseg import __version__
+from resseg.cli import interrupts
+from resseg.cli.parser import Parser, UsageError, refuse_unknown, split_overrides
 from resseg.errors import UserError, choose
-from resseg.help_texts import COMMANDS, EPILOGS
-from resseg.subcommands import ADDERS, RUNNERS
 
-OVERRIDABLE = ("train", "config", "probe", "describe")  # take --config.KEY=VALUE
+# Every command, in the order of the help: its name, and its module in this package.
+COMMANDS = {
+    "train": "train",
+    "evaluate": "evaluate",
+    "predict": "predict",
+    "inspect": "inspect",
+    "report": "report",
+    "board": "board",
+    "probe": "probe",
+    "sweep": "sweep",
+    "table": "table",
+    "runs": "runs",
+    "config": "config",
+    "describe": "describe",
+    "import": "import_torch",
+    "data": "data",
+}
+EPILOG = """\
+start here:
+  resseg train --config quickstart --workdir runs/quickstart
+  resseg inspect runs/quickstart
+  resseg report runs/quickstart
+
+your own images:
+  resseg data prepare cells --images photos --masks masks --classes background,cell
+  resseg data check cells
+  resseg train --config nuclei/unet --workdir runs/cells \\
+      --config.data.name=cells
+  resseg predict runs/cells photos --out segmented
+
+`resseg COMMAND --help` shows the options of a command, with examples."""
 # What the machine refuses; any other OSError is a fault of the program.
 _REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+
+
+class Command(Protocol):
+    """What the module of a command has.
+
+    Attributes:
+        SUMMARY: what the command does, in a line of the list of commands.
+        EPILOG: examples, and what else its help teaches.
+    """
+
+    SUMMARY: str
+    EPILOG: str
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the arguments that `run` reads."""
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Does it; returns the exit status."""
+        ...
+
+
+def load(name: str) -> Command:
+    """The module of a command; at its top it imports nothing that takes time."""
+    return cast(Command, importlib.import_module(f"resseg.cli.{COMMANDS[name]}"))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -77,33 +133,41 @@ def run(argv: list[str]) -> int:
     if not command:
         parser.print_help()
         return 0
-    if overrides and command not in OVERRIDABLE:
-        key = overrides[0][0]
+    if overrides and not arguments.takes_keys:
+        taking = [name for name in COMMANDS if _takes_keys(name)]
         raise UsageError(
-            f"--config.{key}: only resseg {', '.join(OVERRIDABLE)} take config keys",
+            f"--config.{overrides[0][0]}: only resseg {', '.join(taking)} take config "
+            "keys",
             arguments.parser,
         )
     arguments.overrides = overrides
-    return RUNNERS[command](arguments)
+    return load(command).run(arguments)
 
 
-def build_parser(command: str) -> Parser:
-    """The parser, with the arguments of `command` alone: declaring them may import."""
+def _takes_keys(name: str) -> bool:
+    parser = Parser()
+    load(name).add_arguments(parser)
+    return parser.get_default("takes_keys")
+
+
+def build_parser(command: str = "") -> Parser:
+    """The parser of `command` alone; without one, that whose help lists them all."""
     parser = Parser(
         prog="resseg",
         description="Residual networks in image segmentation,\n"
         "with the gradient through every shortcut measured.",
-        epilog=EPILOGS[""],
+        epilog=EPILOG,
     )
     parser.add_argument("--version", action="version", version=f"resseg {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    for name, summary in COMMANDS.items():
+    for name in [command] if command else COMMANDS:
+        module = load(name)
         subparser = commands.add_parser(
             name,
-            help=summary,
-            description=f"{summary[0].upper()}{summary[1:]}.",
-            epilog=EPILOGS[name],
+            help=module.SUMMARY,
+            description=f"{module.SUMMARY[0].upper()}{module.SUMMARY[1:]}.",
+            epilog=module.EPILOG,
         )
-        if name == command:
-            ADDERS[name](subparser)
+        if command:
+            module.add_arguments(subparser)
     return parser

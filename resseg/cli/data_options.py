@@ -41,7 +41,7 @@ exit status: 0, or 2 where an error was found; warnings alone keep it 0.
 _SHOW_EXAMPLES = """\
 examples:
   resseg data show cells
-  resseg data show cells --config configs/nuclei/unet.py --out cells.png --batches 2
+  resseg data show cells --config nuclei/unet --out cells.png --batches 2
 """
 
 

@@ -8,12 +8,31 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from resseg.sweeps.table.table import Table
 
+SUMMARY = "show what came out of a sweep, with intervals"
+EPILOG = """\
+examples:
+  resseg table sweeps/shortcut_gradient
+  resseg table sweeps/shortcut_gradient --by data.name,optim.name --metric train_loss
+  resseg table sweeps/shortcut_gradient --baseline gradient.shortcut=0.5
+  resseg table sweeps/shortcut_gradient --out answer.md
+  resseg table sweeps/shortcut_gradient --check   (exit status 1 unless claims hold)
+
+One row per variant, the runs that differ in the seed alone: mean and 95 % interval over
+seeds (Student's t), then the mean difference to the baseline run of the same seed with
+its 95 % interval (bootstrap). Below stand the runs that are not finished, what else
+differs between runs, and the claims of the study. A sweep may still be going on.
+
+metrics:
+  mean_iou, mean_dice, mean_boundary_iou, mean_class_accuracy, pixel_accuracy
+  train_loss             mean of the last 5 logged rows
+  log10_first_over_last  of the gradient at the first block over that at the last
+  shortcut_share         of the squared gradient, mean over blocks"""
 FORMATS = ("terminal", "markdown", "csv", "latex")
 _SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments that `run_command` reads."""
+    """Declares the arguments that `run` reads."""
     parser.add_argument("sweep", metavar="DIR", help="sweep folder")
     parser.add_argument(
         "--metric",
@@ -50,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_command(args: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Prints or writes the table.
 
     Returns:
@@ -65,27 +84,29 @@ def run_command(args: argparse.Namespace) -> int:
     from resseg.sweeps.plan import read_plan
     from resseg.sweeps.table.table import load_table
 
-    out = None if args.out is None else Path(args.out)
-    style = args.format or (_SUFFIXES.get(out.suffix, "") if out else "") or "terminal"
+    out = None if arguments.out is None else Path(arguments.out)
+    style = (
+        arguments.format or (_SUFFIXES.get(out.suffix, "") if out else "") or "terminal"
+    )
     choose("--format", style, FORMATS)
     if out is not None and not out.parent.is_dir():
         raise UserError(f"--out {out}: there is no folder {out.parent}")
-    sweep = read_plan(args.sweep)
+    sweep = read_plan(arguments.sweep)
     given = None
-    if args.baseline is not None:
-        given = parse_values("--baseline", args.baseline, sweep.swept)
+    if arguments.baseline is not None:
+        given = parse_values("--baseline", arguments.baseline, sweep.swept)
     table = load_table(
         sweep,
-        args.metric,
+        arguments.metric,
         baseline=given,
-        by=[name.strip() for name in args.by.split(",") if name.strip()],
-        only=args.only,
+        by=[name.strip() for name in arguments.by.split(",") if name.strip()],
+        only=arguments.only,
     )
     if out is None:
         _print(table, style)
     else:
         _write(table, style, out)
-    return 1 if args.check and not table.passed else 0
+    return 1 if arguments.check and not table.passed else 0
 
 
 def _print(table: "Table", style: str) -> None:

@@ -3,8 +3,10 @@
 import argparse
 from pathlib import Path
 
+from resseg.cli import options
 from resseg.errors import UserError, choose
 
+SUMMARY = "measure a run, or a network as it starts, on demand"
 SUMMARIES = {
     "signal": "mean and variance of shortcut and branch at every join (M5, M6)",
     "profile": "gradient of every path at every fork, --by pixel (M1, M2, M7, M22)",
@@ -20,12 +22,21 @@ SUMMARIES = {
     "rank": "effective rank of features, dead units (M18, M19)",
     "underflow": "what half precision would lose of the gradient (M23)",
 }
+EPILOG = """\
+measurements:
+""" + "".join(f"  {name:<16} {text}\n" for name, text in SUMMARIES.items())
+EPILOG += """
+examples:
+  resseg probe runs/quickstart --what signal
+  resseg probe runs/quickstart --what profile,jacobian --step 300 --batches 4
+  resseg probe --at-init --config quickstart --out probes/plain \\
+      --what signal --config.model.shortcut.kind=none
+
+Each writes a table, DIR/NAME.parquet, and a figure, DIR/NAME.png."""
 
 
-def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments that `run_probe` reads."""
-    listed = "".join(f"  {name:<16} {text}\n" for name, text in SUMMARIES.items())
-    parser.epilog = f"measurements:\n{listed}\n{parser.epilog or ''}"
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments that `run` reads."""
     parser.add_argument("run", nargs="?", metavar="RUN", help="run folder")
     parser.add_argument(
         "--what", metavar="NAME[,NAME]", help="measurements, by name: see below"
@@ -72,75 +83,74 @@ def add_probe_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="class|boundary",
         help="profile: take the loss apart by class, or by boundary and interior",
     )
+    options.add_overrides(parser)
 
 
-def run_probe(args: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Measures, writes table and figure, prints a short table.
 
     Raises:
         UserError: wrong input; before anything is computed.
     """
-    names = _names(args)
-    folder = _folder(args)
-    from resseg.config.load import load_config, parse
+    names = _names(arguments)
+    folder = _folder(arguments)
     from resseg.probes import registry, subject
     from resseg.probes.probe import Options
 
-    if args.at_init:
-        overrides = {key: parse(key, text) for key, text in args.overrides}
-        config = load_config(args.config, overrides)
-        asked = subject.at_init(Path(args.config).stem, config)
+    if arguments.at_init:
+        config = options.load(arguments.config, arguments.overrides)
+        asked = subject.at_init(Path(arguments.config).stem, config)
     else:
-        asked = subject.of_run(args.run, args.step)
-    options = Options(
-        args.batches,
-        args.samples,
-        args.iterations,
-        args.seed,
-        args.reestimate,
-        args.by,
-        args.images,
-        args.longest,
-        args.grid,
+        asked = subject.of_run(arguments.run, arguments.step)
+    how = Options(
+        arguments.batches,
+        arguments.samples,
+        arguments.iterations,
+        arguments.seed,
+        arguments.reestimate,
+        arguments.by,
+        arguments.images,
+        arguments.longest,
+        arguments.grid,
     )
     for name in names:
         registry.check(registry.PROBES[name], name, asked)
     for name in names:
-        registry.run(name, asked, options, folder)
+        registry.run(name, asked, how, folder)
     return 0
 
 
-def _names(args: argparse.Namespace) -> list[str]:
-    if not args.what:
+def _names(arguments: argparse.Namespace) -> list[str]:
+    if not arguments.what:
         listed = ", ".join(SUMMARIES)
         raise UserError(f"--what is missing, expected some of {listed}")
-    names = [name.strip() for name in args.what.split(",") if name.strip()]
+    names = [name.strip() for name in arguments.what.split(",") if name.strip()]
     for name in names:
         choose("--what", name, SUMMARIES)
     for name in ("batches", "samples", "iterations", "longest", "grid"):
-        value = getattr(args, name)
+        value = getattr(arguments, name)
         if value < 1:
             raise UserError(f"--{name}={value}: expected 1 or more")
     for name in ("seed", "images"):
-        value = getattr(args, name)
+        value = getattr(arguments, name)
         if value < 0:
             raise UserError(f"--{name}={value}: expected 0 or more")
-    if args.by:
-        choose("--by", args.by, ["class", "boundary"])
+    if arguments.by:
+        choose("--by", arguments.by, ["class", "boundary"])
     return names
 
 
-def _folder(args: argparse.Namespace) -> Path:
-    if args.at_init:
-        if args.run or not args.config or not args.out:
+def _folder(arguments: argparse.Namespace) -> Path:
+    if arguments.at_init:
+        if arguments.run or not arguments.config or not arguments.out:
             raise UserError("--at-init takes --config FILE and --out DIR, and no RUN")
-        return Path(args.out)
-    if args.config:
+        return Path(arguments.out)
+    if arguments.config:
         raise UserError("--config goes with --at-init; a RUN has its own")
-    if args.overrides:
+    if arguments.overrides:
         raise UserError("config keys can be set with --at-init only")
-    if not args.run:
+    if not arguments.run:
         raise UserError("probe: RUN is missing, expected a run folder")
     from resseg.runs import layout
 
-    return Path(args.out) if args.out else Path(args.run) / layout.PROBES
+    return Path(arguments.out) if arguments.out else Path(arguments.run) / layout.PROBES

@@ -6,11 +6,32 @@ import re
 from pathlib import Path
 from typing import Any
 
+from resseg.cli import options
 from resseg.errors import UserError
+
+SUMMARY = "show the network of a config: parts, shapes, costs, what it sees"
+EPILOG = """\
+examples:
+  resseg describe --config quickstart
+  resseg describe --config runs/quickstart --size 512x512
+  resseg describe --config nuclei/unet --config.model.backbone.depth=50 \\
+      --classes 21 --json
+
+One row per stage, block and fork, in depth order; a row sums up the indented ones below
+it. str. = stride, dil. = dilation, field = receptive field in pixels, MACs =
+multiply-accumulates of the convolutions for one image. A terminal too narrow for all
+columns shows fewer; a pipe gets all. Nothing is computed and no device is needed."""
+ASSUMED_CLASSES = 2  # where nothing says how many there are
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments that `run_command` reads."""
+    """Declares the arguments that `run` reads."""
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="experiment by name or file, stored config.json or run folder",
+    )
     parser.add_argument(
         "--size",
         metavar="HxW",
@@ -25,14 +46,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="the same for programs, every digit"
     )
+    options.add_overrides(parser)
 
 
-def run_command(arguments: argparse.Namespace, config: Any) -> int:
-    """Prints the description of a config.
+def run(arguments: argparse.Namespace) -> int:
+    """Prints the description of a config, with nothing computed.
 
     Raises:
         UserError: `--size` or `--classes` cannot be used.
     """
+    config: Any = options.load(arguments.config, arguments.overrides)
     size = tuple(config.data.crop)
     if arguments.size is not None:
         size = parse_size(arguments.size)
@@ -51,7 +74,7 @@ def run_command(arguments: argparse.Namespace, config: Any) -> int:
         values = description.as_dict() | {"num_classes_from": origin}
         print(json.dumps(values, indent=2))
         return 0
-    from resseg.describe_table import print_description
+    from resseg.cli.describe_table import print_description
 
     height, width = size
     heading = (
@@ -79,7 +102,6 @@ def parse_size(text: str) -> tuple[int, int]:
 
 def _classes(arguments: argparse.Namespace, data: Any) -> tuple[int, str]:
     """How many classes, and who says so."""
-    from resseg.blueprint.description import ASSUMED_CLASSES, find_classes
     from resseg.runs import layout
     from resseg.runs.reader import open_run
 
@@ -91,3 +113,18 @@ def _classes(arguments: argparse.Namespace, data: Any) -> tuple[int, str]:
     if found is not None:
         return found, f"of data set {data.name}"
     return ASSUMED_CLASSES, f"assumed: data set {data.name} is not prepared"
+
+
+def find_classes(data: Any) -> int | None:
+    """Classes of the data set that `config.data` names; None where it is unknown.
+
+    Nothing is drawn or downloaded for it.
+    """
+    from resseg.data import catalogue, shapes, sources
+
+    if data.name == "shapes":
+        return len(shapes.CLASSES)
+    if data.name in sources.prepared(data.dir):
+        return sources.dataset_spec(data).num_classes
+    entry = catalogue.find(data.name)
+    return len(entry.classes) if entry else None

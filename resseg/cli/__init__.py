@@ -1,0 +1,1 @@
+"""The `resseg` command: one file per subcommand, and what they share."""

@@ -1,0 +1,233 @@
+"""`resseg data`: prepare, check, show and list data sets."""
+
+import argparse
+import shlex
+from pathlib import Path
+from typing import Any
+
+from resseg.cli.data_options import add_arguments
+from resseg.errors import UserError
+
+__all__ = ["EPILOG", "SUMMARY", "add_arguments", "run"]
+
+SUMMARY = "prepare, check and show data sets"
+EPILOG = """\
+examples:
+  resseg data list
+  resseg data prepare cells --images photos --masks masks --classes background,cell
+  resseg data check cells
+  resseg data show cells --out cells.png"""
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Runs the subcommand that `add_arguments` parsed; returns the exit status.
+
+    Raises:
+        UserError: wrong input.
+    """
+    command = {"prepare": _prepare, "check": _check, "show": _show, "list": _list}
+    return command[arguments.data_command](arguments)
+
+
+def _prepare(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from resseg.data import catalogue, folder, pairs
+    from resseg.data.findings import print_report
+
+    console = Console()
+    entry = catalogue.find(arguments.name)
+    if entry is not None and not _names_files(arguments):
+        spec = catalogue.prepare(entry, arguments.dir)
+        console.print(f"{spec.name}: {spec.splits}", markup=False)
+        return 0
+    folder.require_free(arguments.name, arguments.dir, arguments.overwrite)
+    classes = _classes(arguments)
+    listing = _listing(arguments)
+    if arguments.split_file is not None and arguments.val_fraction is not None:
+        raise UserError("--split-file and --val-fraction: give one of the two")
+    if arguments.folder is not None:
+        if arguments.split_file is not None or arguments.val_fraction is not None:
+            raise UserError("--folder brings its splits; drop the other split option")
+    elif arguments.split_file is not None:
+        listing = pairs.split_by_file(listing, arguments.split_file)
+    else:
+        fraction = 0.2 if arguments.val_fraction is None else arguments.val_fraction
+        listing = pairs.split_by_fraction(listing, fraction, arguments.seed)
+    report = folder.prepare(
+        arguments.name,
+        listing,
+        classes,
+        _rule(arguments),
+        arguments.dir,
+        arguments.overwrite,
+        _check_line(arguments),
+    )
+    print_report(report, console)
+    extra = [] if arguments.dir == Path("data") else ["--dir", str(arguments.dir)]
+    show = shlex.join(["resseg", "data", "show", arguments.name, *extra])
+    print(f"written to {arguments.dir / arguments.name}; look at it, then train:")
+    print(f"  {show}")
+    print(f"  {_train_line(arguments, report.splits)}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+
+    from resseg.data import checks
+    from resseg.data.findings import print_report
+
+    if _names_files(arguments):
+        if arguments.name is not None:
+            raise UserError(f"NAME={arguments.name!r}: give a NAME or files, not both")
+        where = str(arguments.folder or arguments.images)
+        report = checks.check_folder(
+            _listing(arguments), _classes(arguments), _rule(arguments), where
+        )
+    elif arguments.name is None:
+        raise UserError("give NAME, or --folder, or --images with --masks")
+    else:
+        report = checks.check_prepared(_data_config(arguments))
+    print_report(report, Console())
+    return report.status
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from resseg.data.contact_sheet import write_contact_sheet
+
+    data = _data_config(arguments)
+    if arguments.out is not None and not arguments.out.parent.is_dir():
+        raise UserError(
+            f"--out {arguments.out}: there is no folder {arguments.out.parent}"
+        )
+    out = arguments.out or Path(data.dir, arguments.name, "sheet.png")
+    print(write_contact_sheet(data, out, arguments.batches))
+    return 0
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from resseg.data import catalogue, sources
+
+    console = Console()
+    table = Table("name", "splits", "classes", "where", box=None, pad_edge=False)
+    entries = [
+        e.name for e in catalogue.ENTRIES if catalogue.is_prepared(e, arguments.dir)
+    ]
+    damaged = []
+    for name in [*sources.prepared(arguments.dir), *entries]:
+        data = _base_data(name, arguments.dir)
+        try:
+            spec = sources.dataset_spec(data)
+            for split in spec.splits:
+                sources.open_split(data, split)
+        except UserError as error:
+            table.add_row(name, "damaged", "", str(arguments.dir / name))
+            damaged.append(f"{name}: {error}")
+            continue
+        splits = ", ".join(f"{split} {count}" for split, count in spec.splits.items())
+        shown = ", ".join(spec.classes[:8]) + ", ..." * (spec.num_classes > 8)
+        classes = f"{spec.num_classes}: {shown}"
+        table.add_row(name, splits, classes, str(arguments.dir / name))
+    if table.row_count:
+        console.print(table)
+        for line in damaged:
+            console.print(line, style="red", markup=False, soft_wrap=True)
+    else:
+        console.print(f"no data set is prepared in {arguments.dir}")
+    console.print("built in: shapes (makes itself on first use)")
+    names = ", ".join(entry.name for entry in catalogue.ENTRIES)
+    console.print(f"from the TFDS catalogue: {names}")
+    return 0
+
+
+def _names_files(arguments: argparse.Namespace) -> bool:
+    return any(
+        option is not None
+        for option in (arguments.folder, arguments.images, arguments.masks)
+    )
+
+
+def _listing(arguments: argparse.Namespace):
+    from resseg.data import pairs
+
+    if arguments.folder is not None:
+        if arguments.images is not None or arguments.masks is not None:
+            raise UserError(
+                "--folder holds images and masks; drop --images and --masks"
+            )
+        return pairs.scan_folder(arguments.folder)
+    for option, given in (("images", arguments.images), ("masks", arguments.masks)):
+        if given is None:
+            raise UserError(f"--{option} DIR is missing; or give --folder DIR")
+    return pairs.scan_pairs(arguments.images, arguments.masks)
+
+
+def _classes(arguments: argparse.Namespace) -> tuple[str, ...]:
+    from resseg.data import folder
+
+    if arguments.classes is None:
+        raise UserError("--classes is missing: a,b,c or a text file with one per line")
+    return folder.read_classes(arguments.classes)
+
+
+def _rule(arguments: argparse.Namespace):
+    from resseg.data.reading import MaskRule
+
+    if arguments.void is not None and not 0 <= arguments.void <= 255:
+        raise UserError(f"--void {arguments.void}: expected 0 to 255")
+    if not 0 <= arguments.first < 255:
+        raise UserError(f"--first {arguments.first}: expected 0 to 254")
+    if arguments.binary and arguments.void == 255:
+        raise UserError("--binary makes 255 a class, --void 255 makes it void")
+    return MaskRule(arguments.void, arguments.binary, arguments.first)
+
+
+def _data_config(arguments: argparse.Namespace) -> Any:
+    """The `data` section of --config, or of the base config, for arguments.name."""
+    file = getattr(arguments, "config", None)
+    if file is None:
+        return _base_data(arguments.name, arguments.dir)
+    from resseg.config.load import load_config
+
+    changes = {"data.name": arguments.name}
+    if arguments.dir != Path("data"):
+        changes["data.dir"] = str(arguments.dir)
+    return load_config(file, changes).data
+
+
+def _base_data(name: str, data_dir: Path) -> Any:
+    from resseg.config.keys import base_config
+
+    config = base_config()
+    config.update({"data": {"name": name, "dir": str(data_dir)}})
+    return config.data
+
+
+def _check_line(arguments: argparse.Namespace) -> str:
+    """The command that checks the files that `prepare` was given."""
+    words = ["resseg", "data", "check"]
+    for name in ("folder", "images", "masks", "classes", "void"):
+        value = getattr(arguments, name)
+        if value is not None:
+            words += [f"--{name}", str(value)]
+    if arguments.binary:
+        words.append("--binary")
+    if arguments.first:
+        words += ["--first", str(arguments.first)]
+    return shlex.join(words)
+
+
+def _train_line(arguments: argparse.Namespace, splits) -> str:
+    words = ["resseg", "train", "--config", "quickstart"]
+    words += ["--workdir", f"runs/{arguments.name}"]
+    words.append(f"--config.data.name={arguments.name}")
+    if arguments.dir != Path("data"):
+        words.append(f"--config.data.dir={arguments.dir}")
+    for key, usual in (("split", "train"), ("eval_split", "val")):
+        if usual not in splits:
+            words.append(f"--config.data.{key}={next(iter(splits))}")
+    return shlex.join(words)

@@ -1,0 +1,80 @@
+"""`resseg evaluate`."""
+
+import argparse
+from typing import Any
+
+from resseg.cli import options
+from resseg.errors import UserError, choose
+
+SUMMARY = "score a trained run on a split"
+EPILOG = """\
+examples:
+  resseg evaluate runs/quickstart
+  resseg evaluate runs/cells --split test
+  resseg evaluate runs/cells --data other_cells   (same classes, other images)"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments that `run` reads."""
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "--split", metavar="S", help="split to score (default: the config's eval_split)"
+    )
+    parser.add_argument(
+        "--data", metavar="NAME", help="another data set of the same classes"
+    )
+    parser.add_argument(
+        "--flip",
+        action="store_true",
+        help="average each image with its mirror image; say so beside the score",
+    )
+    options.add_step(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Scores one checkpoint of a run on one split.
+
+    Raises:
+        UserError: there is no such run, checkpoint, split or data set, or the data set
+            has other classes.
+    """
+    from resseg import sharding
+    from resseg.config.load import load_config
+    from resseg.console import say
+    from resseg.data import sources
+    from resseg.inference.evaluator import Evaluator, score_lines
+    from resseg.inference.trained import load_trained
+    from resseg.runs import open_run
+
+    run = open_run(arguments.run)
+    config = copy_with_data(load_config(run.path), arguments.data)
+    classes = run.classes
+    spec = sources.dataset_spec(config.data)
+    if len(spec.classes) != len(classes):
+        raise UserError(
+            f"--data {spec.name}: has {len(spec.classes)} classes, the run was trained "
+            f"on {len(classes)} ({', '.join(classes)})"
+        )
+    split = arguments.split or config.data.eval_split
+    choose("--split", split, spec.splits)
+    trained = load_trained(run, arguments.step)
+    mesh = sharding.make_mesh()
+    evaluator = Evaluator(config, trained.model, spec, mesh, flip=arguments.flip)
+    scores = evaluator(trained.variables, split)
+    say(
+        f"{spec.name}/{split}, {spec.splits[split]} images, "
+        f"weights of step {trained.step}"
+        + (", mean of each image and its mirror image" if arguments.flip else "")
+    )
+    for line in score_lines(scores, spec.classes):
+        say(line)
+    return 0
+
+
+def copy_with_data(config: Any, name: str | None) -> Any:
+    """A copy of a run's config that reads another data set, if one is named."""
+    from ml_collections import ConfigDict
+
+    copy: Any = ConfigDict(config).copy_and_resolve_references()
+    copy.data.name = name or copy.data.name
+    return copy

@@ -1,0 +1,61 @@
+"""`resseg train`."""
+
+import argparse
+import sys
+
+from resseg.cli import options
+
+SUMMARY = "train what a config describes, or resume where it stopped"
+EPILOG = """\
+examples:
+  resseg train --config quickstart --workdir runs/quickstart
+  resseg train --config nuclei/unet --workdir runs/no-shortcut \\
+      --config.model.shortcut.kind=none --config.seed=1
+  resseg train --config nuclei/unet --workdir runs/half-gradient \\
+      --config.model.gradient.shortcut 0.5 --config.data.crop=128,128
+
+`resseg config` lists the experiments that have names. Any key that `resseg config FILE`
+prints can be set: numbers and names as they are, lists as 128,128, optional keys also
+as none. The same command run again resumes the run. DIR then holds the config, metrics,
+gradient log, checkpoints and predictions."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments that `run` reads."""
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE",
+        help="experiment by name or file, stored config.json, or the folder of an "
+        "earlier run",
+    )
+    parser.add_argument(
+        "--workdir", required=True, metavar="DIR", help="run folder, made if missing"
+    )
+    parser.add_argument(
+        "--init-from",
+        metavar="RUN",
+        help="start from the weights of that run (config.init.variables_from)",
+    )
+    options.add_overrides(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Trains; returns 1 where training diverged.
+
+    Raises:
+        UserError: wrong input, before a device is touched.
+    """
+    overrides = arguments.overrides
+    if arguments.init_from:
+        overrides = [*overrides, ("init.variables_from", arguments.init_from)]
+    config = options.load(arguments.config, overrides)
+    # Imports JAX: only once the config is known to be right.
+    from resseg.training.run import Diverged, train_and_evaluate
+
+    try:
+        train_and_evaluate(config, arguments.workdir)
+    except Diverged as error:
+        print(f"resseg: {error}", file=sys.stderr)
+        return 1
+    return 0
