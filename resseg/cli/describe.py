@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
         values = description.as_dict() | {"num_classes_from": origin}
         print(json.dumps(values, indent=2))
         return 0
-    from resseg.cli.describe_table import print_description
+    from resseg.blueprint.table import print_description
 
     height, width = size
     heading = (
