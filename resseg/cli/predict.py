@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg.runs import open_run
 
     run = open_run(arguments.run)
+    count = len(run.classes)
     images = find_images(Path(arguments.images))
     out = make_output(Path(arguments.out), images)
     trained = load_trained(run, arguments.step)
@@ -65,15 +66,15 @@ def run(arguments: argparse.Namespace) -> int:
             continue
         probabilities = predict(image)
         classes = probabilities.argmax(-1).astype(np.uint8)
-        write_pictures(out / path.stem, image, classes, len(run.classes))
+        write_pictures(out / path.stem, image, classes, count)
         if arguments.probabilities:
             np.save(
                 out / f"{path.stem}_probabilities.npy", probabilities.astype(np.float16)
             )
-        counts = np.bincount(classes.ravel(), minlength=len(run.classes))
+        pixels = np.bincount(classes.ravel(), minlength=count)
         listed = "  ".join(
             f"{name} {share:.1%}"
-            for name, share in zip(trained.classes, counts / classes.size, strict=True)
+            for name, share in zip(trained.classes, pixels / classes.size, strict=True)
         )
         say(f"{done}/{len(images)}  {path.name}  {listed}")
     if len(unreadable) < len(images):
