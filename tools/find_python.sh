@@ -28,7 +28,7 @@ line() {
     done
 }
 
-# Prints the line of a Python of version $1, if there is one here.
+# Prints the line of a Python of version $1, or fails if there is none here.
 search() {
     release=$(ls "$pyenv" 2>/dev/null | grep "^3\.${1#3.}\.[0-9]*$" | sort -t . -k 3n | tail -n 1)
     for program in "python$1" "$pyenv/$release/bin/python$1"; do
@@ -38,6 +38,7 @@ search() {
             return
         fi
     done
+    return 1
 }
 
 fail() {
@@ -54,12 +55,11 @@ wanted=${PYTHON:-}
 [ "${1:-}" != --all ] || wanted=
 
 if [ -z "$wanted" ]; then
-    found=$(for version in $versions; do search "$version"; done)
-    [ "${1:-}" = --all ] || found=$(echo "$found" | head -n 1)
-    [ -n "$found" ] || fail "no Python that has a lock on the PATH or in $pyenv"
-elif case " $versions" in *" $wanted "*) true ;; *) false ;; esac then
-    found=$(search "$wanted")
-    [ -n "$found" ] || fail "no Python $wanted on the PATH or in $pyenv"
+    found=$(for version in $versions; do
+        search "$version" && [ "${1:-}" != --all ] && break
+    done) || [ -n "$found" ] || fail "no Python that has a lock on the PATH or in $pyenv"
+elif echo " $versions" | grep -qF " $wanted "; then
+    found=$(search "$wanted") || fail "no Python $wanted on the PATH or in $pyenv"
 else
     answer=$(ask "$wanted")
     [ -n "$answer" ] || fail "PYTHON=$wanted: no such Python"

@@ -76,11 +76,11 @@ def unit_of(macs: int) -> tuple[str, float]:
 def _fitting(description: Description, console: Console) -> Table:
     columns = _columns(description)
     unbounded = console.options.update(max_width=_UNBOUNDED)
-    for without in _WITHOUT:
+    for without in _WITHOUT[:-1]:
         table = _table(description, columns, without, console.is_terminal)
         if Measurement.get(console, unbounded, table).maximum <= console.width:
             return table
-    return table
+    return _table(description, columns, _WITHOUT[-1], console.is_terminal)
 
 
 def _columns(description: Description) -> dict[str, tuple[str, Cell]]:

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -28,7 +29,7 @@ Records = Callable[[], Iterable[dict]]
 
 
 class _Builder(tfds.dataset_builders.AdhocBuilder, skip_registration=True):
-    def _split_generators(self, dl_manager):
+    def _split_generators(self, dl_manager: Any) -> Any:
         # The inherited method asks for tf.data, and so for TensorFlow.
         return dict(self._split_datasets)
 

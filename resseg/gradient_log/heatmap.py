@@ -7,6 +7,7 @@ top; columns are logged steps, several together where there are many.
 
 import math
 import os
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -46,7 +47,8 @@ class _Section(NamedTuple):
     panels: list[_Panel]
 
 
-class _Bins(NamedTuple):
+@dataclass(frozen=True)
+class _Bins:
     """Logged steps in groups of equal size."""
 
     steps: np.ndarray  # [steps], ascending

@@ -183,8 +183,9 @@ def addends(fork: ForkInfo, moments: JoinMeasured | None) -> dict[str, list[floa
     if moments is None:
         return {"value_rms": [math.nan] * count, "value_cosine": [math.nan] * count}
     squares = np.array([moments.shortcut, moments.branch], np.float64)
-    rms = dict(zip(("shortcut", "branch"), np.sqrt(squares).tolist(), strict=True))
-    rms["gate"] = math.nan  # it scales the others and adds nothing
+    shortcut, branch = np.sqrt(squares).tolist()
+    # A gate scales the others and adds nothing.
+    rms = {"shortcut": shortcut, "branch": branch, "gate": math.nan}
     return {
         "value_rms": [rms[path] for path in fork.paths],
         "value_cosine": [cosine(squares, float(moments.product))] * count,

@@ -104,7 +104,7 @@ def test_pyenv_is_searched_though_its_shim_does_not_run(clone):
     clone.add("bin/python3.92", "", BROKEN)
     clone.add("pyenv/versions/3.92.9/bin/python3.92", "3.92")
     newest = clone.add("pyenv/versions/3.92.10/bin/python3.92", "3.92")
-    clone.add("pyenv/versions/3.92-dev/bin/python3.92", "3.92")
+    clone.add("pyenv/versions/3.92.11t/bin/python3.92", "3.92")
     assert clone.find() == [f"3.92 py392-jax0.2 {newest}"]
 
 

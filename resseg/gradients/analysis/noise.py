@@ -16,14 +16,14 @@ class Moments(NamedTuple):
     """Sums over the gradients of single samples.
 
     Attributes:
-        count: samples.
+        samples: how many.
         total: sum of g, a tree like the parameters.
         directions: sum of g / |g|, each block by its own norm.
         whole_directions: the same, by the norm over all parameters.
         squares: sum of |g|^2 by block; `WHOLE` for all parameters.
     """
 
-    count: jax.Array
+    samples: jax.Array
     total: Any
     directions: Any
     whole_directions: Any
@@ -78,7 +78,7 @@ def noise_by_block(moments: Moments) -> dict[str, Noise]:
 
     A block whose gradient is 0 in some sample has a cosine of NaN.
     """
-    count = float(moments.count)
+    count = float(moments.samples)
     total = _squares(moments.total)
     directions = sum_squares_by_block(moments.directions)
     whole = sum_squares_by_block(moments.whole_directions)

@@ -71,7 +71,7 @@ def is_ours(header: str | None, host: str) -> bool:
 class Handler(BaseHTTPRequestHandler):
     """GET and HEAD of known addresses; no part of one reaches the file system."""
 
-    server: Server
+    server: Server  # pyright: ignore[reportIncompatibleVariableOverride]
     server_version, sys_version = "resseg", ""
     timeout = 30  # seconds that a connection may be silent
 

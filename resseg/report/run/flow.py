@@ -54,7 +54,7 @@ def make_flow(rows: pd.DataFrame) -> Flow:
     """The log from its rows, at least one."""
     lines = timelines(rows)
     depths = column(rows, "depth")
-    cosine, nonfinite = [], []
+    cosine, nonfinite, pixels = [], [], []
     for line in lines:
         mine = where(rows, depths == line.depth)
         one = where(mine, column(mine, "path") == line.paths[0])
@@ -65,7 +65,7 @@ def make_flow(rows: pd.DataFrame) -> Flow:
             minlength=len(line.steps),
         )
         nonfinite.append(count.astype(np.int64))
-        pixels = column(one, "loss_pixels")
+        pixels.append(column(one, "loss_pixels"))
     troubled = np.flatnonzero(np.stack(nonfinite).any(axis=0))
     events = [event.step for event in first_events(lines)]
     marked = np.flatnonzero(np.isin(lines[0].steps, events))
@@ -75,7 +75,7 @@ def make_flow(rows: pd.DataFrame) -> Flow:
         np.stack(cosine),
         np.stack(nonfinite),
         choose_steps(len(lines[0].steps), kept),
-        pixels,
+        pixels[-1],
     )
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
@@ -14,7 +14,8 @@ _ROUNDING = 1e-9  # relative: values that differ by less are equal
 _SEED = 0  # of the resampling: the same runs give the same table
 
 
-class Estimate(NamedTuple):
+@dataclass(frozen=True)
+class Estimate:
     """A mean, and how well it is known.
 
     Attributes:
@@ -48,7 +49,7 @@ def mean_interval(values: Sequence[float]) -> Estimate:
     count = len(values)
     error = float(np.std(values, ddof=1)) / math.sqrt(count)
     half = float(stats.t.ppf((1 + LEVEL) / 2, count - 1)) * error
-    return estimate._replace(low=estimate.mean - half, high=estimate.mean + half)
+    return replace(estimate, low=estimate.mean - half, high=estimate.mean + half)
 
 
 def paired_interval(differences: Sequence[float]) -> Estimate:
@@ -70,7 +71,7 @@ def paired_interval(differences: Sequence[float]) -> Estimate:
         method="BCa",
         rng=np.random.default_rng(_SEED),
     ).confidence_interval
-    return estimate._replace(low=float(found.low), high=float(found.high))
+    return replace(estimate, low=float(found.low), high=float(found.high))
 
 
 def largest_coverage(pairs: int) -> float:
