@@ -39,9 +39,8 @@ def with_addends(
 
     def note(call, positional, keywords, context):
         value = call(*positional, **keywords)
-        method = context.method_name
+        method, path = context.method_name, "/".join(context.module.path)
         if isinstance(context.module, Join):
-            path = "/".join(context.module.path)
             if method in (CARRIED, COMPUTED):
                 addends.setdefault(path, {})[method] = value
             if method == "__call__" and COMPUTED not in addends.get(path, {}):

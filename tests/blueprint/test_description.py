@@ -9,8 +9,8 @@ import pytest
 
 from resseg.blueprint.description import describe_model
 from resseg.blueprint.network import build_segmenter
-from resseg.cli.describe import find_classes
 from resseg.blueprint.table import print_description
+from resseg.cli.describe import find_classes
 from resseg.cli.main import main
 from resseg.config.load import load_config
 from resseg.gradients.fork import list_forks
