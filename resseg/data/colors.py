@@ -1,3 +1,5 @@
+"""Colours of classes: a palette, a painted mask, a mask over its image."""
+
 import colorsys
 
 import numpy as np

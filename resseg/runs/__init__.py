@@ -9,8 +9,8 @@ from resseg.runs.folder import (
     write_dataset,
 )
 from resseg.runs.json_files import read_json, write_json
-from resseg.runs.lock import claimed, is_claimed, locked
-from resseg.runs.reader import Run, open_run, read_metrics
+from resseg.runs.lock import claimed, is_claimed, is_locked, locked
+from resseg.runs.reader import Run, open_run, read_evaluations, read_metrics
 from resseg.runs.writer import RunWriter
 
 __all__ = [
@@ -19,10 +19,12 @@ __all__ = [
     "check_same_config",
     "claimed",
     "is_claimed",
+    "is_locked",
     "locked",
     "open_run",
     "prepare",
     "read_config",
+    "read_evaluations",
     "read_json",
     "read_metrics",
     "write_config",

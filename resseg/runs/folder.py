@@ -1,4 +1,4 @@
-"""The config of a run folder, and whether a folder may be trained in."""
+"""Whether a folder may be trained in, and the config and the data of its run."""
 
 import json
 import os

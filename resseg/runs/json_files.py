@@ -1,5 +1,6 @@
-"""Files of one JSON object per line: append, cut back after a kill, read.
+"""JSON in a run folder: a file of one object, and a file of one object per line.
 
+Files of lines are appended to, cut back after a kill, and read while they grow.
 Floats are written as Python's shortest text that reads back to the same bits. JSON has
 no NaN or infinity; they stand as the strings "NaN", "Infinity" and "-Infinity", which
 every JSON reader takes and no one mistakes for a number.
@@ -17,6 +18,29 @@ import numpy as np
 from resseg.errors import UserError
 
 _NOT_IN_JSON = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Sorted, indented, and never half a file."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(
+        json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    os.replace(partial, path)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        UserError: The file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
 
 
 class JsonLines:
@@ -104,26 +128,3 @@ def _from_json(value: Any) -> Any:
     if isinstance(value, list):
         return [_from_json(item) for item in value]
     return _NOT_IN_JSON.get(value, value) if isinstance(value, str) else value
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Sorted, indented, and never half a file."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(
-        json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
-    os.replace(partial, path)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        UserError: The file is missing or not JSON.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error

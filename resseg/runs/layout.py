@@ -15,6 +15,7 @@ LOG = "log.txt"  # what a run of a sweep printed
 DATASET = "dataset.json"  # name, classes and splits of the data it was trained on
 CHECKPOINTS = "checkpoints"  # the latest state to go on from, and those kept for good
 BEST = "best"  # weights with the best mean IoU so far
+WEIGHTS_INDEX = "variables/_METADATA"  # in a checkpoint: orbax's list of its weights
 PREDICTIONS = "predictions"  # overlays of the last evaluation
 PREDICTION_INDEX = "index.json"  # in there: confusion matrix, score of every image
 SAMPLES = "samples"  # in there: the best, the median and the worst image

@@ -1,4 +1,8 @@
-"""Whether somebody trains in a run folder, asked without taking its lock."""
+"""Who trains in a run folder: locks of the system, which a killed process lets go of.
+
+Two files of a folder are locked: `lock` by the process that trains, `claim` by the
+worker of a sweep that is at the run.
+"""
 
 import contextlib
 import os
@@ -10,76 +14,72 @@ from typing import IO
 from resseg.errors import UserError
 from resseg.runs import layout
 
-_TABLE = Path("/proc/locks")
-
-
-def is_locked(workdir: str | os.PathLike) -> bool:
-    """Whether a process holds the run folder now; False where the system does not tell.
-
-    The lock itself is left alone: a training that starts at this moment must not be
-    kept out by somebody who only looks.
-    """
-    try:
-        status = os.stat(Path(workdir) / layout.LOCK)
-        table = _TABLE.read_text(encoding="ascii")
-    except OSError:
-        return False
-    device = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}"
-    held = f"{device}:{status.st_ino}"
-    # 1: FLOCK  ADVISORY  WRITE 708 103:01:2049 0 EOF; one that waits has "->" in front
-    lines = [line.split() for line in table.splitlines() if "->" not in line]
-    return any(line[1] == "FLOCK" and line[5] == held for line in lines)
-
-
 try:
     import fcntl
 except ImportError:  # not a Unix system: there, nobody is kept out
     fcntl = None
 
-
-_LOOK = 0.01  # seconds, far longer than a look takes
+_TRIES, _LOOK = 3, 0.01  # seconds between tries, far longer than a look takes
 
 
 @contextlib.contextmanager
 def locked(workdir: str | os.PathLike) -> Iterator[None]:
-    """Holds the folder while the context lasts; the system lets go if we are killed.
+    """Holds the folder while the context lasts.
 
     Raises:
         UserError: Another process holds it.
     """
-    with claimed(workdir, layout.LOCK) as ours:
+    with _holding(Path(workdir) / layout.LOCK) as ours:
         if not ours:
             raise UserError(f"--workdir {workdir}: another process is training in it")
         yield
 
 
 @contextlib.contextmanager
-def claimed(workdir: str | os.PathLike, name: str = layout.CLAIM) -> Iterator[bool]:
-    """Whether the lock `name` of a folder is ours while the context lasts.
+def claimed(workdir: str | os.PathLike) -> Iterator[bool]:
+    """Whether the claim of the folder is ours while the context lasts.
 
-    It is not where another process holds it. The file stays; the lock is the system's,
-    which lets go of it when its holder ends, however it ends.
+    It is not where another process holds it.
     """
-    with open(Path(workdir) / name, "a") as file:
-        # One that only looks whether the lock is held holds it for an instant.
-        yield _try_lock(file, tries=3)
+    with _holding(Path(workdir) / layout.CLAIM) as ours:
+        yield ours
 
 
-def is_claimed(workdir: str | os.PathLike, name: str = layout.CLAIM) -> bool:
-    """Whether a process holds the lock `name` of a folder now."""
-    path = Path(workdir) / name
-    if not path.exists():
+def is_locked(workdir: str | os.PathLike) -> bool:
+    """Whether a process trains in the folder now."""
+    return _is_held(Path(workdir) / layout.LOCK)
+
+
+def is_claimed(workdir: str | os.PathLike) -> bool:
+    """Whether a worker of a sweep is at the run now."""
+    return _is_held(Path(workdir) / layout.CLAIM)
+
+
+@contextlib.contextmanager
+def _holding(path: Path) -> Iterator[bool]:
+    """Whether the lock is ours while the context lasts. The file stays."""
+    with open(path, "a") as file:
+        # One that only looks whether the lock is held shares it for an instant.
+        yield _lock(file, shared=False, tries=_TRIES)
+
+
+def _is_held(path: Path) -> bool:
+    """Whether a process holds the lock; False where the file may not be looked at."""
+    try:
+        with open(path) as file:
+            return not _lock(file, shared=True)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
         return False
-    with open(path) as file:
-        return not _try_lock(file)
 
 
-def _try_lock(file: IO, tries: int = 1) -> bool:
+def _lock(file: IO, *, shared: bool, tries: int = 1) -> bool:
+    """Takes the lock of an open file, which closing it gives back."""
     if fcntl is None:
         return True
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     for _ in range(tries):
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, kind | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
             time.sleep(_LOOK)

@@ -1,5 +1,7 @@
 """Reads a run folder, finished or still growing."""
 
+import json
+import math
 import os
 from collections.abc import Sequence
 from functools import cached_property
@@ -43,6 +45,11 @@ def read_metrics(path: str | os.PathLike) -> list[dict[str, Any]]:
     """The lines of `metrics.jsonl` so far, as they were written."""
     file = Path(path) / layout.METRICS
     return read_lines(file) if file.exists() else []
+
+
+def read_evaluations(path: str | os.PathLike) -> list[dict[str, Any]]:
+    """Those lines of `metrics.jsonl` that are of evaluations."""
+    return [row for row in read_metrics(path) if row["split"] == "val"]
 
 
 class Run:
@@ -114,6 +121,16 @@ class Run:
         saved = [step for name in folders for step in (self.path / name).glob("*")]
         return sorted({int(step.name) for step in saved if step.name.isdigit()})
 
+    @cached_property
+    def parameter_count(self) -> int | None:
+        """Learned numbers of the network; None where no checkpoint describes them."""
+        for name in (layout.CHECKPOINTS, layout.BEST):
+            for index in sorted((self.path / name).glob(f"*/{layout.WEIGHTS_INDEX}")):
+                count = _parameters(index)
+                if count is not None:
+                    return count
+        return None
+
     def variables(self, step: int | None = None) -> dict[str, Any]:
         """The variable collections as nested dicts of numpy arrays.
 
@@ -137,3 +154,17 @@ def _frame(lines: list[dict[str, Any]], first: list[str]) -> pd.DataFrame:
     for line in lines:
         names.update(dict.fromkeys(line))
     return pd.DataFrame(lines, columns=list(names))
+
+
+def _parameters(index: Path) -> int | None:
+    # Asked of orbax it would cost a report the import of jax.
+    try:
+        tree: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+        shapes = [
+            leaf["value_metadata"]["write_shape"]
+            for leaf in tree["tree_metadata"].values()
+            if leaf["key_metadata"][0]["key"] == "params"
+        ]
+        return sum(math.prod(shape) for shape in shapes) or None
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None

@@ -1,4 +1,4 @@
-"""A table that is written at once: one parquet file, and its columns said in it."""
+"""Tables as parquet files: what their columns mean, and how one is written whole."""
 
 import os
 from collections.abc import Mapping, Sequence

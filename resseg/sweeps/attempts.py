@@ -64,12 +64,7 @@ def read(folder: Path, steps: int, since: float = 0.0) -> State:
 
 def is_finished(folder: Path, steps: int) -> bool:
     """Whether a run has been evaluated at its last step."""
-    return any(row["step"] == steps for row in evaluations(folder))
-
-
-def evaluations(folder: Path) -> list[dict[str, Any]]:
-    """The evaluations that a run has written so far."""
-    return [row for row in runs.read_metrics(folder) if row["split"] == "val"]
+    return any(row["step"] == steps for row in runs.read_evaluations(folder))
 
 
 def last_step(folder: Path) -> int:

@@ -9,7 +9,6 @@ from resseg import runs
 from resseg.config.keys import flatten
 from resseg.errors import UserError
 from resseg.runs import layout
-from resseg.runs.lock import is_locked
 from resseg.sweeps import attempts, plan
 from resseg.sweeps.keys import pairs
 
@@ -100,7 +99,7 @@ def _plain(folder: Path, config: dict[str, Any], changed: dict[str, Any]) -> Lis
         word = STOPPED
         if attempts.is_finished(folder, steps):
             word = attempts.FINISHED
-        elif is_locked(folder):
+        elif runs.is_locked(folder):
             word = "running"
         state = attempts.State(word, attempts.last_step(folder))
     return _listed(folder, state, steps, changed)
@@ -111,7 +110,7 @@ def _listed(
 ) -> Listed:
     scored = [
         (row["mean_iou"], row["step"])
-        for row in attempts.evaluations(folder)
+        for row in runs.read_evaluations(folder)
         if row["mean_iou"] == row["mean_iou"]  # NaN is best of nothing
     ]
     best, step = max(scored, key=lambda each: each[0], default=(None, None))

@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
+from resseg import runs
 from resseg.console import console, duration, say
-from resseg.sweeps import attempts
 from resseg.sweeps.attempts import State
 from resseg.sweeps.plan import PlannedRun
 
@@ -63,7 +63,7 @@ class SweepProgress:
         run = self._runs[id_]
         what = f"{state.word}: {state.message}"
         if state.word == "finished":
-            scores = attempts.evaluations(run.folder)[-1]
+            scores = runs.read_evaluations(run.folder)[-1]
             what = f"mIoU {scores['mean_iou']:.4f}"
         say(f"{where} {id_} {run.name}: {what}{left}")
 

@@ -19,6 +19,9 @@ SCHEDULES = ("constant", "poly", "cosine")
 OPTIMIZERS = ("sgd", "adamw")
 
 Tree = Any
+Numbers = dict[str, Any]
+# The optimizer and the learning rate by updates made, for the numbers of a config.
+OptimizerOf = Callable[[Numbers], tuple[optax.GradientTransformation, optax.Schedule]]
 
 
 def make_schedule(
@@ -189,8 +192,3 @@ def ema_update(ema: Tree, params: Tree, decay: ArrayLike, step: ArrayLike) -> Tr
     step = jnp.asarray(step, jnp.float32)
     warmed_up = jnp.minimum(decay, (1 + step) / (10 + step))
     return optax.incremental_update(params, ema, 1 - warmed_up)
-
-
-Numbers = dict[str, Any]
-# The optimizer and the learning rate by updates made, for the numbers of a config.
-OptimizerOf = Callable[[Numbers], tuple[optax.GradientTransformation, optax.Schedule]]

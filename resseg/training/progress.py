@@ -1,3 +1,5 @@
+"""What a training shows while it steps: lines, or a bar on a terminal."""
+
 import time
 from collections.abc import Mapping
 from typing import Any, Self

@@ -1,3 +1,5 @@
+"""From a config to the loss, the optimizer and the numbers of a train step."""
+
 from typing import Any
 
 import numpy as np

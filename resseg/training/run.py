@@ -216,8 +216,10 @@ class Run:
         if step is None:
             self.saved.forget_best_after(0)
             return 0
-        self.state, position = self.saved.restore(self.state)
-        self.loader.restore(position)
+        like = self.state.variables(), self.state.training()
+        restored = self.saved.restore(*like)
+        self.state = self.state.restored(restored.variables, restored.training)
+        self.loader.restore(restored.position)
         self.saved.forget_best_after(step)
         return step
 
@@ -259,12 +261,13 @@ class Run:
             self.say(f"step {step}  {self.spec.name} mIoU {scores['mean_iou']:.4f}")
         self.writer.flush()
         if best:
-            self.saved.save_best(self.state)
+            self.saved.save_best(step, self.state.variables())
 
     def save(self, step: int) -> None:
         """Saves state and position where due."""
         if self.save_due(step):
-            self.saved.save(self.state, self.loader.state())
+            kept = self.state.variables(), self.state.training()
+            self.saved.save(step, *kept, self.loader.state())
 
     def record(self, progress: TrainingProgress, pending: Pending | None) -> None:
         """Fetches and writes the log of a step that has been dispatched before."""
@@ -312,8 +315,7 @@ class Run:
 
     def evaluations(self) -> list[dict[str, Any]]:
         """The rows of the evaluations so far."""
-        rows = runs.read_metrics(self.folder)
-        return [row for row in rows if row["split"] == "val"]
+        return runs.read_evaluations(self.folder)
 
     def last_scores(self) -> dict[str, Any]:
         return self.evaluations()[-1]

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import flax.linen as nn
 import flax.struct
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from resseg.config.coefficients import Schedule
 from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.coefficients import learned_means
 from resseg.gradients.fork import initial_paths, statistics_by_fork
@@ -53,6 +54,23 @@ class TrainState(flax.struct.PyTreeNode):
             "batch_stats": self.batch_stats,
             "paths": self.paths,
         }
+
+    def training(self) -> dict[str, Any]:
+        """What training goes on from beside `variables`."""
+        rest = {"step": self.step, "opt_state": self.opt_state}
+        return rest | {"params": self.params} if self.ema else rest
+
+    def restored(self, variables: Any, training: Any) -> Self:
+        """This state as it was when it gave these `variables` and this `training`."""
+        averages = bool(self.ema)
+        return self.replace(
+            step=training["step"],
+            params=training["params"] if averages else variables["params"],
+            batch_stats=variables["batch_stats"],
+            paths=variables["paths"],
+            opt_state=training["opt_state"],
+            ema=variables["params"] if averages else {},
+        )
 
 
 def init_state(
@@ -198,10 +216,8 @@ def make_train_step(
 
 
 def on_line(line: jax.Array, step: jax.Array) -> jax.Array:
-    """The value at `step` of a line `[start, end, first step, last step]`."""
-    start, end, first, last = line
-    way = (step - first) / jnp.maximum(last - first, 1.0)
-    return start + (end - start) * jnp.clip(way, 0.0, 1.0)
+    """The value at `step` of a line `[4]`, the numbers of a `Schedule`."""
+    return Schedule(*line).at(step, minimum=jnp.minimum, maximum=jnp.maximum)
 
 
 def zero_taps(model: nn.Module, image_shape: tuple[int, ...]) -> Any:

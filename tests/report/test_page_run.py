@@ -17,9 +17,7 @@ from resseg.report.run.facts import gather
 from resseg.report.run.findings import find
 from resseg.report.run.flow import SHOWN, choose_steps, read_flow
 from resseg.report.run.samples import run_lengths
-from resseg.runs import layout, open_run
-from resseg.runs.checkpoints import parameter_count
-from resseg.runs.lock import is_locked
+from resseg.runs import is_locked, layout, open_run
 
 DEAD = "backbone/stage2/block1"
 
@@ -220,27 +218,6 @@ def test_a_sample_outside_of_the_folder_is_not_read(page_run, tmp_path):
     index.write_text(json.dumps(told))
     read = page.read(folder)
     assert read.predictions.samples == []
-
-
-def test_parameters_come_from_what_a_checkpoint_says(tmp_path):
-    path = tmp_path / "checkpoints" / "4" / "variables" / "_METADATA"
-    path.parent.mkdir(parents=True)
-
-    def leaf(collection, shape):
-        return {
-            "key_metadata": [{"key": collection}, {"key": "kernel"}],
-            "value_metadata": {"write_shape": shape},
-        }
-
-    tree = {
-        "a": leaf("params", [3, 4]),
-        "b": leaf("params", []),
-        "c": leaf("paths", [9]),
-    }
-    path.write_text(json.dumps({"tree_metadata": tree}))
-    assert parameter_count(tmp_path) == 13
-    path.write_text("{")
-    assert parameter_count(tmp_path) is None
 
 
 def test_coefficients_are_drawn_where_they_are_logged(page_run, tmp_path):

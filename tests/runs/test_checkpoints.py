@@ -11,19 +11,21 @@ import numpy as np
 import pytest
 
 from resseg.errors import UserError
-from resseg.runs import checkpoints
-from resseg.training.steps import TrainState
+from resseg.runs import checkpoints, damage
 
 
-def state(step):
-    return TrainState(
-        step=jnp.int32(step),
-        params={f"conv{i}": {"kernel": jnp.full((8, 8), step + i)} for i in range(9)},
-        batch_stats={"norm": {"mean": jnp.zeros(8)}},
-        paths={"fork": {"scale": jnp.ones(())}},
-        opt_state={"momentum": jnp.zeros((8, 8))},
-        ema={},
-    )
+def variables(step):
+    return {
+        "params": {
+            f"conv{i}": {"kernel": jnp.full((8, 8), step + i)} for i in range(9)
+        },
+        "batch_stats": {"norm": {"mean": jnp.zeros(8)}},
+        "paths": {"fork": {"scale": jnp.ones(())}},
+    }
+
+
+def training(step):
+    return {"step": jnp.int32(step), "opt_state": {"momentum": jnp.zeros((8, 8))}}
 
 
 @pytest.fixture
@@ -31,8 +33,8 @@ def run(tmp_path):
     """Checkpoints of steps 2, kept for good, and 4, the latest; best is 2."""
     saved = checkpoints.Checkpoints(tmp_path, keep_every=2)
     for step in (2, 4):
-        saved.save(state(step), {"next_batch": step})
-    saved.save_best(state(2))
+        saved.save(step, variables(step), training(step), {"next_batch": step})
+    saved.save_best(2, variables(2))
     saved.close()
     return tmp_path
 
@@ -86,7 +88,7 @@ def test_no_read_is_under_way_when_damage_is_named(run, monkeypatch, item):
     monkeypatch.setattr(checkpoints.ocp.CheckpointManager, "restore", never)
     monkeypatch.setattr(checkpoints.ocp.StandardCheckpointHandler, "restore", never)
     with pytest.raises(UserError, match="checkpoints/4: damaged checkpoint"):
-        checkpoints.Checkpoints(run).restore(state(0))
+        checkpoints.Checkpoints(run).restore(variables(0), training(0))
     if item == "variables":
         with pytest.raises(UserError, match="checkpoints/4: damaged checkpoint"):
             checkpoints.restore_variables(run, 4)
@@ -96,7 +98,7 @@ def test_reads_that_fail_in_other_threads_are_not_reported():
     seen = []
     for reason in ("Event loop is closed", "something else"):
         lost = types.SimpleNamespace(exc_value=RuntimeError(reason))
-        checkpoints._report_unraisable(seen.append, lost)
+        damage._report_unraisable(seen.append, lost)
     assert [str(item.exc_value) for item in seen] == ["something else"]
 
 
@@ -124,14 +126,15 @@ def test_a_run_that_cannot_go_on_says_what_to_remove(run, steps, remedy):
     with pytest.raises(
         UserError, match=f"checkpoints/4: damaged .*; remove it, and {remedy}"
     ):
-        checkpoints.Checkpoints(run).restore(state(0))
+        checkpoints.Checkpoints(run).restore(variables(0), training(0))
     shutil.rmtree(run / "checkpoints" / "4")
     saved = checkpoints.Checkpoints(run)
     assert saved.latest_step() == (2 if 2 in steps else None)
     if 2 in steps:
-        restored, position = saved.restore(state(0))
-        assert int(restored.step) == 2 and position == {"next_batch": 2}
-        jax.tree.map(np.testing.assert_array_equal, restored.params, state(2).params)
+        restored = saved.restore(variables(0), training(0))
+        assert restored.position == {"next_batch": 2}
+        expected = variables(2), training(2)
+        jax.tree.map(np.testing.assert_array_equal, restored[:2], expected)
 
 
 def test_a_damaged_best_is_not_passed_over(run):

@@ -10,6 +10,7 @@ import resseg
 from resseg.config import base
 from resseg.errors import UserError
 from resseg.runs import (
+    Run,
     RunWriter,
     check_same_config,
     environment,
@@ -239,3 +240,24 @@ def test_reading_and_writing_runs_needs_no_jax():
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_parameters_come_from_what_a_checkpoint_says(tmp_path):
+    path = tmp_path / "checkpoints" / "4" / "variables" / "_METADATA"
+    path.parent.mkdir(parents=True)
+
+    def leaf(collection, shape):
+        return {
+            "key_metadata": [{"key": collection}, {"key": "kernel"}],
+            "value_metadata": {"write_shape": shape},
+        }
+
+    tree = {
+        "a": leaf("params", [3, 4]),
+        "b": leaf("params", []),
+        "c": leaf("paths", [9]),
+    }
+    path.write_text(json.dumps({"tree_metadata": tree}))
+    assert Run(tmp_path).parameter_count == 13
+    path.write_text("{")
+    assert Run(tmp_path).parameter_count is None

@@ -261,3 +261,18 @@ def test_confidence_is_the_probability_of_the_prediction(batch, flip):
 def test_more_devices_than_there_are_is_refused():
     with pytest.raises(ValueError, match=r"config\.mesh\.data=64: expected at most 4"):
         sharding.make_mesh(64)
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_state_comes_back_from_what_a_checkpoint_holds(batch, ema):
+    """Averaged weights are what is evaluated; the others are trained on."""
+    state, _, _ = run(small_model(), batch, steps=2, ema=ema)
+    init, _, _ = prepare(small_model(), ema=ema)
+    other = init(jax.random.key(1))
+    assert set(state.training()) == {"step", "opt_state"} | (
+        {"params"} if ema else set()
+    )
+    evaluated = state.ema if ema else state.params
+    assert_same_bits(state.variables()["params"], evaluated)
+    restored = other.restored(state.variables(), state.training())
+    assert_same_bits(restored, state)

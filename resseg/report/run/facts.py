@@ -10,7 +10,6 @@ from resseg.config.keys import base_config, flatten
 from resseg.errors import UserError
 from resseg.gradient_log.summary import column, where
 from resseg.runs import layout
-from resseg.runs.checkpoints import parameter_count
 from resseg.runs.json_files import read_json
 from resseg.runs.lock import is_locked
 from resseg.runs.reader import Run
@@ -89,7 +88,7 @@ def gather(run: Run) -> Facts:
         evaluations=len(evaluations),
         seconds=seconds,
         images_per_second=speed,
-        params=network.get("parameters") or parameter_count(run.path),
+        params=network.get("parameters") or run.parameter_count,
         macs=network.get("macs"),
         macs_size="×".join(map(str, image[:2])) if image else "",
         seed=config.get("seed"),
