@@ -6,35 +6,40 @@ class that is predicted but never true scores 0 (its accuracy alone, a share of 
 pixels, stays NaN).
 """
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+Array = TypeVar("Array", np.ndarray, jax.Array)
+
 
 def confusion_matrix(
-    labels: jax.Array, predictions: jax.Array, num_classes: int, void: int = 255
-) -> jax.Array:
-    """Counts pixels by true and predicted class; runs under `jax.jit`.
+    labels: Array, predictions: Array, num_classes: int, void: int = 255
+) -> Array:
+    """Counts pixels by true and predicted class, on the host or under `jax.jit`.
 
     Args:
-        labels: integers `[...]`, true classes.
-        predictions: integers `[...]`, predicted classes.
+        labels: integers `[...]`, true classes: an array of numpy or of JAX.
+        predictions: integers `[...]`, predicted classes: an array of the same kind.
         num_classes: classes; static under `jit`.
         void: label of pixels that are not counted.
 
     Returns:
-        int32 `[truth, prediction]`, exact up to 2^31 - 1 pixels a call. Sum the
-        matrices of several batches on the host in int64. A pixel whose label or
-        prediction is no class is not counted either: the sum of the matrix says how
-        many were.
+        `[truth, prediction]`: int64 of numpy, or int32 of JAX, exact up to 2^31 - 1
+        pixels a call; sum the matrices of several batches on the host in int64. A pixel
+        whose label or prediction is no class is not counted either: the sum of the
+        matrix says how many were.
 
     Example:
         >>> labels, predictions = jnp.array([0, 0, 1, 255]), jnp.array([0, 1, 1, 1])
         >>> confusion_matrix(labels, predictions, num_classes=2).tolist()
         [[1, 1], [0, 1]]
     """
+    on_host = isinstance(labels, np.ndarray)
     # As uint8 they would wrap around in the cell's number.
-    labels, predictions = labels.astype(jnp.int32), predictions.astype(jnp.int32)
+    labels, predictions = labels.astype(np.int32), predictions.astype(np.int32)
     counted = (
         (labels != void)
         & (labels >= 0)
@@ -42,10 +47,14 @@ def confusion_matrix(
         & (predictions >= 0)
         & (predictions < num_classes)
     )
-    # The last bin takes what is not counted, so that no index is ever out of bounds.
-    cell = jnp.where(counted, labels * num_classes + predictions, num_classes**2)
-    counts = jnp.bincount(cell.ravel(), length=num_classes**2 + 1)
-    return counts[:-1].reshape(num_classes, num_classes).astype(jnp.int32)
+    cell = labels * num_classes + predictions
+    if on_host:
+        counts = np.bincount(cell[counted], minlength=num_classes**2)
+    else:
+        # One more bin takes what is not counted, so that no shape depends on values.
+        cell = jnp.where(counted, cell, num_classes**2)
+        counts = jnp.bincount(cell.ravel(), length=num_classes**2 + 1)[:-1]
+    return counts.reshape(num_classes, num_classes)
 
 
 def scores(confusion: np.ndarray) -> dict[str, float | np.ndarray]:

@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -8,22 +9,31 @@ VOID = 255
 NAN = np.nan
 
 
-def count(labels, predictions, classes):
-    labels, predictions = (
-        np.asarray(labels, np.int32),
-        np.asarray(predictions, np.int32),
+def count_on_host(labels, predictions, classes):
+    return confusion_matrix(np.array(labels), np.array(predictions), classes)
+
+
+@pytest.fixture(params=["host", "device", "jit"])
+def count(request):
+    """`confusion_matrix` in one of the places where it runs."""
+    if request.param == "host":
+        return count_on_host
+    function = confusion_matrix
+    if request.param == "jit":
+        function = jax.jit(confusion_matrix, static_argnums=2)
+    return lambda labels, predictions, classes: function(
+        jnp.array(labels), jnp.array(predictions), classes
     )
-    return np.asarray(confusion_matrix(labels, predictions, classes), np.int64)
 
 
-def test_confusion_by_hand():
+def test_confusion_by_hand(count):
     labels = [[0, 0, 1, VOID], [1, 1, VOID, 0]]
     predictions = [[0, 1, 1, 1], [1, 2, 0, 0]]
     matrix = count(labels, predictions, 3)
     np.testing.assert_array_equal(matrix, [[2, 1, 0], [0, 2, 1], [0, 0, 0]])
 
 
-def test_confusion_agrees_with_a_loop_and_under_jit():
+def test_confusion_agrees_with_a_loop(count):
     random = np.random.default_rng(0)
     labels = random.choice([0, 1, 2, 3, 4, VOID], (3, 7, 9)).astype(np.int32)
     predictions = random.integers(0, 5, (3, 7, 9)).astype(np.int32)
@@ -32,23 +42,29 @@ def test_confusion_agrees_with_a_loop_and_under_jit():
         if true != VOID:
             expected[true, predicted] += 1
     np.testing.assert_array_equal(count(labels, predictions, 5), expected)
-    jitted = jax.jit(confusion_matrix, static_argnums=2)(labels, predictions, 5)
-    np.testing.assert_array_equal(jitted, expected)
 
 
-def test_bytes_do_not_wrap_around():
+def test_bytes_do_not_wrap_around(count):
     labels = np.array([20, 20, VOID], np.uint8)
     predictions = np.array([19, 20, 20], np.uint8)
-    matrix = np.asarray(confusion_matrix(labels, predictions, 21))
+    matrix = count(labels, predictions, 21)
     assert (matrix[20, 19], matrix[20, 20], matrix.sum()) == (1, 1, 2)
 
 
-def test_pixels_of_no_class_do_not_land_in_another_cell():
+def test_pixels_of_no_class_do_not_land_in_another_cell(count):
     labels = [0, 3, -1, 1, 1, VOID]
     predictions = [0, 0, 0, 3, -1, VOID]
     np.testing.assert_array_equal(
         count(labels, predictions, 3), [[1, 0, 0], [0, 0, 0], [0, 0, 0]]
     )
+
+
+def test_counts_of_the_host_are_of_numpy_and_in_int64():
+    labels = np.zeros(3, np.uint8)
+    matrix = confusion_matrix(labels, labels, 2)
+    assert isinstance(matrix, np.ndarray) and matrix.dtype == np.int64
+    on_device = confusion_matrix(jnp.array(labels), jnp.array(labels), 2)
+    assert isinstance(on_device, jax.Array) and on_device.dtype == np.int32
 
 
 def test_counts_are_exact_where_float32_is_not():
@@ -66,7 +82,7 @@ def test_scores_by_hand_with_void_and_an_absent_class():
     # Three of four classes occur; the void pixel is counted nowhere.
     labels = [0, 0, 0, 0, 1, 1, 2, VOID]
     predictions = [0, 0, 0, 1, 1, 0, 1, 2]
-    result = scores(count(labels, predictions, 4))
+    result = scores(count_on_host(labels, predictions, 4))
     np.testing.assert_allclose(result["iou"], [3 / 5, 1 / 4, 0, NAN])
     np.testing.assert_allclose(result["dice"], [6 / 8, 2 / 5, 0, NAN])
     np.testing.assert_allclose(result["class_accuracy"], [3 / 4, 1 / 2, 0, NAN])
@@ -91,8 +107,8 @@ def test_nothing_counted_has_no_score():
 
 def test_miou_comes_from_one_matrix():
     # A good large batch and a bad small one: the mean of their mIoUs is far lower.
-    first = count([0] * 50 + [1] * 50, [0] * 50 + [1] * 50, 2)
-    second = count([0, 0, 1, 1], [1, 1, 0, 0], 2)
+    first = count_on_host([0] * 50 + [1] * 50, [0] * 50 + [1] * 50, 2)
+    second = count_on_host([0, 0, 1, 1], [1, 1, 0, 0], 2)
     whole = scores(first + second)["mean_iou"]
     assert whole == pytest.approx(50 / 54)
     assert (

@@ -13,12 +13,44 @@ from resseg import metrics, sharding
 from resseg.architecture import padding_multiple
 from resseg.console import counting
 from resseg.data import VOID, DatasetSpec, pipeline
-from resseg.metrics import confusion_matrix
-from resseg.training.steps import Batch
 
 # Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], the name, and
 # 255 times the probability of the prediction, uint8 [h, w].
 OnImage = Callable[[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray], None]
+
+
+def make_eval_step(
+    model: nn.Module, num_classes: int, flip: bool = False, confidence: bool = False
+) -> Callable[[Mapping, Mapping], tuple[jax.Array, ...]]:
+    """Builds `eval_step(variables, batch) -> (predictions, confusion)`.
+
+    Predictions are uint8 `[batch, height, width]`, the confusion matrix int32 `[truth,
+    prediction]` over every pixel that is not void. With `flip` the class probabilities
+    are the mean of those of the image and of its mirror image. With `confidence` a
+    third result is 255 times the probability of the predicted class, uint8 `[batch,
+    height, width]`.
+    """
+
+    def scores(variables, images):
+        outputs: Any = model.apply(variables, images, train=False)
+        return outputs["logits"]
+
+    def eval_step(variables, batch):
+        logits = scores(variables, batch["image"])
+        if flip:
+            mirrored = scores(variables, batch["image"][:, :, ::-1])[:, :, ::-1]
+            logits = jax.nn.softmax(logits) + jax.nn.softmax(mirrored)
+        predictions = logits.argmax(-1)
+        confusion = metrics.confusion_matrix(batch["label"], predictions, num_classes)
+        results = predictions.astype(jnp.uint8), confusion
+        if not confidence:
+            return results
+        # Of two softmaxes the sum is there already.
+        probability = logits / 2 if flip else jax.nn.softmax(logits)
+        largest = jnp.rint(255 * probability.max(-1).astype(jnp.float32))
+        return *results, largest.astype(jnp.uint8)
+
+    return eval_step
 
 
 def compile_evaluation(
@@ -136,37 +168,3 @@ def score_lines(scores: Mapping[str, Any], classes: tuple[str, ...]) -> list[str
         f"mean class accuracy {scores['mean_class_accuracy']:.4f}"
     )
     return lines
-
-
-def make_eval_step(
-    model: nn.Module, num_classes: int, flip: bool = False, confidence: bool = False
-) -> Callable[[Mapping, Batch], tuple[jax.Array, ...]]:
-    """Builds `eval_step(variables, batch) -> (predictions, confusion)`.
-
-    Predictions are uint8 `[batch, height, width]`, the confusion matrix int32 `[truth,
-    prediction]` over every pixel that is not void. With `flip` the class probabilities
-    are the mean of those of the image and of its mirror image. With `confidence` a
-    third result is 255 times the probability of the predicted class, uint8 `[batch,
-    height, width]`.
-    """
-
-    def scores(variables, images):
-        outputs: Any = model.apply(variables, images, train=False)
-        return outputs["logits"]
-
-    def eval_step(variables, batch):
-        logits = scores(variables, batch["image"])
-        if flip:
-            mirrored = scores(variables, batch["image"][:, :, ::-1])[:, :, ::-1]
-            logits = jax.nn.softmax(logits) + jax.nn.softmax(mirrored)
-        predictions = logits.argmax(-1)
-        confusion = confusion_matrix(batch["label"], predictions, num_classes)
-        results = predictions.astype(jnp.uint8), confusion
-        if not confidence:
-            return results
-        # Of two softmaxes the sum is there already.
-        probability = logits / 2 if flip else jax.nn.softmax(logits)
-        largest = jnp.rint(255 * probability.max(-1).astype(jnp.float32))
-        return *results, largest.astype(jnp.uint8)
-
-    return eval_step

@@ -74,7 +74,8 @@ class Gallery:
             self._folder.mkdir(exist_ok=True)
             path = self._folder / f"{Path(name).stem}.png"
             save_prediction(path, image, label, prediction, self._spec.classes)
-        counts = _confusion(label, prediction, self._spec.num_classes)
+        classes = self._spec.num_classes
+        counts = metrics.confusion_matrix(label, prediction, classes)
         self._confusion += counts
         self._rows.append(_row(name, counts))
         if self._kept:
@@ -156,16 +157,6 @@ def _spread(total: int, count: int) -> set[int]:
     """`count` places of `total`, or all, evenly from the first to the last."""
     places = np.linspace(0, total - 1, min(count, total)).round()
     return set(places.astype(int).tolist())
-
-
-def _confusion(
-    label: np.ndarray, prediction: np.ndarray, num_classes: int
-) -> np.ndarray:
-    """int64 `[truth, prediction]` of one image; void is not counted."""
-    valid = label < num_classes
-    cells = label[valid].astype(np.int64) * num_classes + prediction[valid]
-    counts = np.bincount(cells, minlength=num_classes**2)
-    return counts.reshape(num_classes, num_classes)
 
 
 def _row(name: str, counts: np.ndarray) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jax
 import jax.monitoring
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -24,6 +25,7 @@ from resseg.config.coefficients import (
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
 from resseg.training.program import Program
+from resseg.training.steps import on_line
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.py"
@@ -46,6 +48,17 @@ def test_every_form_becomes_one_schedule_per_block():
     mixed = expand((0.5, '{"linear": [1, 0, 10, 20]}'), 2)
     assert mixed == (constant(0.5), moving)
     assert [moving.at(step) for step in (0, 10, 15, 20, 99)] == [1, 1, 0.5, 0, 0]
+
+
+def test_a_step_computes_the_line_that_is_logged():
+    """To the last bit in float32: rising, falling, a constant, a jump."""
+    lines = [(0.1, 1.0, 0, 7), (1.0, -0.3, 3, 10), (0.7, 0.7, 0, 0), (0.0, 1.0, 4, 4)]
+    for line in np.asarray(lines, np.float32):
+        for step in range(12):
+            logged = Schedule(*line).at(step)
+            assert on_line(jnp.asarray(line), jnp.int32(step)) == logged
+    jump = jnp.asarray(lines[3], jnp.float32)
+    assert [on_line(jump, jnp.int32(step)) for step in (4, 5)] == [0, 1]
 
 
 def test_what_moves_and_what_is_neutral():
