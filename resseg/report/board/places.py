@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from resseg.errors import UserError
 from resseg.runs import layout
-from resseg.runs.lock import is_locked
+from resseg.runs import is_locked
 from resseg.sweeps import plan
 
 RUN, SWEEP, INDEX = "run", "sweep", "index"
