@@ -5,6 +5,7 @@ import numpy as np
 
 from resseg.blueprint.network import build_segmenter
 from resseg.config import coefficients
+from resseg.gradients.coefficients import on_line
 from resseg.gradients.fork import initial_paths
 from resseg.models.segmenter import Segmenter
 
@@ -32,7 +33,7 @@ class PathLines:
         """The `paths` collection at step 0."""
         _, schedules = self._numbered(config)
         return jax.tree.map(
-            lambda place: np.float32(schedules[int(place)].at(0)), self._places
+            lambda place: np.float32(on_line(schedules[int(place)], 0)), self._places
         )
 
     def _numbered(self, config: Any) -> tuple[Segmenter, list[coefficients.Schedule]]:

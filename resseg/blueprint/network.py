@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from resseg.architecture import UNETS, Backbone, block_places, skip_names, spell_out
 from resseg.config import coefficients
+from resseg.gradients.coefficients import on_line
 from resseg.models.blocks import BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.heads import HEADS
@@ -23,7 +24,7 @@ Pick = Callable[[coefficients.Schedule], float]
 
 def at_start(schedule: coefficients.Schedule) -> float:
     """The value of a coefficient at step 0."""
-    return schedule.at(0)
+    return on_line(schedule, 0)
 
 
 def build_segmenter(model: Any, num_classes: int, pick: Pick = at_start) -> Segmenter:

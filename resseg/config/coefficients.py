@@ -16,7 +16,7 @@ stands in braces as its JSON text.
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from resseg.errors import nearest
@@ -36,24 +36,6 @@ class Schedule(NamedTuple):
     end: float
     first: float = 0.0
     last: float = 0.0
-
-    def at(
-        self,
-        step: Any,
-        *,
-        minimum: Callable[[Any, Any], Any] = min,
-        maximum: Callable[[Any, Any], Any] = max,
-    ) -> Any:
-        """Its value at an optimizer step.
-
-        Args:
-            step: a number; or an array, as the attributes then may be.
-            minimum: of two numbers; of arrays, by element.
-            maximum: likewise.
-        """
-        way = (step - self.first) / maximum(self.last - self.first, 1.0)
-        share = minimum(maximum(way, 0.0), 1.0)
-        return self.start + (self.end - self.start) * share
 
 
 def constant(value: float) -> Schedule:

@@ -1,6 +1,6 @@
 """Coefficients that move while training: learned ones, and those with a schedule."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -60,3 +60,19 @@ def scheduled(lines: Mapping[str, Any]) -> dict[str, np.ndarray]:
         for path, line in flat.items()
         if line[0] != line[1]
     }
+
+
+def on_line(line: Sequence[Any] | jax.Array, step: Any) -> Any:
+    """The value of a coefficient that moves in a straight line between two steps.
+
+    Args:
+        line: start, end, first step, last step: start until the first step, end from
+            the last on.
+        step: optimizer steps made; an array of JAX where the train step computes the
+            value, a number where the host does.
+    """
+    start, end, first, last = line
+    traced = isinstance(step, jax.Array)
+    minimum, maximum = (jnp.minimum, jnp.maximum) if traced else (min, max)
+    way = (step - first) / maximum(last - first, 1.0)
+    return start + (end - start) * minimum(maximum(way, 0.0), 1.0)

@@ -10,13 +10,12 @@ import numpy as np
 
 from resseg import metrics, runs, sharding
 from resseg.blueprint import network
-from resseg.config.coefficients import Schedule
 from resseg.config.keys import base_config
 from resseg.config.load import check_against_data
 from resseg.console import duration, say
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
-from resseg.gradients.coefficients import scheduled
+from resseg.gradients.coefficients import on_line, scheduled
 from resseg.inference.evaluator import Evaluator
 from resseg.inference.gallery import Gallery
 from resseg.runs import checkpoints, gradients_table, layout
@@ -299,7 +298,7 @@ class Run:
         """The coefficients that were in force in a step, of those that move."""
         values: dict[str, Any] = dict(learned)
         for name, line in self.schedules.items():
-            values[name] = Schedule(*line).at(step - 1)
+            values[name] = on_line(line, step - 1)
         return {name: float(value) for name, value in values.items()}
 
     def diagnosis(self, step: int, scalars: dict, statistics: dict) -> str:

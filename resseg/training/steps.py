@@ -11,9 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from resseg.config.coefficients import Schedule
 from resseg.gradients.blocks import sum_squares_by_block
-from resseg.gradients.coefficients import learned_means
+from resseg.gradients.coefficients import learned_means, on_line
 from resseg.gradients.fork import initial_paths, statistics_by_fork
 from resseg.gradients.joins import moments, with_addends
 from resseg.metrics import confusion_matrix
@@ -213,11 +212,6 @@ def make_train_step(
         return state, log
 
     return train_step
-
-
-def on_line(line: jax.Array, step: jax.Array) -> jax.Array:
-    """The value at `step` of a line `[4]`, the numbers of a `Schedule`."""
-    return Schedule(*line).at(step, minimum=jnp.minimum, maximum=jnp.maximum)
 
 
 def zero_taps(model: nn.Module, image_shape: tuple[int, ...]) -> Any:

@@ -24,8 +24,8 @@ from resseg.config.coefficients import (
 )
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
+from resseg.gradients.coefficients import on_line
 from resseg.training.program import Program
-from resseg.training.steps import on_line
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.py"
@@ -47,7 +47,7 @@ def test_every_form_becomes_one_schedule_per_block():
     assert expand('{"linear": [1, 0, 10, 20]}', 2) == (moving, moving)
     mixed = expand((0.5, '{"linear": [1, 0, 10, 20]}'), 2)
     assert mixed == (constant(0.5), moving)
-    assert [moving.at(step) for step in (0, 10, 15, 20, 99)] == [1, 1, 0.5, 0, 0]
+    assert [on_line(moving, step) for step in (0, 10, 15, 20, 99)] == [1, 1, 0.5, 0, 0]
 
 
 def test_a_step_computes_the_line_that_is_logged():
@@ -55,7 +55,7 @@ def test_a_step_computes_the_line_that_is_logged():
     lines = [(0.1, 1.0, 0, 7), (1.0, -0.3, 3, 10), (0.7, 0.7, 0, 0), (0.0, 1.0, 4, 4)]
     for line in np.asarray(lines, np.float32):
         for step in range(12):
-            logged = Schedule(*line).at(step)
+            logged = on_line(line, step)
             assert on_line(jnp.asarray(line), jnp.int32(step)) == logged
     jump = jnp.asarray(lines[3], jnp.float32)
     assert [on_line(jump, jnp.int32(step)) for step in (4, 5)] == [0, 1]
