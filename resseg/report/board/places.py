@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resseg.errors import UserError
-from resseg.runs import layout
-from resseg.runs import is_locked
+from resseg.runs import is_locked, layout
 from resseg.sweeps import plan
 
 RUN, SWEEP, INDEX = "run", "sweep", "index"
