@@ -55,6 +55,18 @@ def exists(command):
     ).is_file()
 
 
+def test_the_map_of_the_house_names_every_room():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    tree = text.partition("## The rooms")[2].split("```")[1]
+    inside = tree.partition("resseg/\n")[2]
+    named = set(re.findall(r"^    (\w+)/ ", inside, re.M))
+    rooms = {path.parent.name for path in (ROOT / "resseg").glob("*/__init__.py")}
+    assert named == rooms
+    (hall,) = re.findall(r"^    (.*?) +the hall$", inside, re.M)
+    files = {path.stem for path in (ROOT / "resseg").glob("[!_]*.py")}
+    assert set(hall.split()) == files
+
+
 def test_commits_are_checked_by_the_ruff_of_the_locks():
     config = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())
     (repository,) = config["repos"]
