@@ -1,19 +1,20 @@
-"""`resseg config`: the built-in experiments, one config, or two side by side."""
+"""`resseg config`: the built-in experiments, a config, two side by side, a key."""
 
 import argparse
 
 from resseg.cli import options
 from resseg.errors import UserError
 
-SUMMARY = "print a config, check it, compare it with another"
+SUMMARY = "print a config, check it, compare it with another, explain a key"
 EPILOG = """\
 examples:
   resseg config quickstart
   resseg config quickstart --config.model.head.name=fcn
   resseg config nuclei/unet --diff nuclei/fcn
   resseg config runs/quickstart --diff quickstart
+  resseg config --explain model.gradient.shortcut
 
-A star marks what differs from the base config, where every key is explained."""
+A star marks what differs from the base config, where every key has its default."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,17 +29,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--diff", metavar="OTHER", help="print only what differs from this one"
     )
+    parser.add_argument(
+        "--explain",
+        metavar="KEY",
+        help="print meaning, default and allowed values of a key, and what else is "
+        "known of it; with FILE, its value there",
+    )
     options.add_overrides(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Prints the keys of a config, or what differs from another.
+    """Prints the keys of a config, what differs from another, or one key's meaning.
 
     Raises:
-        UserError: a config cannot be read, or is wrong.
+        UserError: a config cannot be read, or is wrong; a key does not exist.
     """
     from resseg.config.load import describe, diff, load_config
 
+    if arguments.explain is not None:
+        return _explain(arguments)
     if arguments.file is None:
         return _list(arguments)
     config = options.load(arguments.file, arguments.overrides)
@@ -50,6 +59,24 @@ def run(arguments: argparse.Namespace) -> int:
     width = max((len(key) for key, _, _ in rows), default=0)
     for key, mine, other in rows:
         print(f"{key:{width}} = {mine!r} | {other!r}")
+    return 0
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    """What is known of one key, and its value in a config where one is given."""
+    from resseg.config.explain import explain
+    from resseg.config.keys import value_of
+
+    if arguments.diff:
+        raise UserError("--diff prints keys that differ, --explain one key: choose one")
+    text = explain(arguments.explain)
+    if arguments.file is not None:
+        config = options.load(arguments.file, arguments.overrides)
+        value = value_of(config, arguments.explain)
+        text += f"\n  value     {value!r} in {arguments.file}"
+    elif arguments.overrides:
+        raise UserError("config: FILE is missing, expected an experiment to show")
+    print(text)
     return 0
 
 

@@ -7,6 +7,8 @@ from typing import Any, NoReturn
 from ml_collections import ConfigDict
 
 from resseg.config import base
+from resseg.config.key import Norms, Resume
+from resseg.config.rows import KEYS
 from resseg.errors import UserError
 
 
@@ -29,28 +31,29 @@ def flatten(config: ConfigDict | dict, prefix: str = "") -> dict[str, Any]:
     for name, value in config.items():
         key = f"{prefix}{name}"
         # A coefficient may be given as a dict; it is a value all the same.
-        if isinstance(value, ConfigDict | dict) and key not in COEFFICIENTS:
+        if isinstance(value, ConfigDict | dict) and not _is_coefficient(key):
             flat |= flatten(value, f"{key}.")
         else:
             flat[key] = value
     return flat
 
 
-PER_BLOCK = (
-    "model.shortcut.scale",
-    "model.shortcut.rate",
-    "model.shortcut.gate_bias",
-    "model.branch.scale",
-    "model.gradient.shortcut",
-    "model.gradient.branch_in",
-    "model.gradient.branch_out",
-    "model.gradient.bypass",
-    "model.gradient.detach_rate",
-)
-PER_LEVEL = ("model.gradient.long_skip", "model.long_skip.scale")
-PER_PYRAMID_BRANCH = ("model.gradient.pyramid",)
-SINGLE = ("model.gradient.aux",)
-COEFFICIENTS = PER_BLOCK + PER_LEVEL + PER_PYRAMID_BRANCH + SINGLE
+def _is_coefficient(key: str) -> bool:
+    return key in KEYS and bool(KEYS[key].value.one_per)
+
+
+def free_on_resume() -> frozenset[str]:
+    """The keys that may differ where a run goes on."""
+    return frozenset(key for key, row in KEYS.items() if row.resume is Resume.FREE)
+
+
+def changing_norms() -> tuple[str, ...]:
+    """The keys that decide the size of a gradient besides the network.
+
+    What is differentiated, over how many pixels, and what is done with it before the
+    weights see it.
+    """
+    return tuple(key for key, row in KEYS.items() if row.norms is Norms.CHANGED)
 
 
 def plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,16 +16,13 @@ from ml_collections import ConfigDict
 from resseg.config import builtin
 from resseg.config.fields import check_keys, normalise, parse
 from resseg.config.keys import base_config, flatten
-from resseg.config.rules import LOSS_TERMS
-from resseg.config.validation import CHOICES, check_against_data, validate
+from resseg.config.validation import check_against_data, validate
 from resseg.errors import UserError, nearest
 
 # What ml_collections says of a value of another type.
 _OTHER_TYPE = re.compile(r"field '(\w+)'.*<class '(\w+)'>.*<class '(\w+)'>")
 
 __all__ = [
-    "CHOICES",
-    "LOSS_TERMS",
     "check_against_data",
     "describe",
     "diff",

@@ -4,34 +4,13 @@ from typing import Any
 
 from resseg.architecture import UNETS, block_places, skip_names, spell_out
 from resseg.config import coefficients
-from resseg.config.keys import (
-    COEFFICIENTS,
-    PER_BLOCK,
-    PER_LEVEL,
-    PER_PYRAMID_BRANCH,
-    SINGLE,
-    refuse,
-    value_of,
-)
+from resseg.config.keys import refuse, value_of
+from resseg.config.rows import KEYS
+from resseg.config.values import AUXILIARY, BLOCK, LEVEL, PYRAMID_BRANCH
 
 PYRAMID_HEADS = ("deeplabv3", "deeplabv3plus")
 CONCATENATING_HEADS = ("deeplabv3plus", *UNETS)
 ADDING_HEADS = ("fcn16s", "fcn8s", *UNETS)  # can join their long skips by addition
-# What each number of a coefficient must be, in words and as a condition.
-_ANY = ("finite numbers", lambda x: True)
-_SHARE = ("numbers between 0 and 1", lambda x: 0 <= x <= 1)
-_RATE = ("numbers of 0 or above, below 1", lambda x: 0 <= x < 1)
-NOUNS = {
-    **dict.fromkeys(PER_BLOCK, "block"),
-    **dict.fromkeys(PER_LEVEL, "long skip"),
-    **dict.fromkeys(PER_PYRAMID_BRANCH, "pyramid branch"),
-    **dict.fromkeys(SINGLE, "auxiliary head"),
-}
-COEFFICIENT_RANGES = dict.fromkeys(COEFFICIENTS, _ANY) | {
-    "model.shortcut.rate": _RATE,
-    "model.gradient.bypass": _SHARE,
-    "model.gradient.detach_rate": _RATE,
-}
 
 
 def places(config: Any) -> dict[str, tuple[str, ...]]:
@@ -40,19 +19,21 @@ def places(config: Any) -> dict[str, tuple[str, ...]]:
     skips = skip_names(config.model) if joins else ()
     pyramid = config.model.head.name in PYRAMID_HEADS
     branches = ("conv1x1", "rate1", "rate2", "rate3", "pool") if pyramid else ()
-    return {
-        **dict.fromkeys(PER_BLOCK, block_places(config.model)),
-        **dict.fromkeys(PER_LEVEL, skips),
-        **dict.fromkeys(PER_PYRAMID_BRANCH, branches),
-        **dict.fromkeys(SINGLE, ("aux",)),
+    names = {
+        BLOCK: block_places(config.model),
+        LEVEL: skips,
+        PYRAMID_BRANCH: branches,
+        AUXILIARY: ("aux",),
     }
+    one_per = {key: row.value.one_per for key, row in KEYS.items()}
+    return {key: names[noun] for key, noun in one_per.items() if noun}
 
 
 def _coefficients(config: Any) -> None:
     for key, names in places(config).items():
-        value, (words, holds) = value_of(config, key), COEFFICIENT_RANGES[key]
+        value, row = value_of(config, key), KEYS[key].value
         if isinstance(value, tuple) and len(value) != len(names):
-            noun, count = NOUNS[key], len(names)
+            noun, count = row.one_per, len(names)
             wanted = f"{count}, one per {noun}" if count else f"there is no {noun}"
             glue = " or " if count else ", "
             reason = f"expected one number{glue}{wanted}; got {len(value)}"
@@ -63,8 +44,8 @@ def _coefficients(config: Any) -> None:
         except ValueError as error:
             refuse(config, key, str(error))
         for schedule in schedules:
-            if not (holds(schedule.start) and holds(schedule.end)):
-                refuse(config, key, f"expected {words}")
+            if not all(map(row.allowed.holds, (schedule.start, schedule.end))):
+                refuse(config, key, f"expected {row.allowed.words}")
     starts = {"model.shortcut.gate_bias"}
     if config.model.shortcut.kind in ("learned_scalar", "learned_channel"):
         starts.add("model.shortcut.scale")
@@ -105,8 +86,8 @@ def _long_skips(config: Any) -> None:
     if kind == "concat" and head not in CONCATENATING_HEADS:
         refuse(config, "model.long_skip.kind", f"head {head!r} can only add")
     if kind == "none":
-        for key in PER_LEVEL:
-            if value_of(config, key) != 1.0:
+        for key, row in KEYS.items():
+            if row.value.one_per == LEVEL and value_of(config, key) != 1.0:
                 refuse(config, key, "impossible without long skips (kind 'none')")
 
 

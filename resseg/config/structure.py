@@ -1,7 +1,7 @@
 """What of a config shapes the compiled program, and what is a number handed to it.
 
-Runs of equal structure share one compiled train step, whatever their numbers are. A key
-that is not named here is structure, so a new one is safe until someone looks at it.
+Runs of equal structure share one compiled train step, whatever their numbers are. The
+row of each key in `resseg.config.rows` says what it is to the program.
 """
 
 import json
@@ -9,59 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from resseg.config import coefficients
-from resseg.config.keys import COEFFICIENTS, flatten
+from resseg.config.key import Program
+from resseg.config.keys import flatten
+from resseg.config.rows import KEYS
 from resseg.errors import UserError
-
-# Arguments of the program.
-NUMBERS = (
-    *COEFFICIENTS,
-    "seed",
-    "model.aux.weight",
-    "optim.learning_rate",
-    "optim.schedule",
-    "optim.warmup_steps",
-    "optim.poly_power",
-    "optim.end_factor",
-    "optim.momentum",
-    "optim.b1",
-    "optim.b2",
-    "optim.weight_decay",
-    "optim.backbone_factor",
-    "optim.clip_norm",
-    "optim.ema",
-    "train.steps",
-)
-# What the program never sees: how images are drawn and augmented, what is written when.
-OUTSIDE = (
-    "checkpoint.",
-    "data.color",
-    "data.dir",
-    "data.eval_batch_size",
-    "data.eval_split",
-    "data.flip",
-    "data.mean",
-    "data.rare_classes",
-    "data.rare_crop",
-    "data.rotate",
-    "data.scale",
-    "data.std",
-    "data.threads",
-    "data.vertical_flip",
-    "data.workers",
-    "eval.",
-    "init.",
-    "log.",
-)
-
-# Numbers of the loop: runs that step together take the same step, and stop at the same.
-LOCK_STEP = (
-    "checkpoint.every",
-    "checkpoint.keep_every",
-    "eval.every",
-    "log.every",
-    "log.gradients.every",
-    "train.steps",
-)
 
 
 def structure(config: Any) -> dict[str, Any]:
@@ -71,19 +22,17 @@ def structure(config: Any) -> dict[str, Any]:
     false.
     """
     flat = flatten(config)
-    kept = {
-        key: value
-        for key, value in flat.items()
-        if key not in NUMBERS and not key.startswith(OUTSIDE)
-    }
-    detach = flat["model.gradient.detach_rate"]
-    return kept | {
-        "log.gradients.every": flat["log.gradients.every"] > 0,
-        "model.aux.weight": flat["model.aux.weight"] > 0,
-        "model.gradient.detach_rate": not coefficients.is_neutral(detach, 0.0),
-        "optim.clip_norm": flat["optim.clip_norm"] is not None,
-        "optim.ema": flat["optim.ema"] > 0,
-    }
+    kept = {}
+    for key, row in KEYS.items():
+        if row.program is Program.SHAPES:
+            kept[key] = flat[key]
+        elif row.program in (Program.SWITCH, Program.LOOP_SWITCH):
+            kept[key] = _is_on(flat[key])
+    return kept
+
+
+def _is_on(value: Any) -> bool:
+    return value is not None and not coefficients.is_neutral(value, 0.0)
 
 
 def structure_key(config: Any) -> str:
@@ -104,7 +53,7 @@ def check_together(configs: Sequence[Any]) -> None:
             if first[key] != other[key]:
                 here, there = (flatten(configs[n])[key] for n in (0, number - 1))
                 why = "they step together"
-                if key not in LOCK_STEP:
+                if not _in_step(key):
                     why = "it shapes the program that they share"
                 raise UserError(
                     f"--vectorize: config.{key} is {here!r} in the first of the runs "
@@ -112,9 +61,14 @@ def check_together(configs: Sequence[Any]) -> None:
                 )
 
 
+def _in_step(key: str) -> bool:
+    """Runs that step together take the same step, and stop at the same."""
+    return KEYS[key].program in (Program.LOOP, Program.LOOP_SWITCH)
+
+
 def _to_agree_in(config: Any) -> dict[str, Any]:
     flat = flatten(config)
-    return structure(config) | {key: flat[key] for key in LOCK_STEP}
+    return structure(config) | {key: flat[key] for key in KEYS if _in_step(key)}
 
 
 def start_key(config: Any) -> str:

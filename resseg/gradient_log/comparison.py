@@ -6,22 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from resseg.config.keys import flatten
+from resseg.config.keys import changing_norms, flatten
 from resseg.errors import UserError
 from resseg.gradient_log.selection import Selected
 from resseg.gradient_log.summary import column, geometric_mean, summarise
 from resseg.gradient_log.timeline import timelines
 
-# What decides the size of a gradient besides the network: what is differentiated,
-# over how many pixels, and what is done with it before the weights see it.
-_SAME = (
-    "data.crop",
-    "data.batch_size",
-    "model.dtype",
-    "model.aux.weight",
-    "optim.clip_norm",
-)
-_LOSS = "loss."
 _TOLERANCE = 0.1  # of mean loss pixels: void pixels vary with the crops
 
 
@@ -44,8 +34,7 @@ def check_comparable(selected: Sequence[Selected]) -> None:
 
 def _difference(one: Selected, other: Selected) -> str:
     mine, theirs = (flatten(each.run.config) for each in (one, other))
-    keys = [*_SAME, *(key for key in mine if key.startswith(_LOSS))]
-    for key in keys:
+    for key in changing_norms():
         if mine.get(key) != theirs.get(key):
             return f"{key} is {mine.get(key)!r} and {theirs.get(key)!r}"
     for name in ("loss_pixels", "loss_scale"):

@@ -3,7 +3,7 @@
 import json
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,6 @@ from resseg.runs import layout
 from resseg.runs.json_files import read_json, write_json
 
 _NAMED = 6  # differing keys that a message lists
-# What may differ where a run goes on: nothing that is computed depends on it.
-_MAY_DIFFER = (
-    "checkpoint.",
-    "data.dir",
-    "data.threads",
-    "data.workers",
-    "eval.predictions",
-    "log.every",
-    "log.tensorboard",
-)
 
 
 def prepare(workdir: str | os.PathLike) -> Path:
@@ -85,13 +75,19 @@ def read_config(workdir: str | os.PathLike) -> FrozenConfigDict:
 
 
 def check_same_config(
-    workdir: str | os.PathLike, config: ConfigDict, defaults: ConfigDict
+    workdir: str | os.PathLike,
+    config: ConfigDict,
+    defaults: ConfigDict,
+    free: Collection[str],
 ) -> bool:
     """True where the folder holds a run of this config, False where it holds none.
 
-    Keys on which nothing that is computed depends, as where the data lie or how often
-    a line is logged, may differ. A key that the run does not know yet, as it is of an
-    earlier version, had in effect the default that it has now.
+    Args:
+        workdir: the run folder.
+        config: of the run that is to go on in it.
+        defaults: a key that the run does not know yet, as it is of an earlier version,
+            had in effect the default that it has now.
+        free: keys that may differ, as nothing that is computed depends on them.
 
     Raises:
         UserError: It holds a run of another config; the message names what differs.
@@ -105,7 +101,7 @@ def check_same_config(
     differing = [
         key
         for key in sorted(stored | given)
-        if _shown(stored, key) != _shown(given, key) and not key.startswith(_MAY_DIFFER)
+        if _shown(stored, key) != _shown(given, key) and key not in free
     ]
     if differing:
         listed = [

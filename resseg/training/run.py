@@ -10,7 +10,7 @@ import numpy as np
 
 from resseg import metrics, runs, sharding
 from resseg.blueprint import network
-from resseg.config.keys import base_config
+from resseg.config.keys import base_config, free_on_resume
 from resseg.config.load import check_against_data
 from resseg.console import duration, say
 from resseg.data import DatasetSpec, pipeline, sources
@@ -101,7 +101,7 @@ def prepare(config: Any, workdir: str | Path) -> Prepared:
                 f"{mesh.size} devices of the data axis (config.mesh.data)"
             )
     folder = runs.prepare(workdir)
-    resumes = runs.check_same_config(folder, config, base_config())
+    resumes = runs.check_same_config(folder, config, base_config(), free_on_resume())
     start = None
     if checkpoints.latest_step(folder) is None:
         start = initial.load(config, network.variable_shapes(config, spec.num_classes))

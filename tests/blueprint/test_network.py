@@ -11,7 +11,7 @@ from resseg import architecture, sharding
 from resseg.architecture import skip_names, spell_out
 from resseg.blueprint.network import build_segmenter
 from resseg.config import base
-from resseg.config.validation import CHOICES
+from resseg.config.rows import KEYS
 from resseg.data import sources
 from resseg.gradients.fork import list_forks
 from resseg.models import layers
@@ -48,7 +48,7 @@ EXPERIMENTS = [
     ],
 )
 def test_what_may_be_chosen_is_what_can_be_built(field, built):
-    assert sorted(CHOICES[field]) == sorted(built)
+    assert sorted(KEYS[field].value.options) == sorted(built)
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from resseg.architecture import spell_out
 from resseg.blueprint.description import describe_model
 from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
-from resseg.config.validation import CHOICES
+from resseg.config.rows import KEYS
 from resseg.errors import UserError
 from resseg.gradients.fork import statistics_by_fork
 
@@ -31,7 +31,7 @@ SIZES = {
 
 
 def choices(key):
-    return st.sampled_from(CHOICES[key])
+    return st.sampled_from(KEYS[key].value.options)
 
 
 BACKBONE = {

@@ -8,6 +8,7 @@ import pytest
 
 import resseg
 from resseg.config import base
+from resseg.config.keys import free_on_resume
 from resseg.errors import UserError
 from resseg.runs import (
     Run,
@@ -70,13 +71,16 @@ def test_the_stored_config_loads_to_the_same_config(run):
 
 def test_a_run_of_another_config_is_refused_with_every_difference(run):
     config = base.get_config()
-    assert check_same_config(run, config, base.get_config()) is True
-    assert check_same_config(run.parent, config, base.get_config()) is False
+    assert check_same_config(run, config, base.get_config(), free_on_resume()) is True
+    assert (
+        check_same_config(run.parent, config, base.get_config(), free_on_resume())
+        is False
+    )
     config.train.steps = 500
     config.optim.clip_norm = 1.0
     config.data.crop = (96, 96)
     with pytest.raises(UserError) as caught:
-        check_same_config(run, config, base.get_config())
+        check_same_config(run, config, base.get_config(), free_on_resume())
     message = str(caught.value)
     assert "train.steps is 300 there and 500 here" in message
     assert "optim.clip_norm is null there and 1.0 here" in message
@@ -100,7 +104,7 @@ def test_a_run_of_another_config_is_refused_with_every_difference(run):
 def test_what_nothing_computed_depends_on_may_differ(run, key, value):
     config = base.get_config()
     config.update_from_flattened_dict({key: value})
-    assert check_same_config(run, config, base.get_config()) is True
+    assert check_same_config(run, config, base.get_config(), free_on_resume()) is True
 
 
 @pytest.mark.parametrize(
@@ -111,7 +115,7 @@ def test_what_decides_the_rows_may_not_differ(run, key, value):
     config = base.get_config()
     config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=f"{key} is .* here") as caught:
-        check_same_config(run, config, base.get_config())
+        check_same_config(run, config, base.get_config(), free_on_resume())
     assert "--init-from" not in str(caught.value)
 
 
@@ -119,7 +123,7 @@ def test_more_steps_are_another_run_that_starts_from_its_weights(run):
     config = base.get_config()
     config.train.steps = 500
     with pytest.raises(UserError, match=f"another --workdir .with --init-from {run} "):
-        check_same_config(run, config, base.get_config())
+        check_same_config(run, config, base.get_config(), free_on_resume())
 
 
 @pytest.mark.parametrize("size", [0, 100])
@@ -142,10 +146,10 @@ def test_a_key_that_the_stored_config_lacks_had_its_default(run):
     del stored["seed"]
     (run / layout.CONFIG).write_text(json.dumps(stored))
     config = base.get_config()
-    assert check_same_config(run, config, base.get_config())
+    assert check_same_config(run, config, base.get_config(), free_on_resume())
     config.seed = 1
     with pytest.raises(UserError, match="seed is 0 there and 1 here"):
-        check_same_config(run, config, base.get_config())
+        check_same_config(run, config, base.get_config(), free_on_resume())
 
 
 def test_prepare_refuses_files_and_orphaned_logs(tmp_path):

@@ -1,0 +1,161 @@
+"""Where weights start from, what is minimised, and how."""
+
+from resseg.config.key import (
+    CHANGED,
+    FIXED,
+    LOOP,
+    NUMBER,
+    OUTSIDE,
+    SAME,
+    SHAPES,
+    SWITCH,
+    Key,
+)
+from resseg.config.values import (
+    ANY_TEXT,
+    BELOW_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    choice,
+    class_weights,
+    integer,
+    optional_real,
+    real,
+    text,
+)
+
+ROWS = (
+    Key(
+        "init.variables_from",
+        text("", ANY_TEXT),
+        'run folder: everything, from its best checkpoint; "" = drawn at random',
+        (OUTSIDE, FIXED, SAME),
+    ),
+    Key(
+        "init.backbone_from",
+        text("", ANY_TEXT),
+        'run folder: its backbone alone (`resseg import` too); "" = drawn at random',
+        (OUTSIDE, FIXED, SAME),
+    ),
+    Key(
+        "loss.terms.cross_entropy",
+        real(1.0, NOT_NEGATIVE),
+        "weight of the cross entropy in the sum",
+        (SHAPES, FIXED, CHANGED),
+    ),
+    Key(
+        "loss.terms.dice",
+        real(0.0, NOT_NEGATIVE),
+        "weight of the Dice loss in the sum",
+        (SHAPES, FIXED, CHANGED),
+    ),
+    Key(
+        "loss.terms.focal",
+        real(0.0, NOT_NEGATIVE),
+        "weight of the focal loss in the sum",
+        (SHAPES, FIXED, CHANGED),
+    ),
+    Key(
+        "loss.class_weights",
+        class_weights(NOT_NEGATIVE),
+        'one per class | "median_frequency" | () = all one',
+        (SHAPES, FIXED, CHANGED),
+    ),
+    Key(
+        "loss.label_smoothing",
+        real(0.0, BELOW_ONE),
+        "share of the target spread evenly over the classes",
+        (SHAPES, FIXED, CHANGED),
+    ),
+    Key(
+        "loss.focal_gamma",
+        real(2.0, NOT_NEGATIVE),
+        "focusing exponent of the focal loss",
+        (SHAPES, FIXED, CHANGED),
+    ),
+    Key(
+        "optim.name",
+        choice("adamw", ("sgd", "adamw")),
+        "sgd (with momentum) | adamw",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "optim.learning_rate",
+        real(1e-3, POSITIVE),
+        "learning rate at its peak",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.schedule",
+        choice("cosine", ("constant", "poly", "cosine")),
+        "learning rate after the warm-up, over the steps",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.warmup_steps",
+        integer(0, NOT_NEGATIVE),
+        "steps in which the learning rate rises from zero, linearly",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.poly_power",
+        real(0.9, POSITIVE),
+        "exponent of the schedule poly",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.end_factor",
+        real(0.0, SHARE),
+        "the schedule ends at this share of the peak",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.momentum",
+        real(0.9, BELOW_ONE),
+        "sgd: decay of the velocity",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.b1",
+        real(0.9, BELOW_ONE),
+        "adamw: decay of the mean of gradients",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.b2",
+        real(0.999, BELOW_ONE),
+        "adamw: decay of the mean of squared gradients",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.weight_decay",
+        real(1e-4, NOT_NEGATIVE),
+        "on kernels; never on norms, biases and path factors",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.backbone_factor",
+        real(1.0, NOT_NEGATIVE),
+        "learning rate of the backbone over that of the head",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.clip_norm",
+        optional_real(POSITIVE),
+        "largest global gradient norm; none = no clipping",
+        (SWITCH, FIXED, CHANGED),
+    ),
+    Key(
+        "optim.ema",
+        real(0.0, BELOW_ONE),
+        "decay of the averaged weights that are evaluated; 0 = off",
+        (SWITCH, FIXED, SAME),
+    ),
+    Key(
+        "train.steps",
+        integer(300, POSITIVE),
+        "optimizer steps",
+        (LOOP, FIXED, SAME),
+    ),
+)

@@ -1,0 +1,152 @@
+"""Shortcuts, branches and long skips: what they compute, and what flows back.
+
+A coefficient is a number, a list with one per block, or, by steps, by blocks, by their
+number, by stage: {"linear": [1.0, 0.0, 0, 1000]} | {"depth": [1.0, 0.3]} |
+{"power": -0.5} | {"stage2": 0.5}. Learned ones start from it. Those of `model.gradient`
+act backward only: the forward value stays, bit for bit.
+"""
+
+from resseg.architecture import BRANCH_INITS, LEARN, SHORTCUT_KINDS, TRANSITIONS
+from resseg.config.key import FIXED, NUMBER, SAME, SHAPES, SWITCH, Key
+from resseg.config.values import (
+    ANY_NUMBERS,
+    AUXILIARY,
+    BLOCK,
+    LEVEL,
+    NOT_NEGATIVE,
+    PYRAMID_BRANCH,
+    RATES,
+    SHARES,
+    choice,
+    coefficient,
+    integer,
+)
+
+ROWS = (
+    Key(
+        "model.shortcut.kind",
+        choice("identity", SHORTCUT_KINDS),
+        "identity | none | constant (identity times scale) | learned_scalar | "
+        "learned_channel | conv1x1 (a kernel in every block) | gate_exclusive "
+        "(Highway) | gate_shortcut | dropout",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.shortcut.transition",
+        choice("", ("", *TRANSITIONS)),
+        "shortcut where the shape changes. A: zero-padded | B: 1x1 | C: 1x1 in every "
+        'block | D: B behind an average pooling; "" = as backbone.variant says',
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.shortcut.scale",
+        coefficient(1.0, BLOCK, ANY_NUMBERS),
+        "W_c, the factor on the shortcut",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.shortcut.rate",
+        coefficient(0.5, BLOCK, RATES),
+        "of kind dropout: probability that a value of the shortcut is dropped",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.shortcut.gate_bias",
+        coefficient(-6.0, BLOCK, ANY_NUMBERS),
+        "bias in the gates' sigmoid at the start; number or list",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.shortcut.span",
+        integer(0, NOT_NEGATIVE),
+        "3x3 convolutions that a basic block skips over; 0 = 2",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.branch.learn",
+        choice("no", LEARN),
+        "W_r: no (constant) | scalar | channel, from scale on",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.branch.scale",
+        coefficient(1.0, BLOCK, ANY_NUMBERS),
+        "W_r, the factor on the branch",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.branch.init",
+        choice("he", BRANCH_INITS),
+        "he | zero_gamma (starts as the zero map) | fixup (without norm: Zhang 2019)",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.shortcut",
+        coefficient(1.0, BLOCK, ANY_NUMBERS),
+        "alpha: factor on the cotangent of the shortcut",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.branch_in",
+        coefficient(1.0, BLOCK, ANY_NUMBERS),
+        "gamma on dL/dx of the branch; its weights see all of it",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.branch_out",
+        coefficient(1.0, BLOCK, ANY_NUMBERS),
+        "gamma on the whole branch, its weights included",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.bypass",
+        coefficient(0.0, BLOCK, SHARES),
+        "share by which dL/dx leaves the branch out; 1 = all of it",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.detach_rate",
+        coefficient(0.0, BLOCK, RATES),
+        "probability that dL/dx leaves a branch out in a step; the other steps make up "
+        "for it",
+        (SWITCH, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.normalize",
+        choice("no", ("no", "block")),
+        "block: each block keeps the norm of the cotangent",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.long_skip",
+        coefficient(1.0, LEVEL, ANY_NUMBERS),
+        "factor on the cotangent of the long skips, one per level, shallow first",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.aux",
+        coefficient(1.0, AUXILIARY, ANY_NUMBERS),
+        "factor on what the auxiliary head sends into the backbone",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.pyramid",
+        coefficient(1.0, PYRAMID_BRANCH, ANY_NUMBERS),
+        "factor on the cotangent of the ASPP branches, one per branch",
+        (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.long_skip.kind",
+        choice("native", ("native", "concat", "add", "gate", "none")),
+        "native (U-Nets and deeplabv3plus: concat, fcn16s and fcn8s: add) | concat | "
+        "add | gate (native, of the skip times a sigmoid of its 1x1 convolution) | "
+        "none",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.long_skip.scale",
+        coefficient(1.0, LEVEL, ANY_NUMBERS),
+        "forward factor kappa, one per level, shallow first",
+        (NUMBER, FIXED, SAME),
+    ),
+)
