@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from resseg.cli import main as cli
 from resseg.config import base, keys
 from resseg.config.explain import explain
 from resseg.config.fields import parse
@@ -240,6 +241,21 @@ def test_every_key_is_explained_within_a_line_of_88(key):
     assert lines[0] == key and max(map(len, lines)) <= 88
     for name in ("meaning", "default", "expected", "program", "resume", "norms"):
         assert sum(line.startswith(f"  {name} ") for line in lines) == 1
+
+
+def test_the_command_explains_a_key_with_its_value_in_a_config(add, capsys):
+    add()
+    assert cli.main(["config", "--explain", TOY]) == 0
+    alone = capsys.readouterr().out
+    assert alone == f"{explain(TOY)}\n"
+    assert (
+        cli.main(["config", "quickstart", "--explain", TOY, f"--config.{TOY}=1"]) == 0
+    )
+    assert capsys.readouterr().out == f"{alone}  value     1.0 in quickstart\n"
+    wrong = ["config", "quickstart", "--explain", TOY]
+    for more in (["--diff", "base"], [f"--config.{TOY}=2"]):
+        assert cli.main([*wrong, *more]) == 2
+    assert cli.main(["config", "--explain", TOY, f"--config.{TOY}=1"]) == 2
 
 
 def test_an_unknown_key_is_explained_by_its_nearest():

@@ -41,7 +41,7 @@ ROWS = (
     Key(
         "model.weight_standardization",
         flag(False),
-        "kernels of the residual network with mean 0 and variance 2 / fan-in per channel",
+        "residual kernels have mean 0 and variance 2 / fan-in in each channel",
         (SHAPES, FIXED, SAME),
     ),
     Key(
