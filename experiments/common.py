@@ -9,13 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from resseg.blueprint import network
 from resseg.config import base
 from resseg.config.load import load_config
 from resseg.data import pipeline
+from resseg.figures import save
 from resseg.gradients.fork import initial_paths, list_forks, statistics_by_fork
 from resseg.training import recipe
 from resseg.training.steps import zero_taps
@@ -101,18 +101,11 @@ def over_variants(
     return results
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure that can be saved."""
-    figure = Figure((width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def write(folder: Path, table: pd.DataFrame, figure: Figure) -> None:
     """`results.csv` and `figure.png` in `folder`; the table is printed too."""
     folder.mkdir(parents=True, exist_ok=True)
     table.to_csv(folder / "results.csv", index=False, float_format="%.5g")
-    figure.savefig(folder / "figure.png", dpi=120)
+    save(figure, folder / "figure.png", dpi=120)
     print(table.to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     print(f"device: {jax.devices()[0].device_kind}, JAX {jax.__version__}")
 

@@ -1,3 +1,12 @@
+"""One style for every figure: colours, dashes, marks, and how a figure is saved."""
+
+import os
+import warnings
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -6,6 +15,9 @@ from matplotlib.figure import Figure
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
 DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (1, 1)))
 MARKS = ("o", "s", "^", "D", "v", "P", "X")
+DPI = 150
+# Without the time, the same figure is the same file.
+_METADATA = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
 
 
 def style(number: int, *, marks: bool = True) -> dict:
@@ -20,7 +32,40 @@ def style(number: int, *, marks: bool = True) -> dict:
     return look
 
 
-def _figure(size: tuple[float, float]) -> Figure:
-    figure = Figure(size, layout="constrained")
+def new_figure(
+    width: float,
+    height: float,
+    *,
+    layout: Literal["constrained"] | None = "constrained",
+) -> Figure:
+    """An empty figure of so many inches; it needs no display.
+
+    Args:
+        width, height: inches.
+        layout: of matplotlib; None where the axes are placed by hand.
+    """
+    figure = Figure((width, height), layout=layout)
     FigureCanvasAgg(figure)
     return figure
+
+
+def save(figure: Figure, path: str | os.PathLike, *, dpi: int = DPI) -> None:
+    """Writes a figure, its kind taken from the ending of `path`."""
+    metadata = _METADATA.get(Path(path).suffix)
+    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "resseg"}):
+        # A name that the font lacks is drawn as boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        figure.savefig(path, dpi=dpi, metadata=metadata)
+
+
+def pixels(figure: Figure, dpi: int) -> np.ndarray:
+    """A figure as uint8 RGB `[height, width, 3]`."""
+    figure.set_dpi(dpi)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def plain(text: str) -> str:
+    """Text without the marks of formulas."""
+    return text.replace("$", r"\$")

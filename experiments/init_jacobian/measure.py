@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments.common import new_figure, one_stage, over_variants, write
-from resseg.figures import style
+from experiments.common import one_stage, over_variants, write
+from resseg.figures import new_figure, style
 from resseg.probes import jacobian, subject
 from resseg.probes.probe import Options
 

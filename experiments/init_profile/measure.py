@@ -18,13 +18,12 @@ import pandas as pd
 
 from experiments.common import (
     geometric,
-    new_figure,
     one_stage,
     over_variants,
     profiles,
     write,
 )
-from resseg.figures import style
+from resseg.figures import new_figure, style
 
 BLOCKS, SEEDS = 54, 3
 FAILED = 20.0  # error in percent from which the paper says "fail"

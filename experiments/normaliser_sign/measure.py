@@ -17,13 +17,12 @@ import pandas as pd
 
 from experiments.common import (
     geometric,
-    new_figure,
     one_stage,
     over_variants,
     profiles,
     write,
 )
-from resseg.figures import style
+from resseg.figures import new_figure, style
 
 DEPTHS, SEEDS = (6, 12, 24, 54), 3
 PADDING = (46 / 48) ** 4  # of two 3x3 convolutions: neighbours inside of the image

@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments.common import new_figure, over_variants, write
-from resseg.figures import style
+from experiments.common import over_variants, write
+from resseg.figures import new_figure, style
 from resseg.gradients.analysis.correlation import overlap
 
 WIDTH, INPUTS, DRAWS = 200, 64, 20

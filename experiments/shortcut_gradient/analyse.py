@@ -12,11 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from resseg.errors import UserError
-from resseg.figures import style
+from resseg.figures import new_figure, save, style
 from resseg.sweeps.plan import Plan, read_plan
 from resseg.sweeps.table.cells import difference, score
 from resseg.sweeps.table.table import load_table
@@ -78,8 +76,7 @@ def summary(sweep: Plan) -> str:
 
 def draw(results: pd.DataFrame, file: Path) -> None:
     """Loss and mIoU against alpha, every seed a thin line; the forward arm beside."""
-    figure = Figure((9, 6), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(9, 6)
     groups = list(results.groupby(["data", "optimizer"], sort=False))
     axes = figure.subplots(2, len(groups), sharex=True, squeeze=False)
     for column, ((data, optimizer), rows) in enumerate(groups):
@@ -109,7 +106,7 @@ def draw(results: pd.DataFrame, file: Path) -> None:
     axes[1, 0].set_ylabel("validation mIoU")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8)
-    figure.savefig(file, dpi=120)
+    save(figure, file, dpi=120)
 
 
 def main(folder: str) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from experiments.common import new_figure, one_stage, over_variants, write
-from resseg.figures import style
+from experiments.common import one_stage, over_variants, write
+from resseg.figures import new_figure, style
 from resseg.probes import signal, subject
 from resseg.probes.probe import Options
 

@@ -1,21 +1,25 @@
 """A description as a table for a terminal; plain text where there is none."""
 
-import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
-from rich.table import Table
-from rich.text import Text
+from rich.table import Column, Table
 
 from resseg.blueprint.description import Description, Part
+from resseg.console import (
+    add_row,
+    fits,
+    left,
+    new_table,
+    open_console,
+    right,
+    say,
+    show,
+)
 
-Cell = Callable[[Part], str]
+TextOfPart = Callable[[Part], str]
 
-_PLAIN_WIDTH = 132  # a pipe has no width of its own; wide enough for every column
-_UNBOUNDED = 1000  # no table is wider
 _WITHOUT = (  # the widest that fits is shown; names and shapes tell most of a kind
     (),
     ("share",),
@@ -34,23 +38,11 @@ def print_description(
         heading: the line above it.
         file: standard output unless given.
     """
-    file = file or sys.stdout
-    console = Console(file=file, highlight=False)
-    if not console.is_terminal:
-        console = Console(
-            file=file, highlight=False, width=_PLAIN_WIDTH, color_system=None
-        )
-    say(console, heading)
-    console.print(_fitting(description, console))
+    out = open_console(file)
+    say(heading, out=out)
+    show(_fitting(description, out), out)
     for sentence in summary(description):
-        say(console, sentence)
-
-
-def say(console: Console, sentence: str) -> None:
-    """One line, never cut: it may name a path that someone copies."""
-    console.print(
-        sentence, markup=False, soft_wrap=True, no_wrap=True, overflow="ignore"
-    )
+        say(sentence, out=out)
 
 
 def summary(description: Description) -> list[str]:
@@ -73,18 +65,17 @@ def unit_of(macs: int) -> tuple[str, float]:
     return ("G", 1e9) if macs >= 1e9 else ("M", 1e6)
 
 
-def _fitting(description: Description, console: Console) -> Table:
+def _fitting(description: Description, out: Console) -> Table:
     columns = _columns(description)
-    unbounded = console.options.update(max_width=_UNBOUNDED)
     for without in _WITHOUT[:-1]:
-        table = _table(description, columns, without, console.is_terminal)
-        if Measurement.get(console, unbounded, table).maximum <= console.width:
+        table = _table(description, columns, without, out)
+        if fits(table, out):
             return table
-    return _table(description, columns, _WITHOUT[-1], console.is_terminal)
+    return _table(description, columns, _WITHOUT[-1], out)
 
 
-def _columns(description: Description) -> dict[str, tuple[str, Cell]]:
-    """Name -> header, and the text of a part."""
+def _columns(description: Description) -> dict[str, tuple[Column, TextOfPart]]:
+    """By name: the head of a column, and the text of a part in it."""
     params = max(description.params, 1)
     letter, factor = unit_of(description.macs)
 
@@ -92,41 +83,34 @@ def _columns(description: Description) -> dict[str, tuple[str, Cell]]:
         return "" if value is None else str(value)
 
     return {
-        "name": ("part", _indented),
-        "kind": ("kind", lambda part: part.kind),
-        "shortcut": ("shortcut", lambda part: part.shortcut),
-        "stride": ("str.", lambda part: optional(part.stride)),
-        "dilation": ("dil.", lambda part: optional(part.dilation)),
-        "output": ("output", lambda part: "×".join(map(str, part.output))),
-        "field": ("field", lambda part: optional(part.receptive_field)),
-        "params": ("params", lambda part: f"{part.params:,}" if part.params else ""),
-        "share": ("share", lambda part: _percent(part.params / params)),
-        "macs": (f"{letter}MACs", lambda part: _decimal(part.macs / factor)),
+        "name": (left("part"), _indented),
+        "kind": (left("kind"), lambda part: part.kind),
+        "shortcut": (left("shortcut"), lambda part: part.shortcut),
+        "stride": (right("str."), lambda part: optional(part.stride)),
+        "dilation": (right("dil."), lambda part: optional(part.dilation)),
+        "output": (right("output"), lambda part: "×".join(map(str, part.output))),
+        "field": (right("field"), lambda part: optional(part.receptive_field)),
+        "params": (
+            right("params"),
+            lambda part: f"{part.params:,}" if part.params else "",
+        ),
+        "share": (right("share"), lambda part: _percent(part.params / params)),
+        "macs": (right(f"{letter}MACs"), lambda part: _decimal(part.macs / factor)),
     }
 
 
 def _table(
     description: Description,
-    columns: dict[str, tuple[str, Cell]],
+    columns: dict[str, tuple[Column, TextOfPart]],
     without: tuple[str, ...],
-    terminal: bool,
+    out: Console,
 ) -> Table:
-    # A pipe wants no rules to grep around.
-    table = Table(
-        box=box.SIMPLE_HEAD if terminal else None,
-        show_edge=False,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-    shown = {name: column for name, column in columns.items() if name not in without}
-    for name, (header, _) in shown.items():
-        left = name in ("name", "kind", "shortcut")
-        table.add_column(header, justify="left" if left else "right", no_wrap=True)
+    kept = [column for name, column in columns.items() if name not in without]
+    table = new_table(out, *(head for head, _ in kept))
     for part in description.rows:
         whole = "/" not in part.name
         style = "bold" if whole else "" if part.params else "dim"
-        cells = (Text(cell(part)) for _, cell in shown.values())
-        table.add_row(*cells, style=style)
+        add_row(table, *(text(part) for _, text in kept), style=style)
     return table
 
 

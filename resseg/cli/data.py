@@ -30,16 +30,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _prepare(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
+    from resseg.console import open_console, say
     from resseg.data import catalogue, folder, pairs
     from resseg.data.findings import print_report
 
-    console = Console()
     entry = catalogue.find(arguments.name)
     if entry is not None and not _names_files(arguments):
         spec = catalogue.prepare(entry, arguments.dir)
-        console.print(f"{spec.name}: {spec.splits}", markup=False)
+        say(f"{spec.name}: {spec.splits}")
         return 0
     folder.require_free(arguments.name, arguments.dir, arguments.overwrite)
     classes = _classes(arguments)
@@ -63,18 +61,17 @@ def _prepare(arguments: argparse.Namespace) -> int:
         arguments.overwrite,
         _check_line(arguments),
     )
-    print_report(report, console)
+    print_report(report, open_console())
     extra = [] if arguments.dir == Path("data") else ["--dir", str(arguments.dir)]
     show = shlex.join(["resseg", "data", "show", arguments.name, *extra])
-    print(f"written to {arguments.dir / arguments.name}; look at it, then train:")
-    print(f"  {show}")
-    print(f"  {_train_line(arguments, report.splits)}")
+    say(f"written to {arguments.dir / arguments.name}; look at it, then train:")
+    say(f"  {show}")
+    say(f"  {_train_line(arguments, report.splits)}")
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-
+    from resseg.console import open_console
     from resseg.data import checks
     from resseg.data.findings import print_report
 
@@ -89,7 +86,7 @@ def _check(arguments: argparse.Namespace) -> int:
         raise UserError("give NAME, or --folder, or --images with --masks")
     else:
         report = checks.check_prepared(_data_config(arguments))
-    print_report(report, Console())
+    print_report(report, open_console())
     return report.status
 
 
@@ -107,13 +104,21 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _list(arguments: argparse.Namespace) -> int:
-    from rich.console import Console
-    from rich.table import Table
-
+    from resseg.console import (
+        add_row,
+        folded,
+        left,
+        new_table,
+        open_console,
+        say,
+        show,
+    )
     from resseg.data import catalogue, sources
 
-    console = Console()
-    table = Table("name", "splits", "classes", "where", box=None, pad_edge=False)
+    out = open_console()
+    table = new_table(
+        out, left("name"), left("splits"), folded("classes"), folded("where")
+    )
     entries = [
         e.name for e in catalogue.ENTRIES if catalogue.is_prepared(e, arguments.dir)
     ]
@@ -125,22 +130,22 @@ def _list(arguments: argparse.Namespace) -> int:
             for split in spec.splits:
                 sources.open_split(data, split)
         except UserError as error:
-            table.add_row(name, "damaged", "", str(arguments.dir / name))
+            add_row(table, name, "damaged", "", str(arguments.dir / name))
             damaged.append(f"{name}: {error}")
             continue
         splits = ", ".join(f"{split} {count}" for split, count in spec.splits.items())
-        shown = ", ".join(spec.classes[:8]) + ", ..." * (spec.num_classes > 8)
-        classes = f"{spec.num_classes}: {shown}"
-        table.add_row(name, splits, classes, str(arguments.dir / name))
+        some = ", ".join(spec.classes[:8]) + ", ..." * (spec.num_classes > 8)
+        classes = f"{spec.num_classes}: {some}"
+        add_row(table, name, splits, classes, str(arguments.dir / name))
     if table.row_count:
-        console.print(table)
+        show(table, out)
         for line in damaged:
-            console.print(line, style="red", markup=False, soft_wrap=True)
+            say(line, "red", out=out)
     else:
-        console.print(f"no data set is prepared in {arguments.dir}")
-    console.print("built in: shapes (makes itself on first use)")
+        say(f"no data set is prepared in {arguments.dir}", out=out)
+    say("built in: shapes (makes itself on first use)", out=out)
     names = ", ".join(entry.name for entry in catalogue.ENTRIES)
-    console.print(f"from the TFDS catalogue: {names}")
+    say(f"from the TFDS catalogue: {names}", out=out)
     return 0
 
 

@@ -82,11 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
             what is not there; the runs cannot be compared.
     """
     from resseg.gradient_log import show
-    from resseg.gradient_log.terminal import Printer
+    from resseg.gradient_log.terminal import LogPrinter
     from resseg.runs import layout
     from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
 
-    printer = Printer()
+    printer = LogPrinter()
     if arguments.columns:
         printer.columns(COLUMNS, f"{layout.GRADIENTS}/")
         printer.columns(BLOCK_COLUMNS, f"{layout.BLOCKS}/")

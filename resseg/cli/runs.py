@@ -16,7 +16,6 @@ examples:
 Of a sweep it shows what each run overrides, of any other folder in what each run
 differs from the first. stopped = nobody trains it, and it has not reached its last
 step; broken off = its process was killed; age = since it last wrote anything."""
-_WIDE = 1000  # a pipe has no width
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -49,23 +48,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(listed: "list[Listed]") -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
+    from resseg.console import (
+        add_row,
+        clean,
+        columns,
+        folded,
+        new_table,
+        open_console,
+        show,
+    )
     from resseg.sweeps.listing import described
-    from resseg.sweeps.table.cells import clean
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=_WIDE, color_system=None)
-    style = box.SIMPLE_HEAD if console.is_terminal else None
-    table = Table(box=style, show_edge=False, pad_edge=False, padding=(0, 2, 0, 0))
-    for header in ("id", "status", "step", "best mIoU", "at step", "age"):
-        left = header in ("id", "status")
-        table.add_column(header, justify="left" if left else "right", no_wrap=True)
-    table.add_column("what", overflow="fold")
+    out = open_console()
+    headers = ("id", "status", "step", "best mIoU", "at step", "age")
+    table = new_table(out, *columns(headers, words=2), folded("what"))
     for run in listed:
         cells = (
             run.id,
@@ -76,8 +72,8 @@ def _print(listed: "list[Listed]") -> None:
             age(run.age),
             described(run),
         )
-        table.add_row(*(Text(clean(cell)) for cell in cells))
-    console.print(table)
+        add_row(table, *map(clean, cells))
+    show(table, out)
 
 
 def age(seconds: float | None) -> str:

@@ -110,12 +110,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print(table: "Table", style: str) -> None:
-    from rich.console import Console
-
+    from resseg.console import open_console
     from resseg.sweeps.table import formats
 
-    if style == "terminal" and sys.stdout.isatty():
-        formats.print_terminal(table, Console(highlight=False))
+    if style == "terminal":
+        formats.print_terminal(table, open_console())
         return
     sys.stdout.write(_text(table, style))
     if style == "csv":  # what a reader must know, beside a file for programs

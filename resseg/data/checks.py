@@ -3,13 +3,13 @@
 import dataclasses
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
+from resseg.console import counting, open_console
 from resseg.data import reading
 from resseg.data.findings import SEVERITY, Finding, Report, SplitReport
 from resseg.data.pairs import WHOLE, Listing, Pair
@@ -84,15 +84,11 @@ def check_prepared(data_config) -> Report:
 
 def watched(items: Iterable, description: str, total: int) -> Iterator:
     """The items, with a progress bar on stderr where that is a terminal."""
-    console = Console(stderr=True)
-    yield from track(
-        items,
-        description,
-        total=total,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    out = open_console(sys.stderr)
+    with counting(description, total, out=out) as advance:
+        for item in items:
+            yield item
+            advance(1)
 
 
 def _in_threads(function: Callable, items: Sequence, description: str) -> list:

@@ -6,7 +6,9 @@ from collections import Counter
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from resseg.console import add_row, columns, new_table, say, show
 from resseg.data.spec import VOID
 
 # Every kind of finding, the most important first.
@@ -105,30 +107,28 @@ class Report:
         return listed
 
 
-def print_report(report: Report, console: Console) -> None:
+def print_report(report: Report, out: Console) -> None:
     """Prints images and sizes per split, the share of each class, and the findings."""
     total = sum(split.images for split in report.splits.values())
-    console.print(f"{report.where}: {total} pairs, {len(report.classes)} classes")
+    say(f"{report.where}: {total} pairs, {len(report.classes)} classes", out=out)
     if total:
-        console.print(_table(report))
+        show(_table(report, out), out)
     for severity, style in (("error", "bold red"), ("warning", "yellow")):
         for line in report.lines(severity):
-            console.print(f"[{style}]{severity}[/] ", end="")
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            say(Text.assemble((severity, style), " ", line), out=out)
     if not report.findings:
-        console.print("nothing wrong")
+        say("nothing wrong", out=out)
 
 
-def _table(report: Report) -> Table:
-    table = Table("", box=None, pad_edge=False, header_style="bold")
+def _table(report: Report, out: Console) -> Table:
     splits = report.splits
-    for name in splits:
-        table.add_column(name, justify="right")
-    table.add_row("images", *(str(split.images) for split in splits.values()))
-    table.add_row("sizes", *(_sizes(split) for split in splits.values()))
+    table = new_table(out, *columns(["", *splits]))
+    add_row(table, "images", *(str(split.images) for split in splits.values()))
+    add_row(table, "sizes", *(_sizes(split) for split in splits.values()))
     rows = [*enumerate(report.classes), (VOID, "void")]
     for value, name in rows:
-        table.add_row(f"{value} {name}", *(_share(s, value) for s in splits.values()))
+        shares = (_share(split, value) for split in splits.values())
+        add_row(table, f"{value} {name}", *shares)
     return table
 
 

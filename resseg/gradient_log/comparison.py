@@ -1,7 +1,9 @@
 """Runs side by side, where their norms mean the same."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,21 +17,66 @@ from resseg.gradient_log.timeline import timelines
 _TOLERANCE = 0.1  # of mean loss pixels: void pixels vary with the crops
 
 
-def check_comparable(selected: Sequence[Selected]) -> None:
-    """Refuses runs whose norms cannot be compared.
+class Mismatch(NamedTuple):
+    """Two runs whose norms do not mean the same.
 
-    Raises:
-        UserError: they differ in resolution, batch, loss, its denominator or scale, or
-            in clipping; the message names the first difference.
+    Attributes:
+        one, other: their folders.
+        difference: the first that makes it so, in words.
     """
+
+    one: Path
+    other: Path
+    difference: str
+
+
+class ComparedPath(NamedTuple):
+    """A path of a fork in several runs.
+
+    Attributes:
+        depth, fork, kind, path: which.
+        sites: mean site norm in each run; NaN where a run has no such path.
+        shares: mean share, likewise.
+    """
+
+    depth: int
+    fork: str
+    kind: str
+    path: str
+    sites: list[float]
+    shares: list[float]
+
+    @property
+    def log10_ratios(self) -> np.ndarray:
+        """Of every site norm but the first over the first, `[runs - 1]`."""
+        sites = np.array(self.sites)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.log10(sites[1:] / sites[0])
+
+
+def mismatch(selected: Sequence[Selected]) -> Mismatch | None:
+    """The first two runs that differ in resolution, batch, loss, its denominator or
+    scale, or in clipping; None where norms mean the same in all of them."""
     one, *others = selected
     for other in others:
         difference = _difference(one, other)
         if difference:
-            raise UserError(
-                f"{one.run.path} and {other.run.path} cannot be compared by norm: "
-                f"{difference}; --normalized divides each by that of its last block"
-            )
+            return Mismatch(one.run.path, other.run.path, difference)
+    return None
+
+
+def check_comparable(selected: Sequence[Selected]) -> None:
+    """Refuses runs whose norms cannot be compared.
+
+    Raises:
+        UserError: there is a `mismatch`.
+    """
+    found = mismatch(selected)
+    if found is not None:
+        raise UserError(
+            f"{found.one} and {found.other} cannot be compared by norm: "
+            f"{found.difference}; --normalized divides each by that of its last block"
+        )
 
 
 def _difference(one: Selected, other: Selected) -> str:
@@ -79,48 +126,32 @@ def changed_keys(selected: Sequence[Selected]) -> dict[str, list[Any]]:
     }
 
 
-def side_by_side(selected: Sequence[Selected], *, normalized: bool) -> pd.DataFrame:
-    """One row per fork and path: mean site norm and share in each run.
-
-    Columns: depth, fork, kind, path, then `site I` and `share I` for run I from 0; NaN
-    where a run has no such path.
+def side_by_side(
+    selected: Sequence[Selected], *, normalized: bool
+) -> list[ComparedPath]:
+    """Every path of every fork, in depth order.
 
     Args:
         selected: the runs; means over their `recent` rows.
         normalized: sites over the total of the last block of the same run.
     """
-    table: dict[tuple[str, str], dict[str, Any]] = {}
+    compared: dict[tuple[str, str], ComparedPath] = {}
     for number, each in enumerate(selected):
-        for key, row in _means(each.recent, normalized).items():
-            entry = table.setdefault(key, row["fork"])
-            entry[f"site {number}"] = row["site"]
-            entry[f"share {number}"] = row["share"]
-    names = ["depth", "fork", "kind", "path"]
-    for number in range(len(selected)):
-        names += [f"site {number}", f"share {number}"]
-    frame = pd.DataFrame(list(table.values()), columns=names)
-    return frame.sort_values("depth", kind="stable", ignore_index=True)
-
-
-def _means(
-    rows: pd.DataFrame, normalized: bool
-) -> dict[tuple[str, str], dict[str, Any]]:
-    forks = summarise(rows)
-    unit = reference(rows) if normalized else 1.0
-    means = {}
-    for fork in forks:
-        for path in fork.paths:
-            means[fork.name, path.path] = {
-                "fork": {
-                    "depth": fork.depth,
-                    "fork": fork.name,
-                    "kind": fork.kind,
-                    "path": path.path,
-                },
-                "site": path.site / unit,
-                "share": path.share,
-            }
-    return means
+        unit = reference(each.recent) if normalized else 1.0
+        for fork in summarise(each.recent):
+            for path in fork.paths:
+                nowhere = [math.nan] * len(selected)
+                entry = compared.setdefault(
+                    (fork.name, path.path),
+                    ComparedPath(
+                        *(fork.depth, fork.name, fork.kind, path.path),
+                        sites=list(nowhere),
+                        shares=list(nowhere),
+                    ),
+                )
+                entry.sites[number] = path.site / unit
+                entry.shares[number] = path.share
+    return sorted(compared.values(), key=lambda each: each.depth)
 
 
 def reference(rows: pd.DataFrame) -> float:
@@ -128,13 +159,3 @@ def reference(rows: pd.DataFrame) -> float:
     blocks = [line for line in timelines(rows) if line.kind == "block"]
     mean = geometric_mean(blocks[-1].total) if blocks else float("nan")
     return mean if mean > 0 else float("nan")
-
-
-def ratios(table: pd.DataFrame, count: int) -> pd.DataFrame:
-    """With a column `log10 I/0` for every run but the first."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for number in range(1, count):
-            table[f"log10 {number}/0"] = np.log10(
-                table[f"site {number}"] / table["site 0"]
-            )
-    return table

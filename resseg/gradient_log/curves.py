@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from resseg.figures import _figure, style
+from resseg.figures import new_figure, save, style
 from resseg.gradient_log.summary import KINDS, geometric_mean
 from resseg.gradient_log.timeline import Timeline, share_by_stage
 
@@ -28,7 +28,7 @@ def save_shares(lines: Sequence[Timeline], path: str | os.PathLike, title: str) 
         }
         groups.append((KINDS[kind], named, chosen))
     groups = [group for group in groups if group[1]]
-    figure = _figure((7.5, 0.6 + 2.1 * max(len(groups), 1)))
+    figure = new_figure(7.5, 0.6 + 2.1 * max(len(groups), 1))
     axes = figure.subplots(max(len(groups), 1), 1, sharex=True, squeeze=False)[:, 0]
     for plot, (name, shares, of) in zip(axes, groups, strict=False):
         for number, (label, share) in enumerate(shares.items()):
@@ -40,7 +40,7 @@ def save_shares(lines: Sequence[Timeline], path: str | os.PathLike, title: str) 
         _legend(plot)
     axes[-1].set_xlabel("step")
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def save_profiles(
@@ -93,7 +93,7 @@ def save_comparison(
 
 def _profiles(curves, path: str | os.PathLike, title: str, what: str) -> None:
     names = [line.name for line in max((c[1] for c in curves), key=len)]
-    figure = _figure((max(6.5, 1.5 + 0.28 * len(names)), 6.2))
+    figure = new_figure(max(6.5, 1.5 + 0.28 * len(names)), 6.2)
     upper, lower = figure.subplots(2, 1, sharex=True)
     for number, (label, blocks, totals, shares) in enumerate(curves):
         place = [names.index(line.name) for line in blocks if line.name in names]
@@ -115,7 +115,7 @@ def _profiles(curves, path: str | os.PathLike, title: str, what: str) -> None:
         axes.grid(alpha=0.3)
     _legend(upper)
     figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
 
 
 def _legend(axes: Axes) -> None:

@@ -14,7 +14,6 @@ import numpy as np
 import pandas as pd
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import (
     Colormap,
     LinearSegmentedColormap,
@@ -25,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
+from resseg.figures import new_figure, save
 from resseg.gradient_log.summary import KINDS, by_paths, column, summarise, where
 
 _BINS = 300  # columns of a panel at most
@@ -73,7 +73,7 @@ def save_heatmap(
         if (kinds == kind).any()
         for section in _sections(kind, where(gradients, kinds == kind), bins)
     ]
-    _draw(sections, bins, title).savefig(path, dpi=150)
+    save(_draw(sections, bins, title), path)
 
 
 def _bins(steps: np.ndarray) -> _Bins:
@@ -162,8 +162,7 @@ def _draw(sections: list[_Section], bins: _Bins, title: str) -> Figure:
     start = 0.3 + 0.075 * max(len(name) for s in sections for name in s.labels)
     width = start + columns * (_WIDTH + _BETWEEN)
     height = _ABOVE + sum(heights) + _UNDER * (len(sections) - 1) + _BELOW
-    figure = Figure((width, height))
-    FigureCanvasAgg(figure)
+    figure = new_figure(width, height, layout=None)
 
     def axes_at(column: int, bottom: float, tall: float) -> Axes:
         left = start + column * (_WIDTH + _BETWEEN)

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from resseg.gradient_log.selection import Selected, Wanted
-    from resseg.gradient_log.terminal import Printer
+    from resseg.gradient_log.terminal import LogPrinter
     from resseg.gradient_log.timeline import Timeline
 
 
 def show_one(
-    printer: "Printer", selected: "Selected", picture: Path, wanted: "Wanted"
+    printer: "LogPrinter", selected: "Selected", picture: Path, wanted: "Wanted"
 ) -> None:
     """Tables, sentences and pictures of one run.
 
@@ -63,7 +63,7 @@ def show_one(
 
 
 def show_many(
-    printer: "Printer",
+    printer: "LogPrinter",
     selected: "Sequence[Selected]",
     picture: Path,
     normalized: bool,
@@ -81,12 +81,11 @@ def show_many(
 
     labels = comparison.labels(selected)
     printer.say(f"gradient at each fork, run against run, {_means(selected[0])}")
-    table = comparison.side_by_side(selected, normalized=normalized)
-    table = comparison.ratios(table, len(selected))
-    printer.comparison(table, labels, normalized)
+    compared = comparison.side_by_side(selected, normalized=normalized)
+    printer.comparison(compared, labels, normalized)
     for key, values in comparison.changed_keys(selected).items():
-        told = " | ".join(repr(value) for value in values)
-        printer.say(f"differs: {key} = {told}")
+        listed = " | ".join(repr(value) for value in values)
+        printer.say(f"differs: {key} = {listed}")
     for label, each in zip(labels, selected, strict=True):
         sentences = [_slope(timelines(each.recent)), *_events(timelines(each.rows))]
         for sentence in filter(None, sentences):
@@ -126,10 +125,11 @@ def _slope(lines: "Sequence[Timeline]") -> str | None:
 
 
 def _events(lines: "Sequence[Timeline]") -> list[str]:
-    from resseg.gradient_log.timeline import first_events
+    from resseg.gradient_log.timeline import Trouble, first_events
 
     # What is not finite is told with its path, by `first_trouble`.
-    return [str(e) for e in first_events(lines) if e.what != "is not finite"]
+    events = first_events(lines)
+    return [str(event) for event in events if event.what != Trouble.NOT_FINITE]
 
 
 def _beside(picture: Path, word: str) -> Path:

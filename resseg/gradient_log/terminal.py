@@ -1,16 +1,24 @@
 """The gradient log as tables for a terminal; plain text where there is none."""
 
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
 import numpy as np
 import pandas as pd
-from rich import box
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
+from resseg.console import (
+    add_row,
+    columns,
+    folded,
+    left,
+    new_table,
+    open_console,
+    say,
+    show,
+)
+from resseg.gradient_log.comparison import ComparedPath
 from resseg.gradient_log.sparkline import norm_line, share_line
 from resseg.gradient_log.summary import (
     KINDS,
@@ -25,43 +33,26 @@ from resseg.gradient_log.timeline import Timeline
 from resseg.runs.tables import Column
 
 _NOTES = 10  # lines under one table
-_PLAIN_WIDTH = 132  # a pipe has no width of its own; wide enough for every column
 
 
-class Printer:
-    """Prints tables and sentences to `file`, standard output unless given."""
+class LogPrinter:
+    """Prints what a log says to `file`, standard output unless given."""
 
     def __init__(self, file: TextIO | None = None):
-        file = file or sys.stdout
-        console = Console(file=file, highlight=False)
-        if not console.is_terminal:
-            console = Console(
-                file=file, highlight=False, width=_PLAIN_WIDTH, color_system=None
-            )
-        self._console = console
-        self._unicode = console.encoding.lower().startswith("utf")
+        self._out = open_console(file)
+        self._unicode = self._out.encoding.lower().startswith("utf")
 
     def say(self, sentence: str) -> None:
         """One line, never wrapped: it may be a path that someone copies."""
-        self._console.print(
-            sentence, markup=False, soft_wrap=True, no_wrap=True, overflow="ignore"
-        )
+        say(sentence, out=self._out)
 
     def columns(self, columns: tuple[Column, ...], title: str) -> None:
         """The documentation of a table's columns."""
-        table = self._table(title, ["column", "unit", "meaning"], text=3)
+        heads = (left("column"), left("unit"), folded("meaning"))
+        table = new_table(self._out, *heads)
         for name, _, unit, meaning in columns:
-            table.add_row(name, unit, meaning)
-        self._print(table)
-
-    def table(self, frame: pd.DataFrame, title: str) -> None:
-        """A data frame: names as they are, numbers to three digits."""
-        names = [str(name) for name in frame.columns]
-        texts = sum(not pd.api.types.is_numeric_dtype(frame[name]) for name in names)
-        table = self._table(title, [n.replace("_", "\n") for n in names], text=texts)
-        for row in frame.itertuples(index=False):
-            table.add_row(*map(_cell, row))
-        self._print(table)
+            add_row(table, name, unit, meaning)
+        show(table, self._out, title)
 
     def forks(
         self, forks: Sequence[ForkSummary], lines: Mapping[str, Timeline]
@@ -83,49 +74,51 @@ class Printer:
     def stages(self, shares: Mapping[str, np.ndarray]) -> None:
         """The share of the shortcut by stage: at the first and last step, between."""
         headers = ["stage", "first", "over the steps", "last"]
-        table = self._table("Share of the shortcut, mean of the blocks", headers, 1)
+        table = new_table(self._out, *columns(headers))
         for stage, share in shares.items():
             row = (_percent(share[0]), self._share(share), _percent(share[-1]))
-            table.add_row(stage, *row)
-        self._print(table)
+            add_row(table, stage, *row)
+        show(table, self._out, "Share of the shortcut, mean of the blocks")
 
     def comparison(
-        self, table: pd.DataFrame, labels: Sequence[str], normalized: bool
+        self, compared: Sequence[ComparedPath], labels: Sequence[str], normalized: bool
     ) -> None:
-        """Runs side by side: see `comparison.side_by_side`."""
+        """Runs side by side."""
         for number, label in enumerate(labels):
             self.say(f"  {number} = {label}")
-        numbers = range(len(labels))
         unit = ", over that of the last block" if normalized else ""
+        headers = ["fork", "path", *(f"site\n{i}" for i in range(len(labels)))]
+        headers += [f"log10\n{i}/0" for i in range(1, len(labels))]
+        headers += [f"share\n{i}" for i in range(len(labels))]
         for kind, title in KINDS.items():
-            rows = where(table, column(table, "kind") == kind)
-            if rows.empty:
+            rows = [row for row in compared if row.kind == kind]
+            if not rows:
                 continue
-            headers = ["fork", "path", *(f"site\n{i}" for i in numbers)]
-            headers += [f"log10\n{i}/0" for i in numbers if i]
-            headers += [f"share\n{i}" for i in numbers]
-            shown = self._table(f"{title}, site norm{unit}", headers, text=2)
+            table = new_table(self._out, *columns(headers, 2))
             previous = None
-            for row in rows.to_dict("records"):
-                fork = "" if row["fork"] == previous else row["fork"]
-                previous = row["fork"]
-                sites = [_number(row[f"site {i}"]) for i in numbers]
-                logs = [_signed(row[f"log10 {i}/0"]) for i in numbers if i]
-                shares = [_percent(row[f"share {i}"]) for i in numbers]
-                shown.add_row(fork, row["path"], *sites, *logs, *shares)
-            self._print(shown)
+            for row in rows:
+                add_row(
+                    table,
+                    "" if row.fork == previous else row.fork,
+                    row.path,
+                    *map(_number, row.sites),
+                    *map(_signed, row.log10_ratios),
+                    *map(_percent, row.shares),
+                )
+                previous = row.fork
+            show(table, self._out, f"{title}, site norm{unit}")
 
     def blocks(self, blocks: pd.DataFrame) -> None:
         """Parameters against their updates, per block."""
         headers = ["block", "weights", "gradient", "update", "update / weights"]
-        table = self._table("Parameters, l2 norms", headers, text=1)
+        table = new_table(self._out, *columns(headers))
         names = column(blocks, "block")
         for name in dict.fromkeys(names):
             rows = where(blocks, names == name)
             norms = ("params_l2", "grad_l2", "update_l2", "update_ratio")
             means = (geometric_mean(column(rows, norm)) for norm in norms)
-            table.add_row(name, *map(_number, means))
-        self._print(table)
+            add_row(table, name, *map(_number, means))
+        show(table, self._out, "Parameters, l2 norms")
 
     def _wide(
         self,
@@ -136,10 +129,11 @@ class Printer:
     ) -> None:
         headers = ["fork", *paths, "both, over\nthe steps", f"share of\n{paths[0]}"]
         headers += ["over the\nsteps", "cosine", "non-\nfinite"]
-        table = self._table(f"{title}, site norm", headers, text=1)
+        table = new_table(self._out, *columns(headers))
         for fork in forks:
             line = lines[fork.name]
-            table.add_row(
+            add_row(
+                table,
                 fork.name,
                 *map(_site, fork.paths),
                 norm_line(line.total, self._unicode),
@@ -148,7 +142,7 @@ class Printer:
                 "-" if math.isnan(fork.cosine) else f"{fork.cosine:+.2f}",
                 _count(sum(path.nonfinite for path in fork.paths)),
             )
-        self._print(table)
+        show(table, self._out, f"{title}, site norm")
         self._notes(forks)
 
     def _long(
@@ -156,11 +150,12 @@ class Printer:
     ) -> None:
         headers = ["fork", "path", "site", "site, over\nthe steps", "share"]
         headers += ["over the\nsteps", "non-\nfinite"]
-        table = self._table(f"{title}, site norm", headers, text=2)
+        table = new_table(self._out, *columns(headers, 2))
         for fork in forks:
             line = lines[fork.name]
             for position, path in enumerate(fork.paths):
-                table.add_row(
+                add_row(
+                    table,
                     fork.name if position == 0 else "",
                     path.path,
                     _site(path),
@@ -169,7 +164,7 @@ class Printer:
                     self._share(line.share[position]),
                     _count(path.nonfinite),
                 )
-        self._print(table)
+        show(table, self._out, f"{title}, site norm")
         self._notes(forks)
 
     def _notes(self, forks: Sequence[ForkSummary]) -> None:
@@ -181,30 +176,10 @@ class Printer:
         if len(notes) > _NOTES:
             notes[_NOTES:] = [f"and {len(notes) - _NOTES} more forks"]
         for line in notes:
-            self._console.print(line, style="red", markup=False)
-
-    def _print(self, table: Table) -> None:
-        """The title in a line of its own: a narrow table would break it."""
-        title, table.title = table.title, None
-        self._console.print()
-        self._console.print(title, style="italic", markup=False, soft_wrap=True)
-        self._console.print(table)
+            say(line, "red", out=self._out)
 
     def _share(self, share: np.ndarray) -> str:
         return share_line(share, self._unicode)
-
-    def _table(self, title: str, headers: list[str], text: int) -> Table:
-        # Bars and alignment say it all; a pipe wants no rules to grep around.
-        style = box.SIMPLE_HEAD if self._console.is_terminal else None
-        table = Table(title=title, title_justify="left", box=style, pad_edge=False)
-        for position, header in enumerate(headers):
-            justify = "left" if position < text else "right"
-            table.add_column(header, justify=justify, no_wrap=True)
-        return table
-
-
-def _cell(value: object) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _percent(value: float) -> str:
@@ -219,12 +194,11 @@ def _number(value: float) -> str:
     return "nan" if math.isnan(value) else f"{value:.3g}"
 
 
-def _site(path: PathSummary) -> str:
+def _site(path: PathSummary) -> Text:
     if path.dead:
-        return "[red]dead[/]"
-    number = _number(path.site)
-    return f"[red]{number}[/]" if path.nonfinite_steps else number
+        return Text("dead", "red")
+    return Text(_number(path.site), "red" if path.nonfinite_steps else "")
 
 
-def _count(value: int) -> str:
-    return f"[red]{value:,}[/]" if value else "0"
+def _count(value: int) -> Text:
+    return Text(f"{value:,}", "red" if value else "")

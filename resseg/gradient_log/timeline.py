@@ -1,5 +1,6 @@
 """Each fork over the logged steps, and what goes wrong along the way."""
 
+import enum
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -35,11 +36,19 @@ class Timeline(NamedTuple):
     share: np.ndarray
 
 
+class Trouble(enum.StrEnum):
+    """What a block should not do."""
+
+    VANISHES = "vanishes"
+    EXPLODES = "explodes"
+    NOT_FINITE = "is not finite"
+
+
 class Event(NamedTuple):
     """The first time that a block does what it should not.
 
     Attributes:
-        what: vanishes, explodes or is not finite.
+        what: it does.
         fork: the block; of several at the same step the one where the backward pass,
             which starts at the deepest, meets it first.
         step: when.
@@ -48,7 +57,7 @@ class Event(NamedTuple):
         blocks: how many blocks ever do.
     """
 
-    what: str
+    what: Trouble
     fork: str
     step: int
     ratio: float
@@ -56,11 +65,16 @@ class Event(NamedTuple):
     blocks: int
 
     def __str__(self) -> str:
+        return f"{self.fork}{self.deed}"
+
+    @property
+    def deed(self) -> str:
+        """The sentence, but for the name of the fork in front."""
         many = f"{self.steps} logged step{'s' if self.steps > 1 else ''}"
         known = math.isfinite(self.ratio)
         size = f" with {self.ratio:.1e} of the last block's norm" if known else ""
         others = f", {self.blocks} blocks in all" if self.blocks > 1 else ""
-        return f"{self.fork} {self.what} at step {self.step}{size} ({many}{others})."
+        return f" {self.what} at step {self.step}{size} ({many}{others})."
 
 
 def timelines(gradients: pd.DataFrame) -> list[Timeline]:
@@ -125,9 +139,9 @@ def first_events(lines: Sequence[Timeline]) -> list[Event]:
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(last > 0, np.divide(totals, last), 1.0)
     states = {
-        "vanishes": ratio * FAR < 1,
-        "explodes": np.isfinite(ratio) & (ratio > FAR),
-        "is not finite": ~np.isfinite(totals),
+        Trouble.VANISHES: ratio * FAR < 1,
+        Trouble.EXPLODES: np.isfinite(ratio) & (ratio > FAR),
+        Trouble.NOT_FINITE: ~np.isfinite(totals),
     }
     events = []
     for what, state in states.items():

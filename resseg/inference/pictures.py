@@ -7,19 +7,17 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from resseg.data.colors import overlay, palette
 from resseg.data.spec import VOID
 from resseg.errors import UserError
+from resseg.figures import new_figure, pixels
 
 _DPI = 100
 _GAP = 8  # pixels between panels
 _SMALLEST, _LARGEST = 192, 1024  # side of a panel, pixels
 _WRONG = np.array((213, 0, 90), np.uint8)  # not a colour of the palette
-_MONTAGE_WIDTH = 2400
 
 
 def save_prediction(
@@ -70,42 +68,6 @@ def errors(label: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.nd
     """Which pixels are wrong, and which count at all; bool `[height, width]` each."""
     valid = label != VOID
     return (label != prediction) & valid, valid
-
-
-def montage(
-    pictures: Sequence[str | os.PathLike | np.ndarray], out: str | os.PathLike
-) -> None:
-    """Writes pictures (files, or uint8 RGB arrays of any size) as one sheet.
-
-    The sheet is about 4 : 3, and shrunk to 2400 pixels of width where it is wider.
-
-    Raises:
-        UserError: There are no pictures, or one cannot be read.
-    """
-    if not len(pictures):
-        raise UserError(f"{out}: no pictures to put together")
-    images = [
-        picture if isinstance(picture, np.ndarray) else read_image(picture)
-        for picture in pictures
-    ]
-    height, width = np.mean([image.shape[:2] for image in images], axis=0)
-    columns = math.sqrt(len(images) * height / width * 4 / 3)
-    columns = min(len(images), max(1, round(columns)))
-    lines = [images[i : i + columns] for i in range(0, len(images), columns)]
-    heights = [max(image.shape[0] for image in line) + _GAP for line in lines]
-    widths = [
-        max(image.shape[1] for image in images[column::columns]) + _GAP
-        for column in range(columns)
-    ]
-    sheet = np.full((sum(heights) - _GAP, sum(widths) - _GAP, 3), 255, np.uint8)
-    for i, line in enumerate(lines):
-        for j, image in enumerate(line):
-            top, left = sum(heights[:i]), sum(widths[:j])
-            sheet[top : top + image.shape[0], left : left + image.shape[1]] = image
-    if sheet.shape[1] > _MONTAGE_WIDTH:
-        size = (_MONTAGE_WIDTH, sheet.shape[0] * _MONTAGE_WIDTH // sheet.shape[1])
-        sheet = cv2.resize(sheet, size, interpolation=cv2.INTER_AREA)
-    write_image(out, sheet)
 
 
 def read_image(path: str | os.PathLike) -> np.ndarray:
@@ -165,8 +127,7 @@ def _compose(panels: dict[str, np.ndarray], handles: list[Patch]) -> np.ndarray:
     columns = max(1, whole // (45 + 8 * max(map(len, names))))
     head, foot = 24, 12 + 20 * math.ceil(len(handles) / columns)
     full = head + height + foot
-    figure = Figure((whole / _DPI, full / _DPI), dpi=_DPI)
-    canvas = FigureCanvasAgg(figure)
+    figure = new_figure(whole / _DPI, full / _DPI, layout=None)
     for position, (name, panel) in enumerate(panels.items()):
         left = _GAP + position * (width + _GAP)
         figure.figimage(panel, xo=left, yo=foot)
@@ -181,5 +142,4 @@ def _compose(panels: dict[str, np.ndarray], handles: list[Patch]) -> np.ndarray:
         columnspacing=1.4,
         handlelength=1.2,
     )
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+    return pixels(figure, _DPI)

@@ -4,18 +4,16 @@ import matplotlib
 import pandas as pd
 from cycler import cycler
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from resseg.figures import COLORS
+from resseg.figures import COLORS, new_figure
 from resseg.probes.probe import Probe
 
 
 def figure_of(probe: Probe, table: pd.DataFrame) -> Figure:
     """What `probe` draws of its table; it can be saved."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure(8, 4.5)
     with matplotlib.rc_context({"axes.prop_cycle": cycler(color=COLORS)}):
         probe.draw(table, figure)
     for axes in figure.axes:

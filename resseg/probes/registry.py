@@ -3,9 +3,11 @@
 import time
 from pathlib import Path
 
-from resseg.console import say
+import pandas as pd
+
+from resseg.console import add_row, columns, new_table, open_console, say, show
 from resseg.errors import UserError
-from resseg.gradient_log.terminal import Printer
+from resseg.figures import save
 from resseg.probes import (
     hessian,
     jacobian,
@@ -41,7 +43,6 @@ PROBES: dict[str, Probe] = {
     "rank": rank.PROBE,
     "underflow": underflow.PROBE,
 }
-_DPI = 150
 
 
 def check(probe: Probe, name: str, subject: Subject) -> None:
@@ -68,14 +69,28 @@ def run(name: str, subject: Subject, options: Options, folder: Path) -> None:
     table = write_table(folder / f"{name}.parquet", probe.columns, rows)
     figure = figure_of(probe, table)
     figure.suptitle(f"{name}: {subject.name}, step {subject.step}")
-    figure.savefig(folder / f"{name}.png", dpi=_DPI)
+    save(figure, folder / f"{name}.png")
     seconds = time.monotonic() - began
-    printer = Printer()
     short = probe.short(table)
-    printer.table(
+    _print_table(
         short.loc[:, [column for column in probe.shown if column in short]],
         f"{name} of {subject.name}, step {subject.step} ({seconds:.0f} s)",
     )
     for sentence in probe.conclude(table):
         say(sentence)
     say(f"wrote {folder / name}.parquet and {folder / name}.png")
+
+
+def _print_table(frame: pd.DataFrame, title: str) -> None:
+    """Names as they are, in front; numbers to three digits."""
+    out = open_console()
+    words = sum(not pd.api.types.is_numeric_dtype(frame[name]) for name in frame)
+    headers = [str(name).replace("_", "\n") for name in frame]
+    table = new_table(out, *columns(headers, words))
+    for row in frame.itertuples(index=False):
+        add_row(table, *map(_cell, row))
+    show(table, out, title)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -7,7 +7,7 @@ from typing import Any
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from resseg import runs
-from resseg.console import console, duration, say
+from resseg.console import console, duration, live, say
 from resseg.sweeps.attempts import State
 from resseg.sweeps.plan import PlannedRun
 
@@ -32,13 +32,11 @@ class SweepProgress:
         done = sum(state.word == "finished" for state in states.values())
         say(f"{len(self._runs)} runs, {done} finished before")
         if console.is_terminal:
-            self._bars = Progress(
-                TextColumn("{task.description}"),
+            self._bars = live(
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
-                TextColumn("{task.fields[text]}"),
-                console=console,
-                transient=True,
+                TextColumn("{task.fields[text]}", markup=False),
             )
             self._whole = self._bars.add_task(
                 "runs", total=len(self._runs), completed=done, text="starting"

@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Self
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-from resseg.console import console, duration
+from resseg.console import console, duration, live, say
 
 
 class TrainingProgress:
@@ -21,13 +21,12 @@ class TrainingProgress:
         self._last_step, self._last_time, self._waited = start, time.monotonic(), 0.0
         self._bar, self._text = None, ""
         if console.is_terminal:
-            self._bar = Progress(
+            self._bar = live(
                 TextColumn("step"),
                 MofNCompleteColumn(),
                 BarColumn(bar_width=24),
                 TextColumn("{task.fields[text]}"),
-                console=console,
-                transient=True,
+                out=console,
             )
             self._task = self._bar.add_task(
                 "", total=steps, completed=start, text="compiling"
@@ -75,7 +74,7 @@ class TrainingProgress:
         )
         if self._bar is None:
             width = len(str(self._steps))
-            console.print(f"step {step:>{width}}/{self._steps}  {text}", soft_wrap=True)
+            say(f"step {step:>{width}}/{self._steps}  {text}", out=console)
         else:
             self._text = text
             self._bar.update(self._task, completed=step, text=text)

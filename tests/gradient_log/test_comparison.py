@@ -82,13 +82,13 @@ def test_normalised_profiles_do_not_know_the_denominator(fake_run, tmp_path, pai
     other = fake_run(tmp_path / "other", config=config(), loss_pixels=64)
     wanted = Wanted()
     selected = [select(path, wanted, [*USED]) for path in (pair[0], other)]
-    table = comparison.side_by_side(selected, normalized=True)
-    finite = table[np.isfinite(table["site 0"])]
-    assert len(finite) == len(table) > 8
-    np.testing.assert_allclose(table["site 1"], table["site 0"], rtol=1e-12)
-    last = table[table["fork"] == "stage3/block1"]
+    compared = comparison.side_by_side(selected, normalized=True)
+    sites = np.array([path.sites for path in compared])
+    assert np.isfinite(sites).all() and len(sites) > 8
+    np.testing.assert_allclose(sites[:, 1], sites[:, 0], rtol=1e-12)
+    last = [path.sites[0] for path in compared if path.fork == "stage3/block1"]
     # Paths of 12 and 4 of a sum of 16: sqrt(3) / 2 and a half of the whole.
-    np.testing.assert_allclose(last["site 0"], [np.sqrt(3) / 2, 0.5], rtol=1e-12)
+    np.testing.assert_allclose(last, [np.sqrt(3) / 2, 0.5], rtol=1e-12)
 
 
 def test_json_says_what_the_tables_say(pair, capsys):

@@ -1,16 +1,12 @@
-import cv2
 import numpy as np
 import pytest
 
 from resseg.data.colors import palette
 from resseg.data.spec import VOID
-from resseg.errors import UserError
 from resseg.inference.pictures import (
     errors,
-    montage,
     read_image,
     save_prediction,
-    write_image,
 )
 
 WRONG = (213, 0, 90)
@@ -71,24 +67,3 @@ def test_large_images_are_shrunk_with_their_proportions(tmp_path):
     mask = np.zeros((600, 2048), np.uint8)
     save_prediction(tmp_path / "a.png", image, mask, mask, ["only"])
     assert read_image(tmp_path / "a.png").shape[1] == 4 * (1024 + 8) + 8
-
-
-def test_a_sheet_holds_every_picture_unchanged(tmp_path):
-    red = np.full((20, 30, 3), (250, 10, 10), np.uint8)
-    blue = np.full((30, 20, 3), (10, 10, 250), np.uint8)
-    write_image(tmp_path / "red.png", red)
-    montage([tmp_path / "red.png", blue, blue, red], tmp_path / "sheet.png")
-    sheet = read_image(tmp_path / "sheet.png")
-    assert sheet.shape == (30 + 8 + 30, 30 + 8 + 30, 3)  # two by two
-    for color in ((250, 10, 10), (10, 10, 250)):
-        assert (sheet == color).all(axis=2).sum() == 2 * 600
-    assert tuple(sheet[0, 38]) == (10, 10, 250)
-
-
-def test_a_sheet_of_nothing_or_of_a_broken_file_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no pictures"):
-        montage([], tmp_path / "sheet.png")
-    (tmp_path / "broken.png").write_bytes(b"not a picture")
-    with pytest.raises(UserError, match=r"broken\.png cannot be read"):
-        montage([tmp_path / "broken.png"], tmp_path / "sheet.png")
-    assert cv2.haveImageReader(str(tmp_path / "sheet.png")) is False

@@ -41,6 +41,36 @@ class Plot(NamedTuple):
     controls: Html = EMPTY
 
 
+class Fact(NamedTuple):
+    """A number at the top of a page.
+
+    Attributes:
+        name: what it is.
+        value: as it is shown.
+        note: below it, small; "" = none.
+        main: whether it is the one that a reader looks for.
+    """
+
+    name: str
+    value: str
+    note: str | Html = ""
+    main: bool = False
+
+
+def fact_list(facts: Sequence[Fact]) -> Html:
+    """The numbers at the top of a page, beside each other."""
+    items = [
+        tag(
+            "div",
+            tag("dt", fact.name),
+            tag("dd", fact.value, tag("small", fact.note) if fact.note else None),
+            cls="main" if fact.main else None,
+        )
+        for fact in facts
+    ]
+    return tag("dl", *items, cls="facts")
+
+
 def figure(plot: Plot) -> Html:
     """The frame of a plot: heading, controls, place, caption, download."""
     download = None

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from resseg.errors import UserError
-from resseg.gradient_log.comparison import changed_keys, check_comparable, labels
+from resseg.gradient_log.comparison import changed_keys, labels, mismatch
 from resseg.gradient_log.selection import Selected, Wanted, select
 from resseg.gradient_log.summary import USED
 from resseg.gradient_log.timeline import Timeline, timelines
@@ -38,7 +38,8 @@ def render(paths: Sequence[str | Path]) -> str:
     chosen = [select(path, Wanted(last=RECENT), columns) for path in paths]
     names = labels(chosen)
     facts = [gather(each.run) for each in chosen]
-    reason = _incomparable(chosen)
+    found = mismatch(chosen)
+    reason = "" if found is None else found.difference
     curves, tables = _curves([each.run for each in chosen], names)
     profile, shares = _profiles(chosen, names, divided=bool(reason))
     tables |= {"profile": profile, "shares": shares}
@@ -85,15 +86,6 @@ def render(paths: Sequence[str | Path]) -> str:
     scripts = ("compare.js", "start.js")
     title = "runs compared – resseg report"
     return document.render(title, header, sections, data, scripts)
-
-
-def _incomparable(chosen: Sequence[Selected]) -> str:
-    """Why norms of these runs do not mean the same; "" where they do."""
-    try:
-        check_comparable(chosen)
-    except UserError as error:
-        return str(error).partition(" by norm: ")[2].partition(";")[0]
-    return ""
 
 
 def _numbers(names: Sequence[str], facts: Sequence[Facts]) -> Html:

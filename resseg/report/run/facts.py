@@ -1,5 +1,6 @@
 """What a run is, how far it got and what it scored, from its folder."""
 
+import enum
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,6 +16,15 @@ from resseg.runs.lock import is_locked
 from resseg.runs.reader import Run
 
 
+class RunState(enum.StrEnum):
+    """How far a run is."""
+
+    FINISHED = "finished"
+    WRITTEN = "being written"
+    UNFINISHED = "unfinished"
+    IMPORTED = "imported"
+
+
 class Facts(NamedTuple):
     """The headline of a run.
 
@@ -24,7 +34,7 @@ class Facts(NamedTuple):
         classes: names, or () where they are not recorded.
         step: the last one that any log knows.
         steps: how many there are to be; None where it is not known.
-        state: finished, being written, unfinished or imported.
+        state: how far it is.
         scores: of the last evaluation, as the log has them; {} before the first.
         scored_at: step of these.
         best: step and mean IoU of the best evaluation, or None.
@@ -43,7 +53,7 @@ class Facts(NamedTuple):
     classes: tuple[str, ...]
     step: int
     steps: int | None
-    state: str
+    state: RunState
     scores: Mapping[str, Any]
     scored_at: int
     best: tuple[int, float] | None
@@ -81,7 +91,7 @@ def gather(run: Run) -> Facts:
         classes=tuple(dataset.get("classes", ())),
         step=step,
         steps=steps,
-        state="imported" if imported else _state(run, steps, evaluations),
+        state=RunState.IMPORTED if imported else _state(run, steps, evaluations),
         scores=_present(evaluations[-1]) if evaluations else {},
         scored_at=int(evaluations[-1]["step"]) if evaluations else 0,
         best=_best(evaluations),
@@ -92,12 +102,12 @@ def gather(run: Run) -> Facts:
         macs=network.get("macs"),
         macs_size="×".join(map(str, image[:2])) if image else "",
         seed=config.get("seed"),
-        changed=changed_keys(config),
+        changed=changed_from_base(config),
         environment=_optional(run, layout.ENVIRONMENT),
     )
 
 
-def changed_keys(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def changed_from_base(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Keys of a flat config that differ from `resseg.config.base`: (here, there)."""
     base = flatten(base_config())
     return {
@@ -168,11 +178,11 @@ def _last_step(run: Run, rows: list[dict[str, Any]]) -> int:
     return max([*steps, *run.steps], default=0)
 
 
-def _state(run: Run, steps: int | None, evaluations: list) -> str:
+def _state(run: Run, steps: int | None, evaluations: list) -> RunState:
     if is_locked(run.path):
-        return "being written"
+        return RunState.WRITTEN
     done = steps is not None and any(row["step"] >= steps for row in evaluations)
-    return "finished" if done else "unfinished"
+    return RunState.FINISHED if done else RunState.UNFINISHED
 
 
 def _best(evaluations: list[dict[str, Any]]) -> tuple[int, float] | None:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resseg.gradient_log.timeline import FAR, Timeline, first_events
+from resseg.gradient_log.timeline import FAR, Timeline, Trouble, first_events
 from resseg.report.page import numbers
 from resseg.report.run.facts import Facts, shown
 from resseg.report.run.flow import Flow
@@ -23,17 +23,38 @@ class Finding(NamedTuple):
 
     Attributes:
         severity: error or warning.
-        text: a sentence.
+        before, after: the sentence, but for the name of the first fork between.
         forks: those it is about, the first to look at in front.
         path: the path it is about; "" = all of them.
         step: where it begins; 0 = it holds for all of them.
     """
 
     severity: str
-    text: str
+    before: str
+    after: str = ""
     forks: tuple[str, ...] = ()
     path: str = ""
     step: int = 0
+
+    @property
+    def name(self) -> str:
+        """Of the first fork; "" where it is about none."""
+        return self.forks[0] if self.forks else ""
+
+    @property
+    def text(self) -> str:
+        """The whole sentence."""
+        return f"{self.before}{self.name}{self.after}"
+
+    def for_scripts(self) -> dict[str, Any]:
+        """What the page's scripts know of it."""
+        return {
+            "severity": self.severity,
+            "text": self.text,
+            "forks": self.forks,
+            "path": self.path,
+            "step": self.step,
+        }
 
 
 def find(facts: Facts, flow: Flow | None) -> list[Finding]:
@@ -91,7 +112,8 @@ def _not_finite(flow: Flow) -> list[Finding]:
             "error",
             "The gradient is not finite in "
             f"{numbers.plural(steps.size, 'logged step')}; first at step {step:,}, "
-            f"deepest in {origin.name} ({numbers.plural(count, 'value')}).",
+            "deepest in ",
+            f" ({numbers.plural(count, 'value')}).",
             (origin.name,),
             step=step,
         )
@@ -123,23 +145,25 @@ def _dead_path(
 ) -> Finding:
     first, last = int(flow.steps[0]), int(flow.steps[-1])
     names = tuple(line.name for line in lines)
-    where = names[0] if len(names) == 1 else f"{len(names)} forks, {names[0]} first"
-    text = (
-        f"No gradient comes back over the {path} of {where}: its share is exactly 0 in "
+    before, after = f"No gradient comes back over the {path} of ", ""
+    if len(names) > 1:
+        before, after = f"{before}{len(names)} forks, ", " first"
+    after += (
+        ": its share is exactly 0 in "
         f"all {numbers.plural(len(flow.steps), 'logged step')} ({first:,} to {last:,})"
     )
     others = peers - len(names)
     if others:
-        kind = flow.lines[flow.fork(names[0])].kind
+        kind = lines[0].kind
         word = "block" if kind == "block" else "fork"
-        text += f"; the other {numbers.plural(others, word)} receive it"
+        after += f"; the other {numbers.plural(others, word)} receive it"
     asked = [
         f"{key} = {shown(here)}"
         for key, (here, _) in changed.items()
         if key.startswith(_FACTORS)
     ]
-    text += f". The config sets {'; '.join(asked)}." if asked else "."
-    return Finding("error", text, names, path)
+    after += f". The config sets {'; '.join(asked)}." if asked else "."
+    return Finding("error", before, after, names, path)
 
 
 def _dying(flow: Flow) -> list[Finding]:
@@ -155,12 +179,13 @@ def _dying(flow: Flow) -> list[Finding]:
             if count - since < _TAIL:
                 continue
             step = int(flow.steps[since])
-            text = (
-                f"The {path} of {line.name} dies: no gradient comes back over it from "
+            after = (
+                " dies: no gradient comes back over it from "
                 f"step {step:,} to the last, {int(flow.steps[-1]):,} "
                 f"({numbers.plural(count - since, 'logged step')})."
             )
-            found.append(Finding("error", text, (line.name,), path, step))
+            before = f"The {path} of "
+            found.append(Finding("error", before, after, (line.name,), path, step))
     return found
 
 
@@ -184,7 +209,8 @@ def _nearly_dead(flow: Flow, named: set[tuple[str, str]]) -> list[Finding]:
                 found.append(
                     Finding(
                         "warning",
-                        f"The {path} of {line.name} is nearly dead: its share is "
+                        f"The {path} of ",
+                        " is nearly dead: its share is "
                         f"{numbers.percent(usual)} (median over the steps), where "
                         f"that of its peers is {numbers.percent(peers)}.",
                         (line.name,),
@@ -197,7 +223,7 @@ def _nearly_dead(flow: Flow, named: set[tuple[str, str]]) -> list[Finding]:
 def _far(flow: Flow) -> list[Finding]:
     """The first block that vanishes and the first that explodes."""
     return [
-        Finding("error", str(event), (event.fork,), step=event.step)
+        Finding("error", "", event.deed, (event.fork,), step=event.step)
         for event in first_events(flow.lines)
-        if event.what != "is not finite"
+        if event.what != Trouble.NOT_FINITE
     ]

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from resseg.report.page import numbers
+from resseg.report.page.document import Fact, fact_list
 from resseg.report.page.markup import EMPTY, Html, escape, join, tag
-from resseg.report.run.facts import Facts
+from resseg.report.run.facts import Facts, RunState
 from resseg.report.run.findings import Finding, checked
 from resseg.report.run.flow import Flow, fork_hash
 
@@ -28,12 +29,12 @@ def header(facts: Facts, found: Sequence[Finding], flow: Flow | None) -> Html:
 
 def _state(facts: Facts) -> Html:
     of = f" of {facts.steps:,}" if facts.steps is not None else ""
-    if facts.state == "being written":
+    if facts.state == RunState.WRITTEN:
         words = (
             f"This run is still being written: step {facts.step:,}{of}. The page shows "
             "what its folder held when the page was made."
         )
-    elif facts.state == "unfinished":
+    elif facts.state == RunState.UNFINISHED:
         words = (
             f"This run is not finished: it stopped at step {facts.step:,}{of}, and "
             "nothing is training in its folder."
@@ -71,55 +72,43 @@ def _finding(finding: Finding) -> Html:
         tag("a", f"show {name}", href=fork_hash(name, finding.path, finding.step))
         for name in finding.forks[:_LINKS]
     ]
-    parts: list[Html] = [escape(finding.text)]
-    if finding.forks:
-        # The name in the sentence is bold: it is what the reader looks for.
-        before, name, after = finding.text.partition(finding.forks[0])
-        parts = [escape(before), tag("strong", name), escape(after)]
+    # The name in the sentence is bold: it is what the reader looks for.
+    name = tag("strong", finding.name) if finding.forks else EMPTY
+    parts = [escape(finding.before), name, escape(finding.after)]
     parts += [escape(" → "), join(links, ", ")] if links else []
     return tag("li", *parts, cls=finding.severity)
 
 
 def _headline(facts: Facts) -> Html:
-    best = None
-    if facts.best is not None and facts.best[0] != facts.scored_at:
-        best = f"best {numbers.score(facts.best[1])} at step {facts.best[0]:,}"
     clock = "training steps alone"
     if facts.images_per_second:
         clock = f"steps alone, {numbers.number(facts.images_per_second)} images/s"
     of = f" of {facts.steps:,}" if facts.steps is not None else ""
-    values: list[tuple[str, str, str | None, str | None]] = [
-        (
-            "mean IoU",
-            numbers.score(facts.mean_iou) if facts.scores else "not yet",
-            f"1 seed ({facts.seed}), step {facts.scored_at:,}"
-            if facts.scores
-            else None,
-            "main",
-        ),
-        ("best", best.split(" ")[1], best.partition(" at ")[2], None)
-        if best
-        else ("evaluations", str(facts.evaluations), None, None),
-        ("steps", f"{facts.step:,}{of}", facts.state, None),
-        ("time", numbers.duration(facts.seconds), clock, None),
-        ("parameters", numbers.large(facts.params), None, None),
-        (
-            "MACs",
-            numbers.large(facts.macs),
-            f"one image of {facts.macs_size}" if facts.macs else None,
-            None,
-        ),
-    ]
-    items = [
-        tag(
-            "div",
-            tag("dt", name),
-            tag("dd", value, tag("small", note) if note else None),
-            cls=cls,
-        )
-        for name, value, note, cls in values
-    ]
-    return tag("dl", *items, cls="facts")
+    seed = f"1 seed ({facts.seed}), step {facts.scored_at:,}" if facts.scores else ""
+    size = f"one image of {facts.macs_size}" if facts.macs else ""
+    return fact_list(
+        [
+            Fact(
+                "mean IoU",
+                numbers.score(facts.mean_iou) if facts.scores else "not yet",
+                seed,
+                main=True,
+            ),
+            _best(facts),
+            Fact("steps", f"{facts.step:,}{of}", facts.state),
+            Fact("time", numbers.duration(facts.seconds), clock),
+            Fact("parameters", numbers.large(facts.params)),
+            Fact("MACs", numbers.large(facts.macs), size),
+        ]
+    )
+
+
+def _best(facts: Facts) -> Fact:
+    """The best evaluation where it is not the last, else how many there were."""
+    if facts.best is None or facts.best[0] == facts.scored_at:
+        return Fact("evaluations", str(facts.evaluations))
+    step, score = facts.best
+    return Fact("best", numbers.score(score), f"step {step:,}")
 
 
 def _class_bars(facts: Facts) -> Html:

@@ -1,14 +1,11 @@
 """A run as Markdown with figures as PNG, for a README."""
 
 import re
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from resseg import figures
 from resseg.errors import UserError
@@ -18,11 +15,10 @@ from resseg.gradient_log.timeline import Timeline
 from resseg.report.page import numbers
 from resseg.report.page.files import write
 from resseg.report.run import page
-from resseg.report.run.facts import shown
+from resseg.report.run.facts import RunState, shown
 from resseg.report.run.flow import recent_share, recent_site
 from resseg.report.run.page import Read
 
-_DPI = 150
 _MATRIX = 25  # classes of a confusion matrix whose cells hold numbers at most
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
 
@@ -66,7 +62,7 @@ def _headline(one: Read) -> list[str]:
     facts = one.facts
     parts = [f"# {escape(facts.name)}", f"{escape(facts.model)}. {escape(facts.data)}."]
     of = "" if facts.steps is None else f" of {facts.steps:,}"
-    if facts.state in ("being written", "unfinished"):
+    if facts.state in (RunState.WRITTEN, RunState.UNFINISHED):
         parts.append(f"**This run is {facts.state}: step {facts.step:,}{of}.**")
     if one.findings:
         parts.append("**What stands out**")
@@ -152,20 +148,14 @@ def _picture(path: Path, words: str) -> str:
     return f"![{escape(words)}]({path.parent.name}/{path.name})\n\n*{escape(words)}.*"
 
 
-def _figure(size: tuple[float, float]) -> Figure:
-    figure = Figure(size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
 def _save_training(one: Read, path: Path) -> None:
-    figure = _figure((9, 3.2))
+    figure = figures.new_figure(9, 3.2)
     left, right = figure.subplots(1, 2)
     _curve(left, one.train, "loss", 0)
     _curve(right, one.validation, "mean_iou", 1)
     left.set_ylabel("training loss")
     right.set_ylabel("validation mean IoU")
-    figure.savefig(path, dpi=_DPI)
+    figures.save(figure, path)
 
 
 def _curve(axes: Axes, frame, name: str, number: int) -> None:
@@ -179,10 +169,10 @@ def _save_confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> N
     share = matrix / np.maximum(matrix.sum(axis=1), 1)[:, None]
     count = len(classes)
     side = max(4.0, 1.5 + 0.45 * min(count, 30))
-    figure = _figure((side + 1, side))
+    figure = figures.new_figure(side + 1, side)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    names = [name.replace("$", r"\$")[:24] for name in classes]
+    names = [figures.plain(name)[:24] for name in classes]
     axes.set_xticks(range(count), names, rotation=90)
     axes.set_yticks(range(count), names)
     axes.set_xlabel("predicted")
@@ -192,6 +182,4 @@ def _save_confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> N
             shade = "white" if share[i, j] > 0.5 else "black"
             words = f"{share[i, j]:.2f}"
             axes.text(j, i, words, ha="center", va="center", color=shade, fontsize=7)
-    with warnings.catch_warnings():  # a name that the font lacks is drawn as boxes
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.savefig(path, dpi=_DPI)
+    figures.save(figure, path)

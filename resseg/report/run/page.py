@@ -162,7 +162,7 @@ def _data(one: Read, drawn: Sequence[Any]) -> dict[str, Any]:
             {"name": name, "color": color}
             for name, color in zip(facts.classes, palette, strict=True)
         ],
-        "findings": [finding._asdict() for finding in one.findings],
+        "findings": [finding.for_scripts() for finding in one.findings],
         "gradients": None if one.flow is None else for_scripts(one.flow),
         "tables": tables,
         "curves": curves,

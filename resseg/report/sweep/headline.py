@@ -1,14 +1,16 @@
 """The top of the page of a sweep: the question, what is claimed, how far it is."""
 
+import math
 import re
 from collections import Counter
 
 from resseg.report.page import numbers
-from resseg.report.page.markup import EMPTY, Html, escape, join, tag
+from resseg.report.page.document import Fact, fact_list
+from resseg.report.page.markup import EMPTY, Html, join, tag
 from resseg.report.sweep.read import Told
 from resseg.sweeps.keys import pairs
 from resseg.sweeps.scores import METRICS
-from resseg.sweeps.table.cells import NOTHING, wall
+from resseg.sweeps.table.cells import wall
 from resseg.sweeps.table.verdicts import FAILS, HOLDS, OPEN, Verdict
 from resseg.sweeps.table.words import part_numbers
 
@@ -131,47 +133,39 @@ def _facts(told: Told) -> Html:
     table = told.table
     counts = sorted({row.planned for row in table.rows})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    best, told_best = _best(told)
-    time = wall(table.cost)
     programs = numbers.plural(round(table.cost.programs), "program")
-    facts = (
-        (f"best {table.metric}", best, told_best, "main"),
-        ("runs finished", f"{states(told)['finished']} of {len(table.runs)}", "", None),
-        ("variants", str(len(table.rows)), f"{seeds} seeds each", None),
-        (
-            "time",
-            numbers.MISSING if time == NOTHING else time,
-            f"of all runs; {programs} compiled",
-            None,
-        ),
+    known = not math.isnan(table.cost.wall_seconds)
+    return fact_list(
+        [
+            _best(told),
+            Fact("runs finished", f"{states(told)['finished']} of {len(table.runs)}"),
+            Fact("variants", str(len(table.rows)), f"{seeds} seeds each"),
+            Fact(
+                "time",
+                wall(table.cost) if known else numbers.MISSING,
+                f"of all runs; {programs} compiled",
+            ),
+        ]
     )
-    items = [
-        tag(
-            "div",
-            tag("dt", name),
-            tag("dd", value, tag("small", more) if more else None),
-            cls=cls,
-        )
-        for name, value, more, cls in facts
-    ]
-    return tag("dl", *items, cls="facts")
 
 
-def _best(told: Told) -> tuple[str, Html]:
+def _best(told: Told) -> Fact:
+    lower = METRICS[told.table.metric].lower
     best = told.variants[0]
     for variant in told.variants:  # rows may be grouped, and are then not by score
         ahead = variant.row.score.mean - best.row.score.mean
-        if (ahead < 0) if METRICS[told.table.metric].lower else (ahead > 0):
+        if (ahead < 0) if lower else (ahead > 0):
             best = variant
     score = best.row.score
+    title = f"best {told.table.metric}"
     if not score.count:
-        return numbers.NOTHING, escape("no run is finished yet")
-    spread = f" ± {numbers.number(score.half, 2)}" if not score.why else ""
+        return Fact(title, numbers.NOTHING, "no run is finished yet", main=True)
     runs = "1 seed" if score.count == 1 else f"mean ± 95 % over {score.count} seeds"
-    several = f", the highest of {len(told.variants)}: by chance a bit too good"
-    several = several if len(told.variants) > 1 and spread else ""
-    if METRICS[told.table.metric].lower:
-        several = several.replace("highest", "lowest")
-    return f"{numbers.score(score.mean)}{spread}", escape(
-        f"{best.short}; {runs}{several}"
-    )
+    note = f"{best.short}; {runs}"
+    if score.why:
+        return Fact(title, numbers.score(score.mean), note, main=True)
+    if len(told.variants) > 1:
+        end = "lowest" if lower else "highest"
+        note += f", the {end} of {len(told.variants)}: by chance a bit too good"
+    value = f"{numbers.score(score.mean)} ± {numbers.number(score.half, 2)}"
+    return Fact(title, value, note, main=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from resseg.console import clean
 from resseg.errors import UserError
 from resseg.report.page.files import write
 from resseg.report.run.markdown import code, escape, table
@@ -9,7 +10,7 @@ from resseg.report.sweep import differences, figures, multiples, pictures
 from resseg.report.sweep.headline import MARKS, missing, states
 from resseg.report.sweep.read import Told
 from resseg.report.sweep.tables import student, swept_keys
-from resseg.sweeps.table.cells import clean, score
+from resseg.sweeps.table.cells import score
 from resseg.sweeps.table.formats import as_markdown
 from resseg.sweeps.table.words import claim
 

@@ -1,16 +1,13 @@
 """The figures of a sweep as PNG."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
-from resseg.figures import COLORS, style
+from resseg.figures import COLORS, new_figure, plain, save, style
 from resseg.report.sweep import differences, multiples
 from resseg.report.sweep.figures import Drawn
 from resseg.report.sweep.multiples import Multiple
@@ -22,30 +19,13 @@ _ACROSS = 4  # small multiples in a row
 _ROWS = 60  # of small multiples at most
 
 
-def _figure(size: tuple[float, float]) -> Figure:
-    figure = Figure(size, layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with warnings.catch_warnings():  # a name that the font lacks is drawn as boxes
-        warnings.filterwarnings("ignore", "Glyph .* missing")
-        figure.savefig(path, dpi=_DPI)
-
-
-def plain(text: str) -> str:
-    """Text without the marks of formulas."""
-    return text.replace("$", r"\$")
-
-
 def save_forest(told: Told, path: Path) -> None:
     """Differences to the baseline: every seed, means, both intervals."""
     found = differences.forest(told)
     assert found is not None
     _, how, table = found
     rows = how["rows"]
-    figure = _figure((9, 1.4 + 0.3 * len(rows)))
+    figure = new_figure(9, 1.4 + 0.3 * len(rows))
     axes = figure.subplots()
     place = {row["variant"]: at for at, row in enumerate(rows)}
     named = {"student": "Student's t 95 %", "bootstrap": "BCa bootstrap 95 %"}
@@ -76,7 +56,7 @@ def save_forest(told: Told, path: Path) -> None:
     axes.set_xlabel(f"{told.table.metric} minus baseline")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=4, fontsize="small", frameon=False)
-    _save(figure, path)
+    save(figure, path, dpi=_DPI)
 
 
 def _names(told: Told, places: Sequence[int]) -> list[str]:
@@ -85,7 +65,7 @@ def _names(told: Told, places: Sequence[int]) -> list[str]:
 
 def save_curves(told: Told, drawn: Drawn, path: Path) -> str:
     """Means and ranges over the seeds; says which variants are in colour."""
-    figure = _figure((9, 3.8))
+    figure = new_figure(9, 3.8)
     axes = figure.subplots()
     by: dict[int, list[list[float]]] = {}
     for row in drawn.table["rows"]:
@@ -102,7 +82,7 @@ def save_curves(told: Told, drawn: Drawn, path: Path) -> str:
         label = _names(told, [at])[0]
         axes.plot(steps, mean, label=label, **style(number, marks=len(steps) < 40))
     _finish(axes, "step", drawn.how["unit"])
-    _save(figure, path)
+    save(figure, path, dpi=_DPI)
     others = len(by) - len(chosen)
     if not others:
         return ""
@@ -119,7 +99,7 @@ def _finish(axes: Axes, x: str, y: str) -> None:
 
 def save_dose(told: Told, drawn: Drawn, path: Path) -> None:
     """The metric over a numeric key, every seed a mark."""
-    figure = _figure((9, 3.8))
+    figure = new_figure(9, 3.8)
     axes = figure.subplots()
     lines = drawn.how["lines"]
     for number, line in enumerate(lines):
@@ -136,7 +116,7 @@ def save_dose(told: Told, drawn: Drawn, path: Path) -> None:
     if drawn.how["log"]:
         axes.set_xscale("log")
     _finish(axes, drawn.how["key"], told.table.metric)
-    _save(figure, path)
+    save(figure, path, dpi=_DPI)
 
 
 def save_multiples(told: Told, what: Multiple, path: Path) -> None:
@@ -144,7 +124,7 @@ def save_multiples(told: Told, what: Multiple, path: Path) -> None:
     chosen = multiples.drawn(told, what)[:_ROWS]
     across = min(_ACROSS, len(chosen))
     down = math.ceil(len(chosen) / across)
-    figure = _figure((2.6 * across + 0.4, 1.6 * down + 0.3))
+    figure = new_figure(2.6 * across + 0.4, 1.6 * down + 0.3)
     grid = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
@@ -166,14 +146,14 @@ def save_multiples(told: Told, what: Multiple, path: Path) -> None:
         axes.grid(alpha=0.3)
     unit = "log10 of norm over last block" if what.name == "site" else "share"
     figure.supylabel(unit, fontsize=8)
-    _save(figure, path)
+    save(figure, path, dpi=_DPI)
 
 
 def save_cost(told: Told, cost: Drawn, path: Path) -> None:
     """The metric against the cost that varies most."""
     name, words = cost.how["choices"][0]
     columns = cost.table["columns"]
-    figure = _figure((9, 3.8))
+    figure = new_figure(9, 3.8)
     axes = figure.subplots()
     for row in cost.table["rows"]:
         each = dict(zip(columns, row, strict=True))
@@ -200,4 +180,4 @@ def save_cost(told: Told, cost: Drawn, path: Path) -> None:
             fontsize=7,
         )
     _finish(axes, words, told.table.metric)
-    _save(figure, path)
+    save(figure, path, dpi=_DPI)

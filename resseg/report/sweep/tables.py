@@ -1,7 +1,6 @@
 """Variants, runs and swept keys of a sweep as tables of its page."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from resseg.report.page import numbers
@@ -9,25 +8,12 @@ from resseg.report.page.document import csv_button
 from resseg.report.page.markup import Cell, Html, join, table, tag
 from resseg.report.sweep.read import PAGE, Told, Variant
 from resseg.sweeps.keys import SEED, shown
-from resseg.sweeps.table.cells import columns, number, score
+from resseg.sweeps.table.cells import DIFFERENCE, TableColumn, columns, number, score
 from resseg.sweeps.table.formats import record
 from resseg.sweeps.table.rows import Row
 from resseg.sweeps.table.statistics import Estimate, mean_interval
 
 NO_VALUE = -math.inf  # sorts what is not known below all numbers
-_SORTED: dict[str, Callable[[Row], float | None]] = {
-    "n": lambda row: row.score.count,
-    "minus baseline": lambda row: row.difference and row.difference.mean,
-    "pairs": lambda row: len(row.pairs),
-    "runs": lambda row: row.finished,
-    "not finished": lambda row: row.planned - row.finished,
-    "params": lambda row: row.cost.params,
-    "MACs": lambda row: row.cost.macs,
-    "memory": lambda row: row.cost.peak_memory,
-    "images/s": lambda row: row.cost.images_per_second,
-    "compile": lambda row: row.cost.compile_seconds,
-    "time": lambda row: row.cost.wall_seconds,
-}
 
 
 def student(row: Row) -> Estimate:
@@ -37,30 +23,21 @@ def student(row: Row) -> Estimate:
 
 def variant_section(told: Told) -> Html:
     """The table of `resseg table`, with Student's interval of the differences too."""
-    shown_ = columns(told.table)
-    keys = sum(not column.measured for column in shown_)
-    at = [column.header for column in shown_].index("minus baseline")
-    head = ["curves", *[column.header for column in shown_]]
-    head[at + 1] = "minus baseline [bootstrap]"
-    head.insert(at + 1, "minus baseline (Student)")
+    kept = columns(told.table)
+    keys = sum(not column.measured for column in kept)
+    head = ["curves"]
+    for column in kept:
+        if column is DIFFERENCE:
+            head += [f"{column.header} (Student)", f"{column.header} [bootstrap]"]
+        else:
+            head.append(column.header)
     rows = []
     for place, variant in enumerate(told.variants):
         cells = [_chooser(place, variant)]
-        for column in shown_:
-            text = column.cell(variant.row)
-            if not column.measured:
-                value = variant.row.values.get(_key(told, column.header), text)
-                number_ = isinstance(value, int | float) and not isinstance(value, bool)
-                cells.append(
-                    Cell(
-                        numbers.shorten(text, 60),
-                        value if number_ else text,
-                        title=text if len(text) > 60 else None,
-                    )
-                )
-                continue
-            cells.append(Cell(text, _value(told, column.header, variant.row)))
-        cells.insert(at + 1, _student_cell(variant.row))
+        for column in kept:
+            if column is DIFFERENCE:
+                cells.append(_student_cell(variant.row))
+            cells.append(_cell(column, variant.row))
         rows.append(cells)
     listed = table(
         f"{told.table.metric}: mean ± half of Student's 95 % interval over n seeds. "
@@ -78,16 +55,17 @@ def variant_section(told: Told) -> Html:
     return join([_filter("variant-table", "variants", "variants"), listed, notes])
 
 
-def _key(told: Told, header: str) -> str:
-    """The swept key that a column of short name shows."""
-    found = [k for k in told.table.keys if k == header or k.endswith(f".{header}")]
-    return found[0] if found else header
-
-
-def _value(told: Told, header: str, row: Row) -> float:
-    mean = row.score.mean if row.score.count else None
-    value = mean if header == told.table.metric else _SORTED[header](row)
-    return NO_VALUE if value is None or math.isnan(value) else value
+def _cell(column: TableColumn, row: Row) -> Cell:
+    text, value = column.cell(row), column.value(row)
+    if column.measured:
+        known = value is not None and not math.isnan(value)
+        return Cell(text, value if known else NO_VALUE)
+    number_ = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(
+        numbers.shorten(text, 60),
+        value if number_ else text,
+        title=text if len(text) > 60 else None,
+    )
 
 
 def _chooser(place: int, variant: Variant) -> Cell:

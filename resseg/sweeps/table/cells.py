@@ -1,9 +1,8 @@
 """The columns of a table, and the text of each cell."""
 
 import math
-import unicodedata
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from resseg.console import duration
 from resseg.sweeps.keys import short_names, shown
@@ -15,63 +14,35 @@ from resseg.sweeps.table.table import Table
 NOTHING = "-"
 
 
-class Column(NamedTuple):
+class TableColumn(NamedTuple):
     """One column of a table for people.
 
     Attributes:
         header: short.
         cell: its text for a row.
+        value: what rows are sorted by; None or NaN where nothing is known.
         measured: numbers of ours; else config values, which may hold any character.
         spare: left out first where there is no room; 0 = never.
     """
 
     header: str
     cell: Callable[[Row], str]
+    value: Callable[[Row], Any]
     measured: bool = True
     spare: int = 0
 
 
-def columns(table: Table) -> list[Column]:
+def columns(table: Table) -> list[TableColumn]:
     """Those of a table, left to right."""
     names = short_names(table.keys)
-    keys = [
-        Column(names[key], lambda row, key=key: shown(row.values[key]), measured=False)
-        for key in table.keys
-    ]
-    return [*(keys or [variant()]), *_measured(table)]
+    keys = [_swept(key, names[key]) for key in table.keys]
+    return [*(keys or [VARIANT]), _score(table.metric), *_MEASURED]
 
 
-def merged(table: Table) -> list[Column]:
+def merged(table: Table) -> list[TableColumn]:
     """As `columns`, with all keys in the first, and nothing that can be spared."""
-    return [variant(), *(column for column in _measured(table) if not column.spare)]
-
-
-def variant() -> Column:
-    """All values of a row in one cell."""
-    return Column("variant", lambda row: row.name, measured=False)
-
-
-def _measured(table: Table) -> list[Column]:
-    return [
-        Column(table.metric, lambda row: score(row.score)),
-        Column("n", lambda row: str(row.score.count), spare=1),
-        Column("minus baseline", difference),
-        Column("pairs", lambda row: str(len(row.pairs) or NOTHING), spare=1),
-        Column("runs", lambda row: f"{row.finished}/{row.planned}"),
-        Column("not finished", not_finished),
-        Column("params", lambda row: _count(row.cost.params), spare=4),
-        Column("MACs", lambda row: _macs(row.cost.macs), spare=4),
-        Column("memory", lambda row: _bytes(row.cost.peak_memory), spare=5),
-        Column("images/s", lambda row: _speed(row.cost.images_per_second), spare=3),
-        Column("compile", lambda row: _time(row.cost.compile_seconds), spare=5),
-        Column("time", lambda row: wall(row.cost), spare=2),
-    ]
-
-
-def clean(text: str) -> str:
-    """One line, without characters that control a terminal."""
-    kept = (" " if unicodedata.category(c).startswith("C") else c for c in text)
-    return " ".join("".join(kept).split())
+    kept = [column for column in _MEASURED if not column.spare]
+    return [VARIANT, _score(table.metric), *kept]
 
 
 def number(value: float) -> str:
@@ -113,7 +84,8 @@ def not_finished(row: Row) -> str:
 def wall(cost: Cost) -> str:
     """Time from start to end; that at least, where an attempt has no end."""
     known = _time(cost.wall_seconds)
-    return f"≥ {known}" if cost.partial and known != NOTHING else known
+    partial = cost.partial and not math.isnan(cost.wall_seconds)
+    return f"≥ {known}" if partial else known
 
 
 def _signed(value: float) -> str:
@@ -142,3 +114,73 @@ def _speed(value: float) -> str:
 
 def _time(seconds: float) -> str:
     return NOTHING if math.isnan(seconds) else duration(seconds)
+
+
+def _swept(key: str, name: str) -> TableColumn:
+    return TableColumn(
+        name,
+        lambda row: shown(row.values[key]),
+        lambda row: row.values[key],
+        measured=False,
+    )
+
+
+def _score(metric: str) -> TableColumn:
+    return TableColumn(
+        metric,
+        lambda row: score(row.score),
+        lambda row: row.score.mean if row.score.count else None,
+    )
+
+
+def _cost(
+    header: str,
+    value: Callable[[Cost], Any],
+    text: Callable[[Any], str],
+    *,
+    spare: int,
+) -> TableColumn:
+    return TableColumn(
+        header,
+        lambda row: text(value(row.cost)),
+        lambda row: value(row.cost),
+        spare=spare,
+    )
+
+
+VARIANT = TableColumn(
+    "variant", lambda row: row.name, lambda row: row.name, measured=False
+)
+DIFFERENCE = TableColumn(
+    "minus baseline", difference, lambda row: row.difference and row.difference.mean
+)
+_MEASURED = (
+    TableColumn(
+        "n",
+        lambda row: str(row.score.count),
+        lambda row: row.score.count,
+        spare=1,
+    ),
+    DIFFERENCE,
+    TableColumn(
+        "pairs",
+        lambda row: str(len(row.pairs) or NOTHING),
+        lambda row: len(row.pairs),
+        spare=1,
+    ),
+    TableColumn(
+        "runs", lambda row: f"{row.finished}/{row.planned}", lambda row: row.finished
+    ),
+    TableColumn("not finished", not_finished, lambda row: row.planned - row.finished),
+    _cost("params", lambda cost: cost.params, _count, spare=4),
+    _cost("MACs", lambda cost: cost.macs, _macs, spare=4),
+    _cost("memory", lambda cost: cost.peak_memory, _bytes, spare=5),
+    _cost("images/s", lambda cost: cost.images_per_second, _speed, spare=3),
+    _cost("compile", lambda cost: cost.compile_seconds, _time, spare=5),
+    TableColumn(
+        "time",
+        lambda row: wall(row.cost),
+        lambda row: row.cost.wall_seconds,
+        spare=2,
+    ),
+)

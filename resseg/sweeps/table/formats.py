@@ -8,20 +8,27 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
 from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table as Grid
-from rich.text import Text
 
-from resseg.sweeps.table.cells import Column, clean, columns, merged
+from resseg.console import (
+    add_row,
+    clean,
+    fits,
+    folded,
+    new_table,
+    open_console,
+    right,
+    say,
+    show,
+)
+from resseg.sweeps.table.cells import TableColumn, columns, merged
 from resseg.sweeps.table.rows import Row
 from resseg.sweeps.table.statistics import Estimate, mean_interval
 from resseg.sweeps.table.table import Table
 from resseg.sweeps.table.words import below, indent, title
 
-_WIDE = 1000  # no table is wider
-_SPARE = 5  # the largest `Column.spare`
+_SPARE = 5  # the largest `TableColumn.spare`
 _STATES = ("finished", "failed", "broken off", "preempted", "running", "waiting")
 _MARKDOWN = re.compile(r"([\\`*_\[\]<>|~$#])")
 _LATEX = {
@@ -40,55 +47,44 @@ _LATEX = {
 _NUMBERS = re.compile(r"[-+]?\d[\d.,]*|\[[-+\d][-+\d., ]*\]")
 
 
-def print_terminal(table: Table, console: Console) -> None:
+def print_terminal(table: Table, out: Console) -> None:
     """Writes the table with all that is said about it.
 
     A terminal that is too narrow for every column shows fewer costs, then no counts
     of seeds, then all keys in one column.
     """
-    _say(console, title(table))
-    console.print(_fitting(table, console))
+    say(title(table), out=out)
+    show(_fitting(table, out), out)
     for line in below(table):
-        _say(console, line)
+        say(line, out=out)
 
 
 def as_terminal(table: Table) -> str:
     """As `print_terminal` writes where there is no terminal."""
     file = io.StringIO()
-    print_terminal(table, Console(file=file, width=_WIDE, color_system=None))
-    lines = file.getvalue().splitlines()
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    print_terminal(table, open_console(file))
+    return file.getvalue()
 
 
-def _say(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True, emoji=False)
-
-
-def _fitting(table: Table, console: Console) -> Grid:
-    unbounded = console.options.update(max_width=_WIDE)
+def _fitting(table: Table, out: Console) -> Grid:
     for least in range(_SPARE + 1, 0, -1):
         kept = [column for column in columns(table) if column.spare < least]
-        grid = _grid(table, kept, console.is_terminal)
-        if Measurement.get(console, unbounded, grid).maximum <= console.width:
+        grid = _grid(table, kept, out)
+        if fits(grid, out):
             return grid
-    return _grid(table, merged(table), console.is_terminal)
+    return _grid(table, merged(table), out)
 
 
-def _grid(table: Table, kept: list[Column], terminal: bool) -> Grid:
-    # A pipe wants no rules to grep around.
-    style, gap = (box.SIMPLE_HEAD, 1) if terminal else (None, 2)
-    grid = Grid(box=style, show_edge=False, pad_edge=False, padding=(0, gap, 0, 0))
-    for column in kept:
-        grid.add_column(
-            clean(column.header),
-            justify="right" if column.measured else "left",
-            no_wrap=column.measured,
-            overflow="fold",
-        )
+def _grid(table: Table, kept: list[TableColumn], out: Console) -> Grid:
+    heads = [
+        right(clean(column.header)) if column.measured else folded(clean(column.header))
+        for column in kept
+    ]
+    grid = new_table(out, *heads)
     for row, following in zip(table.rows, [*table.rows[1:], None], strict=True):
         ends = following is not None and _group(table, row) != _group(table, following)
-        cells = (Text(clean(column.cell(row))) for column in kept)
-        grid.add_row(*cells, end_section=ends)
+        cells = (clean(column.cell(row)) for column in kept)
+        add_row(grid, *cells, ends_group=ends)
     return grid
 
 

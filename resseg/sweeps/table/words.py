@@ -3,9 +3,10 @@
 import math
 from collections.abc import Sequence
 
+from resseg.console import clean
 from resseg.sweeps.keys import pairs
-from resseg.sweeps.scores import METRICS
-from resseg.sweeps.table.cells import NOTHING, clean, number, wall
+from resseg.sweeps.scores import GRADIENTS, METRICS
+from resseg.sweeps.table.cells import NOTHING, number, wall
 from resseg.sweeps.table.table import Table
 from resseg.sweeps.table.verdicts import Mean, Part, Verdict
 
@@ -13,10 +14,9 @@ from resseg.sweeps.table.verdicts import Mean, Part, Verdict
 def title(table: Table) -> str:
     """What the numbers are."""
     metric = METRICS[table.metric]
-    better = "lower" if metric.lower else "higher"
-    if table.metric.startswith(("log10", "shortcut")):
-        better = ""
-    sense = f", {better} is better" if better else ""
+    sense = f", {'lower' if metric.lower else 'higher'} is better"
+    if table.metric in GRADIENTS:  # neither end of them is good in itself
+        sense = ""
     return clean(
         f"{table.sweep.study}: {table.metric} = {metric.meaning}{sense}; mean ± 95 % "
         "interval over n seeds (Student's t); minus the baseline on equal seeds, mean "
@@ -48,8 +48,8 @@ def totals(table: Table) -> str:
             f"; {cost.programs:.0f} programs compiled in {cost.compile_seconds:.1f} s, "
             f"{cost.train_steps:.0f} of them train steps"
         )
-    time = wall(cost)
-    return f"{text}." if time == NOTHING else f"{text}; {time} in all."
+    known = not math.isnan(cost.wall_seconds)
+    return f"{text}; {wall(cost)} in all." if known else f"{text}."
 
 
 def claim(verdict: Verdict) -> list[str]:
