@@ -16,7 +16,8 @@ from resseg.config import base
 from resseg.config.load import load_config
 from resseg.data import pipeline
 from resseg.figures import save
-from resseg.gradients.fork import initial_paths, list_forks, statistics_by_fork
+from resseg.gradients.fork import initial_paths, list_forks
+from resseg.gradients.measure import by_taps
 from resseg.training import recipe
 from resseg.training.steps import zero_taps
 
@@ -58,15 +59,15 @@ def profiles(config: Any, seeds: Sequence[int], loss_scale: float = 1.0) -> np.n
 
     @jax.jit
     def measured(key, paths, batch):
-        def total(taps):
+        def total(params, measuring):
             outputs, _ = model.apply(
-                {**variables, "taps": taps},
+                {**variables, "params": params, **measuring},
                 batch["image"],
                 train=True,
                 rngs={"dropout": key},
                 mutable=["batch_stats"],
             )
-            return loss_scale * loss(outputs["logits"], batch["label"])[0]
+            return loss_scale * loss(outputs["logits"], batch["label"])[0], None
 
         _, variables = model.apply(
             {"paths": paths},
@@ -75,7 +76,8 @@ def profiles(config: Any, seeds: Sequence[int], loss_scale: float = 1.0) -> np.n
             mutable=["params", "batch_stats"],
         )
         variables = {**variables, "paths": paths}
-        return statistics_by_fork(jax.grad(total)(taps))
+        _, _, forks = by_taps(total, variables["params"], taps)
+        return forks
 
     rows = []
     for seed in seeds:

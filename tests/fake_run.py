@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from resseg.gradients.fork import TapStatistics
+from resseg.gradients.statistics import TapStatistics
 from resseg.runs import RunWriter, prepare, write_config
 from resseg.runs.gradients_table import block_rows, rows
 

@@ -15,16 +15,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
 from resseg.gradients.names import AUX, BRANCH, DEEPER, FORK, GATE, SHORTCUT, SKIP
+from resseg.gradients.statistics import TapStatistics
 
-PATHS, TAPS = "paths", "taps"  # collections of a model's variables
+PATHS, TAPS, LOGS = "paths", "taps", "logs"  # collections of a model's variables
 TAP = "tap"
+HAS_LOGS = hasattr(jax.custom_vjp, "defvjp_with_logs")  # JAX newer than 0.11.0
 # Kinds of forks, and what their paths may be called; None = anything.
 KINDS = {
     "block": (SHORTCUT, BRANCH, GATE),
@@ -53,102 +54,49 @@ def _scale_tangent(primals, tangents):
     return x, tangent * factor.astype(tangent.dtype)
 
 
-@jax.custom_vjp
-def _measured_copies(x: jax.Array, tap: jax.Array) -> tuple[jax.Array, ...]:
-    return (x,) * (tap.shape[0] - 1)
-
-
-def _measured_copies_forward(x, tap):
-    return _measured_copies(x, tap), None
-
-
-def _measured_copies_backward(_, cotangents):
+def _measured(
+    cotangents: Sequence[jax.Array],
+) -> tuple[jax.Array, TapStatistics]:
+    """The cotangent of the fork's input, and what is measured of those of its paths."""
     # Autodiff adds the cotangents of later uses first; the same order gives the same
     # bits with taps as without.
     total = functools.reduce(jnp.add, reversed(cotangents))
-    return total, TapStatistics.of(cotangents, total).array
+    return total, TapStatistics.of(cotangents, total)
 
 
-_measured_copies.defvjp(_measured_copies_forward, _measured_copies_backward)
+@jax.custom_vjp
+def _tapped_copies(x: jax.Array, tap: jax.Array) -> tuple[jax.Array, ...]:
+    return (x,) * (tap.shape[0] - 1)
 
 
-class TapStatistics(flax.struct.PyTreeNode):
-    """What a fork measured of the cotangents of its paths, by name.
-
-    The gradient with respect to the tap is one array, so that a step has one output per
-    fork; nothing else knows how it is laid out.
-
-    Attributes:
-        array: float32 `[..., paths + 1, 3]`. A row per path in the order of the fork's,
-            then one for their sum.
-    """
-
-    array: jax.Array | np.ndarray
-
-    @classmethod
-    def of(cls, cotangents: Sequence[jax.Array], total: jax.Array) -> "TapStatistics":
-        """Measures; nothing that is not finite is repaired."""
-        sums = jnp.stack([_sums(g) for g in (*cotangents, total)])
-        return cls(jnp.concatenate([sums, _inner_products(cotangents)], axis=1))
-
-    @staticmethod
-    def zero_tap(paths: int) -> jax.Array:
-        """What a fork of that many paths measures into."""
-        return jnp.zeros((paths + 1, _COLUMNS), jnp.float32)
-
-    @property
-    def squares(self) -> jax.Array | np.ndarray:
-        """`[..., paths]`: sum of squares of each path's cotangent."""
-        return self.array[..., :-1, _SQUARE]
-
-    @property
-    def total_square(self) -> jax.Array | np.ndarray:
-        """`[...]`: sum of squares of the sum of all paths."""
-        return self.array[..., -1, _SQUARE]
-
-    @property
-    def nonfinite(self) -> jax.Array | np.ndarray:
-        """`[..., paths]`: entries of each path that are NaN or infinite."""
-        return self.array[..., :-1, _NONFINITE]
-
-    @property
-    def total_nonfinite(self) -> jax.Array | np.ndarray:
-        """`[...]`: entries of the sum of all paths that are NaN or infinite."""
-        return self.array[..., -1, _NONFINITE]
-
-    @property
-    def inner(self) -> jax.Array | np.ndarray:
-        """`[...]`: inner product of the two paths; 0 where there are more or fewer."""
-        return self.array[..., 0, _INNER]
-
-    def per_batch(self, batches: int) -> "TapStatistics":
-        """Means, where this is a sum over batches; counts stay sums."""
-        over = np.full(_COLUMNS, batches)
-        over[_NONFINITE] = 1
-        return TapStatistics(self.array / over)
+def _tapped_forward(x, tap):
+    return _tapped_copies(x, tap), None
 
 
-_SQUARE, _NONFINITE, _INNER = range(3)
-_COLUMNS = 3
+def _tapped_backward(_, cotangents):
+    total, statistics = _measured(cotangents)
+    return total, statistics.array
 
 
-def _sums(cotangent: jax.Array) -> jax.Array:
-    """Float32 `[2]`: sum of squares, number of non-finite entries."""
-    g = cotangent.astype(jnp.float32)
-    return jnp.stack([jnp.sum(g * g), jnp.sum(~jnp.isfinite(g), dtype=jnp.float32)])
+_tapped_copies.defvjp(_tapped_forward, _tapped_backward)
 
 
-def _inner_products(cotangents: Sequence[jax.Array]) -> jax.Array:
-    """Float32 `[paths + 1, 1]`: of each path with the other one, where there are two.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1, 2))
+def _logged_copies(x: jax.Array, name: str, paths: int) -> tuple[jax.Array, ...]:
+    return (x,) * paths
 
-    From the norms alone it would be the small difference of large numbers where the
-    paths are nearly orthogonal.
-    """
-    column = jnp.zeros((len(cotangents) + 1, 1))
-    if len(cotangents) != 2:
-        return column
-    first, second = (g.astype(jnp.float32) for g in cotangents)
-    return column.at[:2].set(jnp.sum(first * second))
+
+def _logged_forward(x, name, paths):
+    return _logged_copies(x, name, paths), None
+
+
+def _logged_backward(name, paths, _, cotangents):
+    total, statistics = _measured(cotangents)
+    return (total,), {name: statistics}
+
+
+if HAS_LOGS:
+    _logged_copies.defvjp_with_logs(_logged_forward, _logged_backward)
 
 
 _recorded: contextvars.ContextVar[dict[tuple[str, ...], float] | None]
@@ -193,11 +141,12 @@ def initial_paths(
 
 
 class Fork(nn.Module):
-    """Sends its input down every path; without a `taps` collection it is a plain copy.
+    """Sends its input down every path; a plain copy unless it is to be measured.
 
     Collections: `paths` holds one float32 factor per path, named after it, by which the
     cotangent of that path is multiplied. `taps` holds one array of zeros, whose
-    gradient is that of `TapStatistics`.
+    gradient is that of `TapStatistics`; in its place `logs` holds an empty array, and
+    the backward pass logs the same under the fork's name. See `measure`.
 
     Attributes:
         kind: block, long_skip, pyramid or auxiliary.
@@ -230,11 +179,17 @@ class Fork(nn.Module):
                 factor * also[path] if path in also else factor
                 for path, factor in zip(self.paths, factors, strict=True)
             ]
-        copies = (x,) * len(self.paths)
+        return tuple(map(scale_cotangent, self.copies(x), factors))
+
+    def copies(self, x: jax.Array) -> tuple[jax.Array, ...]:
+        """`x` once per path, measured by the back end that is asked for."""
+        count = len(self.paths)
         if self.is_mutable_collection(TAPS) or self.has_variable(TAPS, TAP):
-            zero = functools.partial(TapStatistics.zero_tap, len(self.paths))
-            copies = _measured_copies(x, self.variable(TAPS, TAP, zero).value)
-        return tuple(map(scale_cotangent, copies, factors))
+            zero = functools.partial(TapStatistics.zero_tap, count)
+            return _tapped_copies(x, self.variable(TAPS, TAP, zero).value)
+        if self.has_variable(LOGS, TAP):
+            return _logged_copies(x, fork_name(self.path), count)
+        return (x,) * count
 
     def initial_factors(self) -> dict[str, float]:
         """Backward factor per path, as a network has it without `paths`."""

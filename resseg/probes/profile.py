@@ -20,7 +20,8 @@ from resseg.console import counting
 from resseg.data import VOID
 from resseg.gradient_log.summary import column, where
 from resseg.gradients.analysis.rows import ROWS, with_rows, zero_sinks
-from resseg.gradients.fork import scale_cotangent, statistics_by_fork
+from resseg.gradients.fork import scale_cotangent
+from resseg.gradients.measure import by_taps
 from resseg.probes.probe import (
     Options,
     Probe,
@@ -72,22 +73,23 @@ def measure(subject: Subject, options: Options) -> Rows:
     @jax.jit
     def of_sets(variables, batch, masks):
         def gradient(mask):
-            def loss(taps, sinks):
+            def loss(sinks, measuring):
                 chosen = dataclasses.replace(
                     subject,
                     loss=lambda scores, labels: subject.loss(
                         scale_cotangent(scores, mask), labels
                     ),
                 )
-                with_taps = {**variables, "taps": taps}
-                return with_rows(
-                    chosen.total_loss, sinks, (), 0, with_taps, batch, train=True
+                collections = {**variables, **measuring}
+                value = with_rows(
+                    chosen.total_loss, sinks, (), 0, collections, batch, train=True
                 )
+                return value, None
 
-            return jax.grad(loss, argnums=(0, 1))(taps, zero_sinks(names))
+            _, compared, measured = by_taps(loss, zero_sinks(names), taps)
+            return measured, compared
 
-        measured, compared = jax.vmap(gradient, axis_name=ROWS)(masks)
-        return statistics_by_fork(measured), compared
+        return jax.vmap(gradient, axis_name=ROWS)(masks)
 
     sets = pixel_sets(subject.spec.classes, options.by, subject.config.eval.boundary)
     totals: dict[str, dict[str, np.ndarray]] = {}

@@ -13,8 +13,9 @@ import optax
 
 from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.coefficients import learned_means, on_line
-from resseg.gradients.fork import initial_paths, statistics_by_fork
+from resseg.gradients.fork import initial_paths
 from resseg.gradients.joins import moments, with_addends
+from resseg.gradients.measure import Measured, by_taps
 from resseg.metrics import confusion_matrix
 from resseg.training import optim
 from resseg.training.optim import OptimizerOf
@@ -113,6 +114,7 @@ def make_train_step(
     num_classes: int,
     clips: bool = False,
     averages: bool = False,
+    measured: Callable[..., Measured] = by_taps,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, Any]]]:
     """Builds `train_step(state, batch, key) -> (state, log)`.
 
@@ -122,11 +124,11 @@ def make_train_step(
 
     Args:
         optimizer_of: called with `state.numbers` while the step is traced.
-        taps: the model's `taps` collection of zeros, or {} to measure nothing. The
-            gradient with respect to it, a by-product of the one backward pass, is the
-            gradient log.
+        taps: the model's `taps` collection of zeros, or {} to measure nothing. What the
+            forks measure is a by-product of the one backward pass.
         clips: whether the optimizer clips, at the number `clip_norm`; only reported.
         averages: whether weights are averaged, with the number `ema` as decay.
+        measured: back end of the measurement, `by_taps` or `by_logs`.
 
     Returns:
         A function whose log holds "scalars" (loss, its terms, learning rate, norms),
@@ -136,12 +138,10 @@ def make_train_step(
         updates: name -> sum of squares).
     """
 
-    def loss_of(params, taps, state, batch, key):
-        collections = {"params": params, "paths": state.paths}
+    def loss_of(state, batch, key, params, measuring):
+        collections = {"params": params, "paths": state.paths, **measuring}
         if state.batch_stats:
             collections["batch_stats"] = state.batch_stats
-        if taps:
-            collections["taps"] = taps
         apply = functools.partial(
             model.apply,
             collections,
@@ -151,7 +151,7 @@ def make_train_step(
             mutable=["batch_stats"],
         )
         joins = {}
-        if taps:
+        if measuring:
             (outputs, updated), addends = with_addends(apply)
             joins = {name: moments(parts) for name, parts in addends.items()}
         else:
@@ -169,9 +169,8 @@ def make_train_step(
         if state.schedules:
             now = functools.partial(on_line, step=state.step)
             state = state.replace(paths=jax.tree.map(now, state.schedules))
-        backward = jax.value_and_grad(loss_of, argnums=(0, 1), has_aux=True)
-        (value, aside), (gradients, measured) = backward(
-            state.params, taps, state, batch, key
+        (value, aside), gradients, forks = measured(
+            functools.partial(loss_of, state, batch, key), state.params, taps
         )
         terms, batch_stats, logits, joins = aside
         optimizer, schedule = optimizer_of(state.numbers)
@@ -193,7 +192,7 @@ def make_train_step(
             "confusion": confusion_matrix(
                 batch["label"], logits.argmax(-1), num_classes
             ),
-            "forks": statistics_by_fork(measured) if taps else {},
+            "forks": forks,
             "joins": joins,
             "learned": learned_means(state.params),
             "blocks": {

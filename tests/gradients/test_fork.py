@@ -8,12 +8,12 @@ import pytest
 
 from resseg.gradients.fork import (
     Fork,
-    TapStatistics,
     fork_name,
     list_forks,
     scale_cotangent,
     statistics_by_fork,
 )
+from resseg.gradients.statistics import TapStatistics
 
 L, N = 6, 8
 

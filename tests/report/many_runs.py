@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from resseg.config.keys import base_config, flatten
-from resseg.gradients.fork import TapStatistics
+from resseg.gradients.statistics import TapStatistics
 from resseg.runs import RunWriter, write_json
 from resseg.runs.gradients_table import rows
 from resseg.sweeps.plan import read_plan

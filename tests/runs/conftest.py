@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from resseg.gradients.fork import TapStatistics
+from resseg.gradients.statistics import TapStatistics
 from resseg.runs.gradients_table import block_rows, rows
 
 

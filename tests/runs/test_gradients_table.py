@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from resseg.gradients.fork import TapStatistics
 from resseg.gradients.joins import AddendMoments
+from resseg.gradients.statistics import TapStatistics
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS, block_rows, rows
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from resseg.config.keys import flatten
 from resseg.config.load import load_config
-from resseg.gradients.fork import TapStatistics
+from resseg.gradients.statistics import TapStatistics
 from resseg.runs import RunWriter, write_json
 from resseg.runs.gradients_table import rows
 from resseg.sweeps.plan import read_plan
