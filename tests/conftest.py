@@ -4,12 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-import jax
-import pytest
-from absl import flags
-from fake_run import write_fake_run
-
-from resseg.config.load import load_config
+from own_level import LEVEL, OwnLevel
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -17,8 +12,15 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="resseg-"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 # Tests compile far more than they compute: code that is not optimised is there in half
-# the time. XLA_FLAGS=--xla_backend_optimization_level=3 gives what training runs.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# the time. Those marked `bits` compile as training does, see `own_level`.
+os.environ.setdefault("XLA_FLAGS", f"{LEVEL}=0")
+
+import jax
+import pytest
+from absl import flags
+from fake_run import write_fake_run
+
+from resseg.config.load import load_config
 
 ROOT = Path(__file__).resolve().parent.parent
 QUICKSTART = ROOT / "configs" / "quickstart.py"
@@ -26,6 +28,11 @@ QUICKSTART = ROOT / "configs" / "quickstart.py"
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 flags.FLAGS.mark_as_parsed()  # grain and tfds read absl flags
+
+
+def pytest_configure(config):
+    results = Path(tempfile.mkdtemp(prefix="resseg-bits-"))
+    config.pluginmanager.register(OwnLevel(results))
 
 
 @pytest.fixture(scope="session")
