@@ -6,7 +6,8 @@ front of the join, a fork sees
 
     g_shortcut = alpha c P^T G        g_branch = gamma w J_h^T G        g = their sum
 
-each exactly once, in the backward pass that training runs anyway.
+each exactly once, in the backward pass that training runs anyway. `measure` says how
+it gets out of there, and what that leaves untouched.
 """
 
 import contextvars

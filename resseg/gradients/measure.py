@@ -11,6 +11,11 @@ Two back ends, equal to the last bit:
 They differ where a fork is met otherwise than once: called twice, or with its module's
 trace shared (`nn.jit`), taps add up and logs are refused; where its input depends on
 nothing that is differentiated only the tap measures. So taps are the default.
+
+What is trained is the same to the last bit whether it is measured or not, on CPUs and
+from JAX 0.12 on. With JAX 0.10 it is the same before XLA optimises, and its last bits
+are not: measuring moved 2 of the 65 arrays of 6 steps of `quickstart` by up to 2e-7.
+On other devices nobody has looked.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +32,11 @@ from resseg.gradients.statistics import TapStatistics
 Loss = Callable[[Any, Mapping[str, Any]], tuple[jax.Array, Any]]
 # (value, aside), gradients, and by fork what was measured.
 Measured = tuple[tuple[jax.Array, Any], Any, dict[str, TapStatistics]]
+
+
+def changes_no_bit(platform: str) -> bool:
+    """Whether what is trained on such devices is the same bits, measured or not."""
+    return platform == "cpu" and jax.__version_info__ >= (0, 12)
 
 
 def by_taps(loss: Loss, params: Any, taps: Any) -> Measured:

@@ -11,6 +11,7 @@ from resseg.architecture import spell_out
 from resseg.data import DatasetSpec
 from resseg.gradient_log.heatmap import save_heatmap
 from resseg.gradients.fork import ForkInfo
+from resseg.gradients.measure import changes_no_bit
 from resseg.inference.evaluator import score_lines
 from resseg.runs import layout
 from resseg.training.steps import TrainState
@@ -23,7 +24,14 @@ def headline(
     forks: Sequence[ForkInfo],
     mesh: jax.sharding.Mesh,
 ) -> str:
-    """Data, network, size and devices of a run in one line."""
+    """Data, network, size and devices of a run in one line.
+
+    With a word about the bits where measuring may move the last ones.
+    """
+    device = mesh.devices.flat[0]
+    measured = f"{len(forks)} forks"
+    if config.log.gradients.every and not changes_no_bit(device.platform):
+        measured += f" (measuring them moves last bits with JAX {jax.__version__})"
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     model, plan = config.model, spell_out(config.model)
     name = f"ResNet-{model.backbone.depth} {model.backbone.variant}"
@@ -31,8 +39,8 @@ def headline(
         name = f"{plan.block} blocks {plan.stage_sizes}"
     return (
         f"{spec.name} ({spec.num_classes} classes), {model.head.name} on "
-        f"{name} of width {plan.width}, {size:,} parameters, {len(forks)} forks, "
-        f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
+        f"{name} of width {plan.width}, {size:,} parameters, {measured}, "
+        f"{mesh.size} x {device.device_kind}"
     )
 
 
