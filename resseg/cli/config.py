@@ -8,6 +8,7 @@ from resseg.errors import UserError
 SUMMARY = "print a config, check it, compare it with another, explain a key"
 EPILOG = """\
 examples:
+  resseg config   (list the experiments that have names)
   resseg config quickstart
   resseg config quickstart --config.model.head.name=fcn
   resseg config nuclei/unet --diff nuclei/fcn

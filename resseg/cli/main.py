@@ -23,7 +23,6 @@ COMMANDS = {
     "predict": "predict",
     "inspect": "inspect",
     "report": "report",
-    "board": "board",
     "probe": "probe",
     "sweep": "sweep",
     "table": "table",
@@ -33,6 +32,7 @@ COMMANDS = {
     "import": "import_torch",
     "data": "data",
 }
+GONE = {"board": "resseg report DIR --watch --serve 8710"}  # and what to type instead
 EPILOG = """\
 start here:
   resseg train --config quickstart --workdir runs/quickstart
@@ -117,6 +117,8 @@ def run(argv: list[str]) -> int:
         UserError: wrong input, of whatever kind.
     """
     command = argv[0] if argv and not argv[0].startswith("-") else ""
+    if command in GONE:
+        raise UserError(f"command={command!r}: is now {GONE[command]}")
     if command:
         choose("command", command, COMMANDS)
     rest, overrides = split_overrides(argv)

@@ -1,4 +1,4 @@
-"""The page of a sweep as a reader has it, and the board that keeps it new."""
+"""The page of a sweep as a reader has it, and one that is kept new."""
 
 import csv
 import io
@@ -10,10 +10,10 @@ import pytest
 from browsing import MARKS, OPENS_IN, Opened, grave_violations, holds
 from many_runs import ALPHA, write_many
 
-from resseg.report.board.builder import Builder
-from resseg.report.board.server import Server
+from resseg.report.serve import Server
 from resseg.report.sweep import page
 from resseg.report.sweep.read import read
+from resseg.report.watch import Pages
 from resseg.sweeps import threshold
 
 pytestmark = MARKS
@@ -173,22 +173,17 @@ def test_no_serious_violation_of_accessibility(browser, page_file, scheme):
     assert made.wrong == []
 
 
-def test_the_board_loads_a_newer_page_and_keeps_what_is_chosen(
-    browser, tmp_path, monkeypatch
-):
+def test_a_served_page_loads_a_newer_one_and_keeps_what_is_chosen(browser, tmp_path):
     folder = tmp_path / "sweep"
     write_many(folder, (0.0, 1.0), (0.1,), 2)
-    (tmp_path / "pages").mkdir()
-    builder = Builder(folder, tmp_path / "pages", every=0.2)
-    server = Server("127.0.0.1", 0, builder)
+    server = Server(0, Pages(folder, every=0.2))
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    builder.start()
     context = browser.new_context()
     try:
         view = context.new_page()
         wrong = []
         view.on("pageerror", lambda error: wrong.append(str(error)))
-        view.goto(server.url)
+        view.goto(f"http://127.0.0.1:{server.server_port}/")
         view.wait_for_selector("html[data-drawn=all]", timeout=60000)
         view.click("#variant-table [data-show='0']")
         assert view.evaluate("location.hash") == "#show=2"
@@ -205,10 +200,9 @@ def test_the_board_loads_a_newer_page_and_keeps_what_is_chosen(
         assert view.evaluate("location.hash") == "#show=2"
         assert view.input_value("#run-table-filter") == "run001"
         assert view.locator("#run-table tbody tr:visible").count() == 1
-        assert view.text_content("#board") == "live"
+        assert view.text_content("#live") == "live"
         assert wrong == []
     finally:
         context.close()
         server.shutdown()
         server.server_close()
-        builder.stop()

@@ -114,6 +114,7 @@ def render(
     scripts: Sequence[str],
     *,
     styles: Sequence[str] = (),
+    live: str = "",
     footer: Html = EMPTY,
 ) -> str:
     """The whole file.
@@ -126,9 +127,12 @@ def render(
             `{"columns": names, "rows": lists}`.
         scripts: names of assets that draw, run in order after plotly and page.js.
         styles: names of assets that add to page.css.
+        live: version of this page and seconds between two questions whether there is
+            another, as in "3f2a 5"; it then loads itself again. "" = it asks nobody.
         footer: below all sections.
     """
-    code = [assets.plotly(), assets.text("page.js"), *map(assets.text, scripts)]
+    names = ["page.js", *scripts, *(["live.js"] if live else [])]
+    code = [assets.plotly(), *map(assets.text, names)]
     blocks = [_script(source) for source in code]
     style = "".join(map(assets.text, ["page.css", *styles]))
     first = assets.text("theme.js")
@@ -137,6 +141,7 @@ def render(
             "default-src 'none'",
             "style-src 'unsafe-inline'",
             f"script-src {' '.join(_hash(source) for source in [first, *code])}",
+            *(["connect-src 'self'"] if live else []),
             "img-src data: blob:",
             "font-src data:",
             "base-uri 'none'",
@@ -151,6 +156,7 @@ def render(
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="generator", content="resseg report"),
         tag("meta", name="color-scheme", content="light dark"),
+        tag("meta", name="live", content=live) if live else None,
         tag("title", title),
         _script(first),
         Html(f"<style>{style}</style>"),

@@ -63,8 +63,8 @@ def read(path: str | Path) -> Read:
     )
 
 
-def render(one: Read) -> str:
-    """The HTML file."""
+def render(one: Read, live: str = "") -> str:
+    """The HTML file; for `live` see `document.render`."""
     drawn = training.curves(one.train, one.validation, one.facts)
     sections = _sections(one, drawn)
     return document.render(
@@ -73,6 +73,7 @@ def render(one: Read) -> str:
         sections,
         _data(one, drawn),
         _SCRIPTS,
+        live=live,
         footer=tag(
             "p", f"resseg report of {one.facts.name}, from its run folder alone."
         ),

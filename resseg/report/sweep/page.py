@@ -16,8 +16,8 @@ _STYLES = ("sweep.css",)
 _ONCE = " Runs were scored once, at their end: the scores are in the table."
 
 
-def render(told: Told) -> str:
-    """The HTML file."""
+def render(told: Told, live: str = "") -> str:
+    """The HTML file; for `live` see `document.render`."""
     forest = differences.forest(told)
     curves, doses, cost = figures.curves(told), figures.doses(told), figures.cost(told)
     drawn = [*curves, *doses, *([cost] if cost else [])]
@@ -53,6 +53,7 @@ def render(told: Told) -> str:
         data,
         _SCRIPTS,
         styles=_STYLES,
+        live=live,
         footer=tag("p", footer),
     )
 

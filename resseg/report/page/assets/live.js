@@ -1,12 +1,12 @@
 "use strict";
-/* Under `resseg board`: asks for the version of this page, and loads it again once it is
+/* Under `resseg report --watch --serve`: asks for the version of this page, and loads it again once it is
    another, but not while somebody types, drags or has marked text. */
 (() => {
-  const [version, every] = document.querySelector("meta[name=board]").content.split(" ");
-  const place = "resseg-board-scroll";
+  const [version, every] = document.querySelector("meta[name=live]").content.split(" ");
+  const place = "resseg-live";
   const told = document.createElement("span");
   told.className = "soft";
-  told.id = "board";
+  told.id = "live";
   told.setAttribute("role", "status");
   told.style.cssText = "font-size: .8rem; white-space: nowrap";
   told.textContent = "live";
@@ -46,7 +46,7 @@
   }
   async function ask() {
     try {
-      const answer = await fetch(new URL("version", location.href), { cache: "no-store" });
+      const answer = await fetch(new URL("?version", location.href), { cache: "no-store" });
       const now = answer.ok ? (await answer.text()).trim() : "";
       told.textContent = "live";
       if (now && now !== version) {
@@ -54,7 +54,7 @@
         else { keep(); location.reload(); return; }
       }
     } catch {
-      told.textContent = "the board has ended";
+      told.textContent = "resseg has ended";
     }
     setTimeout(ask, 1000 * Number(every));
   }

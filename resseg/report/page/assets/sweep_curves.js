@@ -134,7 +134,7 @@
   }
   window.addEventListener("hashchange", () => { if (recall()) show(); });
   document.addEventListener("themechange", show);
-  /* Before `resseg board` loads the next page: what is chosen goes with it. */
+  /* Before a page that is served loads the next one: what is chosen goes with it. */
   document.addEventListener("beforerefresh", remember);
   if (!recall()) choose(usual());
 })();

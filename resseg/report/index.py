@@ -13,8 +13,14 @@ from resseg.sweeps import plan
 from resseg.sweeps.listing import Listed, described, list_runs
 
 
-def render(folder: Path, names: tuple[str, ...]) -> str:
-    """The page of a folder whose runs and sweeps have these names."""
+def render(folder: Path, names: tuple[str, ...], live: str) -> str:
+    """The page of a folder.
+
+    Args:
+        folder: of runs and sweeps.
+        names: of those that it lists.
+        live: see `document.render`.
+    """
     rows = [_row(folder / name) for name in names]
     field = tag("input", type="search", id="filter", data_filter="index-table")
     listed = table(
@@ -27,11 +33,12 @@ def render(folder: Path, names: tuple[str, ...]) -> str:
     controls = tag("p", tag("label", "Filter ", for_="filter"), field, cls="controls")
     title = folder.resolve().name
     return document.render(
-        f"{title} – resseg board",
+        f"{title} – resseg report",
         tag("h1", title),
         [Section("runs", "Runs and sweeps", join([controls, listed]))],
         {"tables": {}},
         ("start.js",),
+        live=live,
     )
 
 

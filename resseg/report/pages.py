@@ -1,4 +1,4 @@
-"""Which pages a folder has, and what each of them depends on."""
+"""Which pages a folder has, what each of them shows, and whether that has changed."""
 
 import os
 from collections.abc import Iterator
@@ -47,15 +47,15 @@ def scan(root: Path) -> dict[str, Place]:
         return {"/": Place(RUN, root)}
     if kind == SWEEP:
         return _sweep("/", "/", root)
-    found: dict[str, Place] = {}
+    places: dict[str, Place] = {}
     names = []
     for folder in sorted(_own(root, [each.name for each in root.iterdir()])):
         inside = _kind(folder)
         address = f"/{folder.name}/report.html"
         if inside == RUN:
-            found[address] = Place(RUN, folder)
+            places[address] = Place(RUN, folder)
         elif inside == SWEEP:
-            found |= _sweep(address, f"/{folder.name}/", folder)
+            places |= _sweep(address, f"/{folder.name}/", folder)
         else:
             continue
         names.append(folder.name)
@@ -63,7 +63,7 @@ def scan(root: Path) -> dict[str, Place]:
         raise UserError(
             f"{root} holds no runs: no folder in it has {layout.CONFIG} or {plan.FILE}"
         )
-    return {"/": Place(INDEX, root, tuple(names)), **found}
+    return {"/": Place(INDEX, root, tuple(names)), **places}
 
 
 def _sweep(address: str, prefix: str, folder: Path) -> dict[str, Place]:
@@ -89,15 +89,50 @@ def _kind(folder: Path) -> str:
     return RUN if (folder / layout.CONFIG).is_file() else INDEX
 
 
+def render(place: Place, live: str = "", metric: str = "mean_iou") -> str:
+    """The page of a run, of a sweep or of a folder of them, as one HTML file.
+
+    Args:
+        place: what it is about.
+        live: see `document.render`; in such a page, links lead to the pages of all runs
+            that have begun, else to those that have a file.
+        metric: what the variants of a sweep are compared by.
+
+    Raises:
+        UserError: a file that it shows is damaged; the metric is unknown.
+    """
+    if place.kind == RUN:
+        from resseg.report.run import page as run_page
+
+        return run_page.render(run_page.read(place.folder), live)
+    if place.kind == SWEEP:
+        from resseg.report.sweep import page, read
+
+        told = read.read(place.folder, metric)
+        if live:
+            told = told._replace(pages=frozenset(place.inside))
+        return page.render(told, live)
+    from resseg.report import index
+
+    return index.render(place.folder, place.inside, live)
+
+
 def fingerprint(place: Place) -> tuple:
     """Equal as long as nothing that the page shows has changed."""
+    try:
+        return place, _changes(place)
+    except (UserError, KeyError, ValueError) as error:  # a plan that is being written
+        return place, str(error)
+
+
+def _changes(place: Place) -> tuple:
     if place.kind == RUN:
         return _run(place.folder)
     if place.kind == SWEEP:
         runs = plan.read_plan(place.folder).runs
         return (_stat(place.folder / plan.FILE), *[_run(run.folder) for run in runs])
     inside = (place.folder / name for name in place.inside)
-    return tuple(fingerprint(Place(_kind(each), each)) for each in inside)
+    return tuple(_changes(Place(_kind(each), each)) for each in inside)
 
 
 def _run(folder: Path) -> tuple:
@@ -107,7 +142,7 @@ def _run(folder: Path) -> tuple:
 
 def _stat(path: Path) -> tuple[int, int] | None:
     try:
-        found = os.stat(path)
+        stat = os.stat(path)
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size
+    return stat.st_mtime_ns, stat.st_size

@@ -1,1 +1,0 @@
-"""`resseg board`: the newest report of a folder, served on this machine."""
