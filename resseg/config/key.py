@@ -57,6 +57,8 @@ class Key:
         value: default, type, and which values are allowed.
         meaning: with its unit.
         facts: one of `Program`, one of `Resume`, one of `Norms`.
+        later: the key came after sweeps of the present `NUMERICS` had been written, and
+            its default is what they did: it enters a run's id only where it is set.
 
     Raises:
         ValueError: something is not said of the key; the message names both.
@@ -66,6 +68,7 @@ class Key:
     value: Value
     meaning: str = ""
     facts: tuple[Program | Resume | Norms, ...] = ()
+    later: bool = False
 
     def __post_init__(self) -> None:
         if self.value.allowed is UNSAID:

@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from resseg.config.fields import normalise
 from resseg.config.keys import flatten
 from resseg.config.load import check_against_data, load_config
+from resseg.config.rows import KEYS
 from resseg.config.structure import structure_key
 from resseg.data import sources
 from resseg.data.pipeline import TrainLoader
@@ -19,7 +20,7 @@ from resseg.sweeps.claims import check_claims
 
 # Part of every run's id. Raised, to the version that does it, when the same config and
 # seed give other numbers than before: sweeps are then trained anew. A release that
-# changes no number leaves it, and finished runs stay finished.
+# changes no number leaves it, and finished runs stay finished. No key is `later` then.
 NUMERICS = "0.1.0"
 
 
@@ -148,8 +149,12 @@ def check_data(study: Study, planned: Sequence[Planned]) -> None:
 
 
 def run_id(config: ConfigDict) -> str:
-    """Ten hexadecimal digits that follow from every value and from `NUMERICS`."""
-    values = {**flatten(config), "resseg": NUMERICS}
+    """Ten hexadecimal digits that follow from the values and from `NUMERICS`."""
+    values = {
+        key: value
+        for key, value in flatten(config).items()
+        if not (KEYS[key].later and value == KEYS[key].value.default)
+    } | {"resseg": NUMERICS}
     text = json.dumps(values, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 

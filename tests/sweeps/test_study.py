@@ -1,11 +1,14 @@
 """Study files, and what is wrong with some."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
-from ml_collections import ConfigDict
 
 import resseg
+from resseg.config.key import FIXED, SAME, SHAPES, Key
+from resseg.config.rows import KEYS
+from resseg.config.values import SHARE, real
 from resseg.data import sources
 from resseg.errors import UserError
 from resseg.sweeps import study as module
@@ -34,18 +37,35 @@ def test_an_id_depends_on_the_config_and_on_nothing_else(study):
     assert [run.id for run in load_study(study(wider)).runs][:2] == ids[:2]
 
 
+def ids(**overrides):
+    return [
+        run_id(resseg.load_config("quickstart", overrides)),
+        run_id(resseg.load_config("nuclei/unet", {"seed": 1, **overrides})),
+    ]
+
+
+# Of release 0.1.0. Folders of sweeps have such names: a run of another is trained anew.
+# A key that was added since says `later=True` in its row.
+WRITTEN_BEFORE = ["cffba2fac4", "05b23448d9"]
+
+
 def test_ids_of_sweeps_written_before_are_still_the_same(monkeypatch):
-    """Folders of earlier releases carry these names: another one is trained anew."""
-    config = ConfigDict({"model": {"depth": 18, "rates": (1, 2)}, "seed": 0})
-    quickstart = ROOT / "configs" / "quickstart.py"
-    expected = ["9dc79b375b", "cffba2fac4"]
-    configs = [config, resseg.load_config(quickstart)]
-    assert [run_id(each) for each in configs] == expected
+    assert ids() == WRITTEN_BEFORE
     for place in (resseg, module):
         monkeypatch.setattr(place, "__version__", "9.9.9", raising=False)
-    assert [run_id(each) for each in configs] == expected
+    assert ids() == WRITTEN_BEFORE
     monkeypatch.setattr(module, "NUMERICS", "9.9.9")
-    assert not set(map(run_id, configs)) & set(expected)
+    assert not set(ids()) & set(WRITTEN_BEFORE)
+
+
+def test_a_later_key_is_part_of_an_id_where_it_is_set(monkeypatch):
+    toy = Key("train.toy", real(0.5, SHARE), "a toy", (SHAPES, FIXED, SAME), later=True)
+    monkeypatch.setitem(KEYS, "train.toy", toy)
+    assert ids() == WRITTEN_BEFORE
+    changed = {"train.toy": 0.25}
+    assert not set(ids(**changed)) & set(WRITTEN_BEFORE)
+    monkeypatch.setitem(KEYS, "train.toy", dataclasses.replace(toy, later=False))
+    assert not set(ids()) & set(WRITTEN_BEFORE)
 
 
 @pytest.mark.parametrize(
