@@ -74,13 +74,13 @@ MAY_IMPORT = {
     "config": ["architecture"],
     "gradients": [],
     "models": ["architecture", "gradients"],
-    "blueprint": ["architecture", "config", "gradients", "models"],
-    "data": [],
-    "runs": ["config", "__version__"],
+    "blueprint": ["architecture", "config", "console", "gradients", "models"],
+    "data": ["console"],
+    "runs": ["config"],
     "gradient_log": ["config", "console", "figures", "runs"],
     "inference": [
-        *("architecture", "blueprint", "config", "console", "data", "metrics"),
-        *("models", "runs", "sharding"),
+        *("architecture", "blueprint", "config", "console", "data", "figures"),
+        *("metrics", "models", "runs", "sharding"),
     ],
     "training": [
         *("architecture", "blueprint", "config", "console", "data", "gradients"),
@@ -92,17 +92,12 @@ MAY_IMPORT = {
         *("gradient_log", "gradients", "inference", "metrics", "models", "runs"),
         "training",
     ],
-    "sweeps": ["config", "console", "data", "figures", "gradient_log", "runs"],
-    "sweeps.worker": [
-        "sweeps",
-        "config",
-        "console",
-        "gradient_log",
-        "runs",
-        "training",
+    "sweeps": [
+        *("__version__", "config", "console", "data", "figures", "gradient_log", "runs"),
     ],
+    "sweeps.worker": ["sweeps", "config", "console", "gradient_log", "runs", "training"],
     "report": [
-        *("config", "data.colors", "data.spec", "figures", "gradient_log"),
+        *("config", "console", "data.colors", "data.spec", "figures", "gradient_log"),
         *("inference.pictures", "runs", "sweeps"),
     ],
 }
