@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "models": ["architecture", "gradients"],
     "blueprint": ["architecture", "config", "console", "gradients", "models"],
     "data": ["console"],
-    "runs": ["config"],
+    "runs": ["__version__", "config"],
     "gradient_log": ["config", "console", "figures", "runs"],
     "inference": [
         *("architecture", "blueprint", "config", "console", "data", "figures"),
@@ -93,9 +93,24 @@ MAY_IMPORT = {
         "training",
     ],
     "sweeps": [
-        *("__version__", "config", "console", "data", "figures", "gradient_log", "runs"),
+        *(
+            "__version__",
+            "config",
+            "console",
+            "data",
+            "figures",
+            "gradient_log",
+            "runs",
+        ),
     ],
-    "sweeps.worker": ["sweeps", "config", "console", "gradient_log", "runs", "training"],
+    "sweeps.worker": [
+        "sweeps",
+        "config",
+        "console",
+        "gradient_log",
+        "runs",
+        "training",
+    ],
     "report": [
         *("config", "console", "data.colors", "data.spec", "figures", "gradient_log"),
         *("inference.pictures", "runs", "sweeps"),
