@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from resseg.cli import options
 
@@ -51,6 +52,8 @@ def run(arguments: argparse.Namespace) -> int:
         overrides = [*overrides, ("init.variables_from", arguments.init_from)]
     config = options.load(arguments.config, overrides)
     # Imports JAX: only once the config is known to be right.
+    from resseg.console import say
+    from resseg.gradient_log.after_training import draw_flow
     from resseg.training.run import Diverged, train_and_evaluate
 
     try:
@@ -58,4 +61,6 @@ def run(arguments: argparse.Namespace) -> int:
     except Diverged as error:
         print(f"resseg: {error}", file=sys.stderr)
         return 1
+    for line in draw_flow(Path(arguments.workdir)):
+        say(line)
     return 0

@@ -19,7 +19,7 @@ WEIGHTS_INDEX = "variables/_METADATA"  # in a checkpoint: orbax's list of its we
 PREDICTIONS = "predictions"  # overlays of the last evaluation
 PREDICTION_INDEX = "index.json"  # in there: confusion matrix, score of every image
 SAMPLES = "samples"  # in there: the best, the median and the worst image
-HEATMAP = "gradients.png"  # written by `resseg inspect`
+HEATMAP = "gradients.png"  # drawn after training, and by `resseg inspect`
 PROBES = "probes"  # tables and figures of `resseg probe`
 
 IMPORTED = "imported.json"  # layout and file of the torch weights it was made of

@@ -9,20 +9,20 @@ when none is left. Runs of equal structure share one compiled program.
 
 import argparse
 import contextlib
+import functools
 import os
-import signal
 import sys
-import threading
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from resseg import runs
 from resseg.config.structure import check_together
+from resseg.console import say
 from resseg.errors import UserError
 from resseg.runs import layout
-from resseg.sweeps import attempts
+from resseg.sweeps import attempts, process
 from resseg.sweeps.plan import Plan, PlannedRun, read_plan
 from resseg.sweeps.room import check_room
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from resseg.training.compilations import Count
 
 DONE, PREEMPTED, NO_ROOM = 0, 75, 74  # exit status; as sysexits.h has it
-INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
 
 
 class Worker:
@@ -124,8 +123,8 @@ class Worker:
         for run in taken:
             attempts.begin(run.folder)
         before = self._counter.now()
-        _reset_peak_memory()
-        with _output_to(taken[0].folder / layout.LOG):
+        process.reset_peak_memory()
+        with process.output_to(taken[0].folder / layout.LOG):
             outcomes = self._outcomes(taken)
         cost = self._cost(before, len(taken))
         self.current = []
@@ -133,7 +132,7 @@ class Worker:
             attempts.end(run.folder, outcome, message, **cost)
 
     def _outcomes(self, taken: Sequence[PlannedRun]) -> list[tuple[str, str]]:
-        from resseg.training.run import Diverged
+        from resseg.training.recorder import Diverged
 
         try:
             if len(taken) > 1:
@@ -155,101 +154,46 @@ class Worker:
         return [(outcome, message)] * len(taken)
 
     def _train(self, config: Any, folder: Path) -> None:
+        from resseg.gradient_log.after_training import draw_flow
         from resseg.training.run import train_and_evaluate
 
         train_and_evaluate(config, folder, self._programs)
+        for line in draw_flow(folder):
+            say(line)
 
     def _train_together(self, taken: Sequence[PlannedRun]) -> list[tuple[str, str]]:
-        from resseg.training import run as train
-        from resseg.training import together as vectorized
+        from resseg.gradient_log.after_training import draw_flow
+        from resseg.training.prepare import prepare
+        from resseg.training.together import train_together
 
         for run in taken[1:]:
             note = f"trained together with {taken[0].id}: {layout.LOG} there has it\n"
             with open(run.folder / layout.LOG, "a") as log:
                 log.write(note)
-        prepared = [train.prepare(self.plan.config(run), run.folder) for run in taken]
-        outcomes = vectorized.train_together(prepared, self._programs)
+        prepared = [prepare(self.plan.config(run), run.folder) for run in taken]
+        outcomes = train_together(prepared, self._programs)
+        for each in outcomes:
+            for line in [] if each.message else draw_flow(each.folder):
+                say(f"{each.folder.name}: {line}")
         return [
             (attempts.REFUSED if each.message else attempts.FINISHED, each.message)
             for each in outcomes
         ]
 
     def _cost(self, before: "Count", together: int) -> dict[str, Any]:
+        from resseg.training.compilations import device_peak
+
         compiled = self._counter.now().since(before)
         return {
             "compilations": compiled._asdict(),
-            "peak_memory": _peak_memory(),
+            "peak_memory": device_peak() or process.peak_memory(),
             "together": together,
         }
 
 
-@contextlib.contextmanager
-def _output_to(file: Path) -> Iterator[None]:
-    """All that the process prints goes to the end of a file, of its libraries too."""
-    with contextlib.ExitStack() as restored:
-        log = restored.enter_context(open(file, "a", buffering=1))
-        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
-            stream.flush()
-            kept = os.dup(number)
-            restored.callback(os.close, kept)
-            restored.callback(os.dup2, kept, number)
-            os.dup2(log.fileno(), number)
-        restored.enter_context(contextlib.redirect_stdout(log))
-        restored.enter_context(contextlib.redirect_stderr(log))
-        yield
-
-
-def _reset_peak_memory() -> None:
-    # Linux keeps the peak of a process; this makes it begin again. Not everywhere
-    # allowed, then the peak is that of the process so far.
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _peak_memory() -> int | None:
-    """Bytes: of the device if it says, else of this process."""
-    import jax
-
-    stats = jax.local_devices()[0].memory_stats() or {}
-    if "peak_bytes_in_use" in stats:
-        return int(stats["peak_bytes_in_use"])
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return None
-
-
-def _end_on_signal(worker: Worker) -> None:
-    """SIGTERM: notes that the run was preempted and ends; a run resumes from a kill.
-
-    Libraries have started threads when they were imported, which a signal mask does not
-    reach: any of them may be given the signal, so it is caught and told to ours.
-    """
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-
-    def wait() -> None:
-        while os.read(told, 1) != bytes([signal.SIGTERM]):
-            pass
-        for run in worker.current:
-            attempts.end(run.folder, attempts.PREEMPTED)
-        os._exit(PREEMPTED)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Ends when the standard input does: its other end is held by the parent."""
-
-    def wait() -> None:
-        while os.read(0, 1):
-            pass
-        os._exit(INTERRUPTED)
-
-    threading.Thread(target=wait, daemon=True).start()
+def _note_preemption(worker: Worker) -> None:
+    for run in worker.current:
+        attempts.end(run.folder, attempts.PREEMPTED)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -272,7 +216,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.cores:  # before XLA counts them
         os.sched_setaffinity(0, set(map(int, args.cores.split(","))))
     if args.end_with_parent:
-        _end_with_parent()
+        process.end_with_parent()
     try:
         plan = read_plan(args.folder)
         worker = Worker(
@@ -282,7 +226,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             since=args.since,
             together=args.vectorize,
         )
-        _end_on_signal(worker)
+        note = functools.partial(_note_preemption, worker)
+        process.end_on_terminate(note, PREEMPTED)
         worker.work()
     except UserError as error:
         print(f"resseg.sweeps.worker: {error}", file=sys.stderr)

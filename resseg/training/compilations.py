@@ -1,8 +1,9 @@
-"""Counts what this process compiles, as JAX reports it."""
+"""What this process compiles, and its peak on the device, as JAX reports them."""
 
 import threading
 from typing import NamedTuple
 
+import jax
 import jax.monitoring
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -62,3 +63,10 @@ class Counter:
             self._count.cached + hit,
             self._count.seconds + duration_secs,
         )
+
+
+def device_peak() -> int | None:
+    """Bytes in use at most on the first device; None where it does not say."""
+    stats = jax.local_devices()[0].memory_stats() or {}
+    peak = stats.get("peak_bytes_in_use")
+    return None if peak is None else int(peak)

@@ -35,7 +35,7 @@ class Trained(Protocol[Progress]):
         """Starts a step and returns its log; waits for neither."""
         ...
 
-    def record(self, progress: Progress, pending: Pending | None) -> None:
+    def record(self, progress: Progress, pending: Pending) -> None:
         """Fetches and writes the log of a step that has been dispatched before."""
         ...
 
@@ -57,7 +57,7 @@ def run_steps(trained: Trained[Progress], start: int, progress: Progress) -> Non
     """
     pending = None
     for step in range(start, trained.steps + 1):
-        if step > start and trained.pause_due(step):
+        if pending is not None and trained.pause_due(step):
             trained.record(progress, pending)
             pending = None
             trained.pause(step)
@@ -68,7 +68,8 @@ def run_steps(trained: Trained[Progress], start: int, progress: Progress) -> Non
         batch = trained.draw()
         progress.wait(time.monotonic() - asked)
         log = trained.dispatch(batch)
-        trained.record(progress, pending)
+        if pending is not None:
+            trained.record(progress, pending)
         pending = Pending(step + 1, log)
         if step == start:
             jax.block_until_ready(log)

@@ -6,10 +6,8 @@ from typing import Any
 
 import jax
 
-from resseg import runs
 from resseg.architecture import spell_out
 from resseg.data import DatasetSpec
-from resseg.gradient_log.heatmap import save_heatmap
 from resseg.gradients.fork import ForkInfo
 from resseg.gradients.measure import changes_no_bit
 from resseg.inference.evaluator import score_lines
@@ -44,18 +42,10 @@ def headline(
     )
 
 
-def closing_lines(
-    config: Any, folder: Path, spec: DatasetSpec, scores: dict[str, Any]
-) -> list[str]:
-    """Scores, and where the results lie. Draws the heat map of the gradient flow."""
+def closing_lines(folder: Path, spec: DatasetSpec, scores: dict[str, Any]) -> list[str]:
+    """Scores, and where the results lie."""
     lines = [*score_lines(scores, spec.classes), f"run folder     {folder}"]
     pictures = sorted((folder / layout.PREDICTIONS).glob("*.png"))
     if pictures:
         lines.append(f"predictions    {pictures[0]} and {len(pictures) - 1} more")
-    if config.log.gradients.every:
-        picture = folder / layout.HEATMAP
-        gradients = runs.open_run(folder).gradients
-        save_heatmap(gradients, picture, f"Gradient flow in {folder}")
-        table = f"as a table: resseg inspect {folder}"
-        lines.append(f"gradient flow  {picture}; {table}")
     return lines

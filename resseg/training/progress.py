@@ -1,5 +1,6 @@
 """What a training shows while it steps: lines, or a bar on a terminal."""
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any, Self
@@ -88,3 +89,36 @@ class TrainingProgress:
 
     def __exit__(self, *_: Any) -> None:
         self.close()
+
+
+class GroupProgress(TrainingProgress):
+    """One line for all runs together; the clock is read once a line.
+
+    The line shows the means of loss and mIoU, and the images of all runs per second.
+    """
+
+    def __init__(self, start: int, steps: int, batch_size: int, count: int):
+        super().__init__(start, steps, batch_size * count)
+        self._count, self._values = count, []
+        self._timing: dict[str, float] = {}
+
+    def update(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
+        """What the clock says of one of the runs: its images/s are its own alone."""
+        if not self._values:
+            self._timing = self.read(step)
+        self._values.append(values)
+        rate = self._timing["images_per_second"] / self._count
+        return self._timing | {"images_per_second": rate}
+
+    def end_line(self, step: int) -> None:
+        """Shows the line, where runs have a row at this step."""
+        if not self._values:
+            return
+        finite = [row for row in self._values if math.isfinite(row["loss"])]
+        rows = finite or self._values
+        means = {
+            name: sum(row[name] for row in rows) / len(rows)
+            for name in ("loss", "mean_iou")
+        }
+        self.show(step, means, self._timing)
+        self._values = []

@@ -1,32 +1,32 @@
-"""`resseg train`: the wiring, and what one run does in the loop."""
+"""`resseg train`: a run from its first step, or its latest checkpoint, to its last."""
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 
-from resseg import metrics, runs, sharding
-from resseg.blueprint import network
-from resseg.config.keys import base_config, free_on_resume
-from resseg.config.load import check_against_data
+from resseg import runs, sharding
 from resseg.console import duration, say
-from resseg.data import DatasetSpec, pipeline, sources
-from resseg.errors import UserError, choose
-from resseg.gradients.coefficients import on_line, scheduled
+from resseg.gradients.coefficients import scheduled
 from resseg.inference.evaluator import Evaluator
-from resseg.inference.gallery import Gallery
-from resseg.runs import checkpoints, gradients_table, layout
+from resseg.runs import layout
+from resseg.runs.checkpoints import Checkpoints
 from resseg.training import initial, messages
+from resseg.training.evaluations import Evaluations
+from resseg.training.intervals import Intervals
 from resseg.training.loop import Pending, run_steps
+from resseg.training.prepare import Prepared, prepare
 from resseg.training.program import Program, Programs
 from resseg.training.progress import TrainingProgress
+from resseg.training.recorder import Diverged as Diverged
+from resseg.training.recorder import Recorder
+from resseg.training.steps import TrainState
 
-
-class Diverged(RuntimeError):
-    """The loss is not finite any more; the message names where it began."""
+Say = Callable[[str], None]  # called with each line that is for people
 
 
 def train_and_evaluate(
@@ -48,273 +48,174 @@ def train_and_evaluate(
     """
     prepared = prepare(config, workdir)
     with runs.locked(prepared.folder):
-        run = prepared.run(programs or Programs())
-        try:
-            return run.train()
-        finally:
-            run.close()
+        with contextlib.ExitStack() as held:
+            program = prepared.program(programs or Programs())
+            run, state = begin(prepared, program, held)
+            _train(_Alone(run, program, state))
+        return finish(prepared)
 
 
-class Prepared(NamedTuple):
-    """A run that may begin: everything about it has been checked."""
+def begin(
+    prepared: Prepared, program: Program, held: contextlib.ExitStack, say: Say = say
+) -> tuple["Run", TrainState]:
+    """Goes to the latest checkpoint of a run, or to its initial weights.
 
-    config: Any
-    folder: Path
-    spec: DatasetSpec
-    loader: pipeline.TrainLoader
-    mesh: jax.sharding.Mesh
-    start: initial.Initial | None
-    resumes: bool
+    Args:
+        prepared: the run; its folder must be locked.
+        program: that trains it.
+        held: closes, at last, what the run keeps open.
+        say: called with each line that is for people.
 
-    def run(self, programs: Programs) -> "Run":
-        """Writes down what is trained, and makes the run. The folder must be locked."""
-        runs.write_config(self.folder, self.config)
-        if not (self.resumes and (self.folder / layout.DATASET).exists()):
-            spec = self.spec
-            runs.write_dataset(self.folder, spec.name, spec.classes, spec.splits)
-        runs.write_environment(self.folder, sharding.describe(self.mesh))
-        program = programs(self.config, self.spec, self.mesh)
-        runs.write_json(self.folder / layout.NETWORK, program.network)
-        return Run(self, program)
-
-
-def prepare(config: Any, workdir: str | Path) -> Prepared:
-    """Checks data, devices, folder and initial weights.
+    Returns:
+        The run and its state.
 
     Raises:
-        UserError: something is wrong; nothing has been written but an empty folder.
+        UserError: the checkpoint is damaged.
     """
-    spec = sources.dataset_spec(config.data)
-    check_against_data(config, spec.num_classes)
-    for key in ("split", "eval_split"):
-        choose(f"config.data.{key}", config.data[key], spec.splits)
-    share = {}
-    if jax.distributed.is_initialized():
-        share["process_index"] = jax.process_index()
-        share["process_count"] = jax.process_count()
-    loader = pipeline.TrainLoader(config.data, config.seed, **share)
-    mesh = sharding.make_mesh(config.mesh.data)
-    for key in ("batch_size", "eval_batch_size"):
-        if config.data[key] % mesh.size:
-            raise UserError(
-                f"config.data.{key}={config.data[key]}: not divisible by the "
-                f"{mesh.size} devices of the data axis (config.mesh.data)"
-            )
-    folder = runs.prepare(workdir)
-    resumes = runs.check_same_config(folder, config, base_config(), free_on_resume())
-    start = None
-    if checkpoints.latest_step(folder) is None:
-        start = initial.load(config, network.variable_shapes(config, spec.num_classes))
-    return Prepared(config, folder, spec, loader, mesh, start, resumes)
+    config, folder = prepared.config, prepared.folder
+    held.callback(prepared.loader.close)
+    saved = held.enter_context(Checkpoints(folder, config.checkpoint.keep_every))
+    state, start = program.begin(config), saved.latest_step()
+    if start is None:
+        start = 0
+        spec, mesh = prepared.spec, prepared.mesh
+        say(messages.headline(config, spec, state, program.forks, mesh))
+        if prepared.start is not None:
+            state = _from_other_weights(prepared.start, state, folder, say)
+    else:
+        restored = saved.restore(state.variables(), state.training())
+        state = state.restored(restored.variables, restored.training)
+        prepared.loader.restore(restored.position)
+        say(f"resumed at step {start} of {config.train.steps}")
+    saved.forget_best_after(start)
+    writer = runs.RunWriter(
+        folder,
+        tensorboard=config.log.tensorboard,
+        resume_step=start if (folder / layout.METRICS).exists() else None,
+    )
+    held.enter_context(writer)
+    return Run(prepared, program, saved, writer, start, say), state
+
+
+def finish(prepared: Prepared, say: Say = say) -> dict[str, Any]:
+    """Says how a run ended; returns the scores of its last evaluation."""
+    scores = runs.read_evaluations(prepared.folder)[-1]
+    for line in messages.closing_lines(prepared.folder, prepared.spec, scores):
+        say(line)
+    return scores
 
 
 class Run:
-    """Everything one run needs. `run_steps` trains it.
+    """A run that has begun: what it writes down, evaluates and saves.
+
+    It holds no state: whoever steps it does, alone or together with other runs.
 
     Attributes:
+        folder: of the run.
+        config: of the run.
+        mesh: that it runs on.
+        loader: of its training batches.
+        intervals: of what is done between steps.
+        start: the step it begins at.
         say: called with each line that is for people.
-        writer: of the logs, while it trains.
     """
 
-    writer: runs.RunWriter
-
-    def __init__(self, prepared: Prepared, program: Program):
-        config, folder = prepared.config, prepared.folder
-        self.config, self.folder, self.spec = config, folder, prepared.spec
-        self.loader, self.mesh, self.start = (
-            prepared.loader,
-            prepared.mesh,
-            prepared.start,
+    def __init__(
+        self,
+        prepared: Prepared,
+        program: Program,
+        saved: Checkpoints,
+        writer: runs.RunWriter,
+        start: int,
+        say: Say,
+    ):
+        config, spec = prepared.config, prepared.spec
+        self.folder, self.config, self.mesh = prepared.folder, config, prepared.mesh
+        self.loader, self.start, self.say = prepared.loader, start, say
+        self.intervals = Intervals.of(config)
+        self._name, self._saved, self._writer = spec.name, saved, writer
+        lines = scheduled(program.lines(config))
+        self._recorder = Recorder(writer, self.intervals, program.forks, lines)
+        evaluator = Evaluator(
+            config, program.model, spec, prepared.mesh, step=program.evaluation
         )
-        self.say: Callable[[str], None] = say
-        self.key = jax.random.key(config.seed)
-        self.forks, self.step_function = program.forks, program.step
-        self.evaluator = Evaluator(
-            config, program.model, self.spec, self.mesh, step=program.evaluation
-        )
-        self.state = program.begin(config)
-        self.schedules = scheduled(program.lines(config))
-        self.saved = checkpoints.Checkpoints(folder, config.checkpoint.keep_every)
+        self._evaluations = Evaluations(prepared.folder, config, spec, evaluator)
 
-    def close(self) -> None:
-        """Ends its readers; a process that trains many runs keeps nothing of them."""
-        self.loader.close()
-        self.saved.close()
+    def record(self, progress: TrainingProgress, pending: Pending) -> None:
+        """Writes down a step whose log has been fetched; see `Recorder.record`."""
+        self._recorder.record(pending.step, pending.log, progress)
 
-    def begin_from_other_weights(self) -> None:
-        """Where `config.init` asks for them: puts them in, says and records so."""
-        if self.start is None:
-            return
-        self.state = self.start.put_into(self.state)
-        runs.write_json(self.folder / initial.RECORD, self.start.record())
-        for line in self.start.lines():
-            self.say(line)
+    def evaluate(self, step: int, state: TrainState) -> None:
+        """Evaluates where due, puts all rows on the disk, keeps the best weights."""
+        best = False
+        if self.intervals.evaluation_due(step):
+            last = step == self.intervals.steps
+            scores = self._evaluations.score(state.variables(), draw=last)
+            best = self._evaluations.are_best(scores)
+            self._writer.write_metrics(step, "val", scores)
+            self.say(f"step {step}  {self._name} mIoU {scores['mean_iou']:.4f}")
+        self._writer.flush()
+        if best:
+            self._saved.save_best(step, state.variables())
 
-    def train(self) -> dict[str, Any]:
-        """Trains to the last step; returns the scores of its evaluation."""
-        start = self.begin()
-        began = time.monotonic()
-        size = self.config.data.batch_size
-        with (
-            self.open_logs(start),
-            TrainingProgress(start, self.steps, size) as progress,
-        ):
-            run_steps(self, start, progress)
-        if start < self.steps:
-            self.say(f"trained in {duration(time.monotonic() - began)}")
-        return self.finish()
+    def save(self, step: int, state: TrainState) -> None:
+        """Saves state and position where due; its rows must be on the disk."""
+        if self.intervals.save_due(step):
+            position = self.loader.state()
+            self._saved.save(step, state.variables(), state.training(), position)
 
-    def begin(self) -> int:
-        """Goes to the latest checkpoint, if there is one; returns its step."""
-        start = self.resume()
-        if start == 0:
-            self.say(
-                messages.headline(
-                    self.config, self.spec, self.state, self.forks, self.mesh
-                )
-            )
-            self.begin_from_other_weights()
-        else:
-            self.say(f"resumed at step {start} of {self.steps}")
-        return start
 
-    def open_logs(self, start: int) -> runs.RunWriter:
-        """The logs, cut back to the step that the run goes on from."""
-        self.writer = runs.RunWriter(
-            self.folder,
-            tensorboard=self.config.log.tensorboard,
-            resume_step=start if (self.folder / layout.METRICS).exists() else None,
-        )
-        return self.writer
+class _Alone:
+    """One run and its state, for the loop to train."""
 
-    def finish(self) -> dict[str, Any]:
-        """Says how it went, and draws what a finished folder holds."""
-        scores = self.last_scores()
-        for line in messages.closing_lines(self.config, self.folder, self.spec, scores):
-            self.say(line)
-        return scores
+    def __init__(self, run: Run, program: Program, state: TrainState):
+        self.run = run
+        self._step, self._state = program.step, state
+        self._key = jax.random.key(run.config.seed)
+        self._split = sharding.by_batch(run.mesh)
 
     @property
     def steps(self) -> int:
-        return self.config.train.steps
+        return self.run.intervals.steps
 
     def draw(self) -> Mapping[str, np.ndarray]:
-        return next(self.loader)
+        return next(self.run.loader)
 
     def dispatch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Starts a step; returns its log."""
-        split = sharding.by_batch(self.mesh)
-        self.state, log = self.step_function(
-            self.state, sharding.put_batch(batch, split), self.key
-        )
+        put = sharding.put_batch(batch, self._split)
+        self._state, log = self._step(self._state, put, self._key)
         return log
 
-    def resume(self) -> int:
-        """Restores the latest checkpoint if there is one; returns its step."""
-        step = self.saved.latest_step()
-        if step is None:
-            self.saved.forget_best_after(0)
-            return 0
-        like = self.state.variables(), self.state.training()
-        restored = self.saved.restore(*like)
-        self.state = self.state.restored(restored.variables, restored.training)
-        self.loader.restore(restored.position)
-        self.saved.forget_best_after(step)
-        return step
-
-    def evaluation_due(self, step: int) -> bool:
-        every = self.config.eval.every
-        return step == self.steps or (every > 0 and step % every == 0)
-
-    def save_due(self, step: int) -> bool:
-        settings = self.config.checkpoint
-        kept = settings.keep_every > 0 and step % settings.keep_every == 0
-        return step == self.steps or kept or step % settings.every == 0
+    def record(self, progress: TrainingProgress, pending: Pending) -> None:
+        log = jax.device_get(pending.log)
+        self.run.record(progress, pending._replace(log=log))
 
     def pause_due(self, step: int) -> bool:
-        return self.evaluation_due(step) or self.save_due(step)
+        return self.run.intervals.pause_due(step)
 
     def pause(self, step: int) -> None:
         """Evaluates and saves where due. Rows are on the disk before the state."""
-        self.evaluate(step)
-        self.save(step)
+        self.run.evaluate(step, self._state)
+        self.run.save(step, self._state)
 
-    def evaluate(self, step: int) -> None:
-        """Evaluates where due, keeps the best weights, puts all rows on the disk."""
-        best = False
-        if self.evaluation_due(step):
-            on_image = None
-            if step == self.steps:
-                on_image = Gallery(
-                    self.folder / layout.PREDICTIONS,
-                    self.spec,
-                    self.config.data.eval_split,
-                    self.config.eval.predictions,
-                )
-            scores = self.evaluator(
-                self.state.variables(), self.config.data.eval_split, on_image
-            )
-            earlier = self.evaluations()
-            best = all(scores["mean_iou"] > row["mean_iou"] for row in earlier)
-            self.writer.write_metrics(step, "val", scores)
-            self.say(f"step {step}  {self.spec.name} mIoU {scores['mean_iou']:.4f}")
-        self.writer.flush()
-        if best:
-            self.saved.save_best(step, self.state.variables())
 
-    def save(self, step: int) -> None:
-        """Saves state and position where due."""
-        if self.save_due(step):
-            kept = self.state.variables(), self.state.training()
-            self.saved.save(step, *kept, self.loader.state())
+def _train(alone: _Alone) -> None:
+    """Trains to the last step, and says how long it took."""
+    run, began = alone.run, time.monotonic()
+    start, steps = run.start, run.intervals.steps
+    with TrainingProgress(start, steps, run.config.data.batch_size) as progress:
+        run_steps(alone, start, progress)
+    if start < steps:
+        run.say(f"trained in {duration(time.monotonic() - began)}")
 
-    def record(self, progress: TrainingProgress, pending: Pending | None) -> None:
-        """Fetches and writes the log of a step that has been dispatched before."""
-        if pending is None:
-            return
-        step, log, writer = pending.step, jax.device_get(pending.log), self.writer
-        scalars = {name: float(value) for name, value in log["scalars"].items()}
-        settings = self.config.log
-        if settings.gradients.every and step % settings.gradients.every == 0:
-            pixels, clip = scalars["loss_pixels"], scalars["clip_factor"]
-            rows = gradients_table.rows(
-                step, self.forks, log["forks"], pixels, 1.0, clip, log["joins"]
-            )
-            writer.write_gradients(step, rows)
-            writer.write_blocks(step, gradients_table.block_rows(step, **log["blocks"]))
-        finite = np.isfinite(scalars["loss"]) and np.isfinite(scalars["grad_norm"])
-        if step % settings.every == 0 or step == self.steps or not finite:
-            scores = metrics.scores(log["confusion"].astype(np.int64))
-            values = scalars | {"mean_iou": float(scores["mean_iou"])}
-            writer.write_metrics(step, "train", values)
-            if moving := self.moving(step, log["learned"]):
-                writer.write_metrics(step, "coefficients", moving)
-            writer.write_timing(step, progress.update(step, values))
-        if not finite:
-            writer.flush()
-            raise Diverged(self.diagnosis(step, scalars, log["forks"]))
 
-    def moving(self, step: int, learned: dict[str, np.ndarray]) -> dict[str, float]:
-        """The coefficients that were in force in a step, of those that move."""
-        values: dict[str, Any] = dict(learned)
-        for name, line in self.schedules.items():
-            values[name] = on_line(line, step - 1)
-        return {name: float(value) for name, value in values.items()}
-
-    def diagnosis(self, step: int, scalars: dict, statistics: dict) -> str:
-        """Which fork the backward pass, which runs from the deepest, broke at first."""
-        text = (
-            f"step {step}: loss {scalars['loss']}, gradient norm "
-            f"{scalars['grad_norm']}; nothing after the last checkpoint is kept"
-        )
-        for fork in reversed(self.forks):
-            if fork.name in statistics and statistics[fork.name].total_nonfinite > 0:
-                return f"{text}; first non-finite gradient at {fork.name}"
-        return text
-
-    def evaluations(self) -> list[dict[str, Any]]:
-        """The rows of the evaluations so far."""
-        return runs.read_evaluations(self.folder)
-
-    def last_scores(self) -> dict[str, Any]:
-        return self.evaluations()[-1]
+def _from_other_weights(
+    other: initial.Initial, state: TrainState, folder: Path, say: Say
+) -> TrainState:
+    """The state with the weights that `config.init` asks for; records and says so."""
+    state = other.put_into(state)
+    runs.write_json(folder / initial.RECORD, other.record())
+    for line in other.lines():
+        say(line)
+    return state

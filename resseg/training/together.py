@@ -5,9 +5,7 @@ itself: a run that was begun together may go on alone, and the other way round.
 """
 
 import contextlib
-import functools
 import json
-import math
 import operator
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,9 +22,12 @@ from resseg.console import say
 from resseg.errors import UserError
 from resseg.runs import checkpoints
 from resseg.training.loop import Pending, run_steps
+from resseg.training.prepare import Prepared
 from resseg.training.program import Program, Programs
-from resseg.training.progress import TrainingProgress
-from resseg.training.run import Diverged, Prepared, Run
+from resseg.training.progress import GroupProgress
+from resseg.training.recorder import Diverged
+from resseg.training.run import Run, Say, begin, finish
+from resseg.training.steps import TrainState
 
 
 class Outcome(NamedTuple):
@@ -69,82 +70,70 @@ def train_together(
     check_together([each.config for each in prepared])
     if jax.process_count() > 1:
         raise UserError("--vectorize: expected one process, not a distributed one")
-    with contextlib.ExitStack() as held:
+    with contextlib.ExitStack() as locks:
         for each in prepared:
-            held.enter_context(runs.locked(each.folder))
+            locks.enter_context(runs.locked(each.folder))
         _check_same_step([each.folder for each in prepared])
-        programs = programs or Programs()
-        first = prepared[0]
+        programs, first = programs or Programs(), prepared[0]
         program = programs(first.config, first.spec, first.mesh)
         group = _Group(program, len(prepared), first.mesh)
-        for each in _sharing_loaders(prepared):
-            run = each.run(programs)
-            held.callback(run.close)
-            group.add(run)
-        return group.train()
+        with contextlib.ExitStack() as held:
+            for each in _sharing_loaders(prepared):
+                own, named = each.program(programs), _say_of(each.folder)
+                group.add(*begin(each, own, held, named))
+            group.train()
+        return [_outcome(each, group.failed.get(i)) for i, each in enumerate(prepared)]
 
 
 class _Group:
     """Runs that step together: one thing for the loop to train.
 
     Attributes:
-        runs: as they were added. The group holds their states while it trains.
         failed: message by the number of a run that diverged. Its slice is computed on,
             for nothing, and not looked at any more.
     """
 
     def __init__(self, program: Program, count: int, mesh: jax.sharding.Mesh):
-        self.runs: list[Run] = []
         self.failed: dict[int, str] = {}
+        self._runs: list[Run] = []
         variants = sharding.variants_mesh(mesh, count)
         self._split = sharding.by_variant(variants)
         self._step = program.step_together(variants)
         # Slices; the first runs are there twice where devices would not share evenly.
         self._slices = [i % count for i in range(count + -count % variants.size)]
-        self._begun: list[Any] = []
+        self._begun: list[TrainState] = []  # on the host
 
-    def add(self, run: Run) -> None:
-        """Begins the run, and takes its state to the host."""
-        run.say = functools.partial(_say_of, run.folder.name)
-        self._start = run.begin()
-        self.runs.append(run)
-        self._begun.append(jax.device_get(run.state))
-        del run.state
+    def add(self, run: Run, state: TrainState) -> None:
+        """Takes a run that has begun."""
+        self._runs.append(run)
+        self._begun.append(jax.device_get(state))
 
-    def train(self) -> list[Outcome]:
+    def train(self) -> None:
         """Trains all runs that were added."""
-        start, steps = self._start, self.steps
-        size = self.runs[0].config.data.batch_size
+        first, count = self._runs[0], len(self._runs)
         begun = [self._begun[i] for i in self._slices]
         self._state = self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *begun))
-        self._keys = self._put(jnp.stack([self.runs[i].key for i in self._slices]))
+        keys = [jax.random.key(run.config.seed) for run in self._runs]
+        self._keys = self._put(jnp.stack([keys[i] for i in self._slices]))
         del self._begun, begun
-        say(f"{len(self.runs)} runs together, {self._split.mesh.size} devices")
-        with contextlib.ExitStack() as open_:
-            for run in self.runs:
-                open_.enter_context(run.open_logs(start))
-            progress = open_.enter_context(
-                GroupProgress(start, steps, size, len(self.runs))
-            )
-            with contextlib.suppress(Diverged):  # all of them
-                run_steps(self, start, progress)
+        say(f"{count} runs together, {self._split.mesh.size} devices")
+        size = first.config.data.batch_size
+        with (
+            GroupProgress(first.start, self.steps, size, count) as progress,
+            contextlib.suppress(Diverged),  # all of them
+        ):
+            run_steps(self, first.start, progress)
         del self._state
-        return [
-            Outcome(run.folder, None, self.failed[i])
-            if i in self.failed
-            else Outcome(run.folder, run.finish())
-            for i, run in enumerate(self.runs)
-        ]
 
     @property
     def steps(self) -> int:
-        return self.runs[0].steps
+        return self._runs[0].intervals.steps
 
     def draw(self) -> dict[str, np.ndarray]:
         """The batches of all slices, stacked; a loader that runs share is read once."""
-        loaders = {id(run.loader): run.loader for run in self.runs}
+        loaders = {id(run.loader): run.loader for run in self._runs}
         drawn = {key: next(loader) for key, loader in loaders.items()}
-        batches = [drawn[id(self.runs[i].loader)] for i in self._slices]
+        batches = [drawn[id(self._runs[i].loader)] for i in self._slices]
         return {name: np.stack([b[name] for b in batches]) for name in batches[0]}
 
     def dispatch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -154,14 +143,12 @@ class _Group:
         )
         return log
 
-    def record(self, progress: "GroupProgress", pending: Pending | None) -> None:
+    def record(self, progress: GroupProgress, pending: Pending) -> None:
         """Lets every run write its slice of the log.
 
         Raises:
             Diverged: every run has.
         """
-        if pending is None:
-            return
         log = jax.device_get(pending.log)
         for i, run in self._alive():
             try:
@@ -170,11 +157,11 @@ class _Group:
                 self.failed[i] = str(error)
                 run.say(str(error))
         progress.end_line(pending.step)
-        if len(self.failed) == len(self.runs):
+        if len(self.failed) == len(self._runs):
             raise Diverged("every run diverged")
 
     def pause_due(self, step: int) -> bool:
-        return self.runs[0].pause_due(step)
+        return self._runs[0].intervals.pause_due(step)
 
     def pause(self, step: int) -> None:
         """All evaluate before any saves, so that a kill rarely comes between them."""
@@ -182,48 +169,13 @@ class _Group:
         for work in (Run.evaluate, Run.save):
             for i, run in self._alive():
                 whole = sharding.replicated(run.mesh)
-                run.state = jax.device_put(_slice(states, i), whole)
-                work(run, step)
-                del run.state
+                work(run, step, jax.device_put(_slice(states, i), whole))
 
     def _alive(self) -> list[tuple[int, Run]]:
-        return [(i, run) for i, run in enumerate(self.runs) if i not in self.failed]
+        return [(i, run) for i, run in enumerate(self._runs) if i not in self.failed]
 
     def _put(self, stacked: Any) -> Any:
         return jax.device_put(stacked, self._split)
-
-
-class GroupProgress(TrainingProgress):
-    """One line for all runs together; the clock is read once a line.
-
-    The line shows the means of loss and mIoU, and the images of all runs per second.
-    """
-
-    def __init__(self, start: int, steps: int, batch_size: int, count: int):
-        super().__init__(start, steps, batch_size * count)
-        self._count, self._values = count, []
-        self._timing: dict[str, float] = {}
-
-    def update(self, step: int, values: Mapping[str, float]) -> dict[str, float]:
-        """What the clock says of one of the runs: its images/s are its own alone."""
-        if not self._values:
-            self._timing = self.read(step)
-        self._values.append(values)
-        rate = self._timing["images_per_second"] / self._count
-        return self._timing | {"images_per_second": rate}
-
-    def end_line(self, step: int) -> None:
-        """Shows the line, where runs have a row at this step."""
-        if not self._values:
-            return
-        finite = [row for row in self._values if math.isfinite(row["loss"])]
-        rows = finite or self._values
-        means = {
-            name: sum(row[name] for row in rows) / len(rows)
-            for name in ("loss", "mean_iou")
-        }
-        self.show(step, means, self._timing)
-        self._values = []
 
 
 def _check_same_step(folders: Sequence[Path]) -> None:
@@ -251,5 +203,11 @@ def _slice(stacked: Any, index: int) -> Any:
     return jax.tree.map(operator.itemgetter(index), stacked)
 
 
-def _say_of(name: str, line: str) -> None:
-    say(f"{name}: {line}")
+def _outcome(prepared: Prepared, message: str | None) -> Outcome:
+    if message is not None:
+        return Outcome(prepared.folder, None, message)
+    return Outcome(prepared.folder, finish(prepared, _say_of(prepared.folder)))
+
+
+def _say_of(folder: Path) -> Say:
+    return lambda line: say(f"{folder.name}: {line}")

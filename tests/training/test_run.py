@@ -19,7 +19,7 @@ from PIL import Image
 import resseg
 from resseg import runs
 from resseg.cli.main import main
-from resseg.data import colorize
+from resseg.data import colorize, pipeline
 from resseg.gradients.fork import list_forks
 from resseg.runs import layout
 from resseg.training import run as train
@@ -171,7 +171,7 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
     finished, overrides, tmp_path, monkeypatch, after
 ):
     config = resseg.load_config(QUICKSTART, overrides)
-    draw = train.pipeline.TrainLoader.__next__
+    draw = pipeline.TrainLoader.__next__
 
     def crash(loader):
         if loader.state()["next_batch"] == after:
@@ -179,7 +179,7 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
         return draw(loader)
 
     with monkeypatch.context() as patched:
-        patched.setattr(train.pipeline.TrainLoader, "__next__", crash)
+        patched.setattr(pipeline.TrainLoader, "__next__", crash)
         with pytest.raises(Interrupted):
             train.train_and_evaluate(config, tmp_path / "run")
     train.train_and_evaluate(config, tmp_path / "run")

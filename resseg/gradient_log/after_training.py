@@ -1,0 +1,20 @@
+"""The picture of the gradient flow that a training leaves in its run folder."""
+
+from pathlib import Path
+
+from resseg.gradient_log.heatmap import save_heatmap
+from resseg.runs import layout, open_run
+
+
+def draw_flow(folder: Path) -> list[str]:
+    """Draws the whole gradient log of a run as a heat map beside it.
+
+    Returns:
+        Lines for people: where it lies; none where the run does not log gradients.
+    """
+    run = open_run(folder)
+    if not run.config.log.gradients.every:
+        return []
+    picture = folder / layout.HEATMAP
+    save_heatmap(run.gradients, picture, f"Gradient flow in {folder}")
+    return [f"gradient flow  {picture}; as a table: resseg inspect {folder}"]

@@ -1,0 +1,74 @@
+"""The process of a worker: where its output goes, what it takes, and how it ends."""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+_INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
+
+
+@contextlib.contextmanager
+def output_to(file: Path) -> Iterator[None]:
+    """All that the process prints goes to the end of a file, of its libraries too."""
+    with contextlib.ExitStack() as restored:
+        log = restored.enter_context(open(file, "a", buffering=1))
+        for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
+            stream.flush()
+            kept = os.dup(number)
+            restored.callback(os.close, kept)
+            restored.callback(os.dup2, kept, number)
+            os.dup2(log.fileno(), number)
+        restored.enter_context(contextlib.redirect_stdout(log))
+        restored.enter_context(contextlib.redirect_stderr(log))
+        yield
+
+
+def reset_peak_memory() -> None:
+    """From now on `peak_memory` counts anew, where the system allows it."""
+    # Linux keeps the peak of a process; this makes it begin again.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak_memory() -> int | None:
+    """Bytes of this process; None where the system does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/status").read_text().splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return None
+
+
+def end_on_terminate(before: Callable[[], None], status: int) -> None:
+    """SIGTERM ends the process with an exit status, once `before` has been called.
+
+    Libraries have started threads when they were imported, which a signal mask does not
+    reach: any of them may be given the signal, so it is caught and told to ours.
+    """
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    signal.signal(signal.SIGTERM, lambda *_: None)
+
+    def wait() -> None:
+        while os.read(told, 1) != bytes([signal.SIGTERM]):
+            pass
+        before()
+        os._exit(status)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def end_with_parent() -> None:
+    """Ends when the standard input does: its other end is held by the parent."""
+
+    def wait() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(_INTERRUPTED)
+
+    threading.Thread(target=wait, daemon=True).start()

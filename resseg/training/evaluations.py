@@ -1,0 +1,41 @@
+"""The evaluations of a run: its scores while it trains, and which are the best."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from resseg import runs
+from resseg.data import DatasetSpec
+from resseg.inference.evaluator import Evaluator
+from resseg.inference.gallery import Gallery
+from resseg.runs import layout
+
+
+class Evaluations:
+    """Scores weights on the evaluation split of a run.
+
+    Args:
+        folder: of the run.
+        config: of the run.
+        spec: of its data.
+        evaluator: of its network.
+    """
+
+    def __init__(
+        self, folder: Path, config: Any, spec: DatasetSpec, evaluator: Evaluator
+    ):
+        self._folder, self._spec, self._evaluator = folder, spec, evaluator
+        self._split, self._pictures = config.data.eval_split, config.eval.predictions
+
+    def score(self, variables: Mapping[str, Any], *, draw: bool) -> dict[str, Any]:
+        """Scores of `variables`; with `draw`, the folder shows predictions of them."""
+        gallery = None
+        if draw:
+            folder = self._folder / layout.PREDICTIONS
+            gallery = Gallery(folder, self._spec, self._split, self._pictures)
+        return self._evaluator(variables, self._split, gallery)
+
+    def are_best(self, scores: Mapping[str, Any]) -> bool:
+        """Whether their mean IoU is above that of every evaluation in the log."""
+        earlier = runs.read_evaluations(self._folder)
+        return all(scores["mean_iou"] > row["mean_iou"] for row in earlier)

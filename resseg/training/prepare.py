@@ -1,0 +1,82 @@
+"""A run before it begins: everything about it is checked before a device is touched."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from resseg import runs, sharding
+from resseg.blueprint import network
+from resseg.config.keys import base_config, free_on_resume
+from resseg.config.load import check_against_data
+from resseg.data import DatasetSpec, pipeline, sources
+from resseg.errors import UserError, choose
+from resseg.runs import checkpoints, layout
+from resseg.training import initial
+from resseg.training.program import Program, Programs
+
+
+class Prepared(NamedTuple):
+    """A run that may begin.
+
+    Attributes:
+        config: of the run.
+        folder: that it leaves its files in.
+        spec: of its data.
+        loader: of its training batches.
+        mesh: that it runs on.
+        start: weights to start from; None = at random, or those of its checkpoint.
+        resumes: whether the folder holds a run of this config already.
+    """
+
+    config: Any
+    folder: Path
+    spec: DatasetSpec
+    loader: pipeline.TrainLoader
+    mesh: jax.sharding.Mesh
+    start: initial.Initial | None
+    resumes: bool
+
+    def program(self, programs: Programs) -> Program:
+        """Writes down what is trained, and returns what trains it.
+
+        The folder must be locked.
+        """
+        runs.write_config(self.folder, self.config)
+        if not (self.resumes and (self.folder / layout.DATASET).exists()):
+            spec = self.spec
+            runs.write_dataset(self.folder, spec.name, spec.classes, spec.splits)
+        runs.write_environment(self.folder, sharding.describe(self.mesh))
+        program = programs(self.config, self.spec, self.mesh)
+        runs.write_json(self.folder / layout.NETWORK, program.network)
+        return program
+
+
+def prepare(config: Any, workdir: str | Path) -> Prepared:
+    """Checks data, devices, folder and initial weights.
+
+    Raises:
+        UserError: something is wrong; nothing has been written but an empty folder.
+    """
+    spec = sources.dataset_spec(config.data)
+    check_against_data(config, spec.num_classes)
+    for key in ("split", "eval_split"):
+        choose(f"config.data.{key}", config.data[key], spec.splits)
+    share = {}
+    if jax.distributed.is_initialized():
+        share["process_index"] = jax.process_index()
+        share["process_count"] = jax.process_count()
+    loader = pipeline.TrainLoader(config.data, config.seed, **share)
+    mesh = sharding.make_mesh(config.mesh.data)
+    for key in ("batch_size", "eval_batch_size"):
+        if config.data[key] % mesh.size:
+            raise UserError(
+                f"config.data.{key}={config.data[key]}: not divisible by the "
+                f"{mesh.size} devices of the data axis (config.mesh.data)"
+            )
+    folder = runs.prepare(workdir)
+    resumes = runs.check_same_config(folder, config, base_config(), free_on_resume())
+    start = None
+    if checkpoints.latest_step(folder) is None:
+        start = initial.load(config, network.variable_shapes(config, spec.num_classes))
+    return Prepared(config, folder, spec, loader, mesh, start, resumes)
