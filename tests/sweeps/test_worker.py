@@ -45,6 +45,7 @@ def test_eight_numeric_variants_are_one_compiled_train_step(planned, tmp_path):
     assert len({run.structure for run in plan.runs}) == 1
     hire(plan).work()
     assert words(plan) == ["finished"] * 8
+    assert all((run.folder / layout.HEATMAP).exists() for run in plan.runs)
     counts = [attempts.list_attempts(run.folder)[0] for run in plan.runs]
     # The first run traced it; it may have come from the cache of an earlier test.
     (first, *others) = [each["compilations"] for each in counts]
@@ -69,6 +70,7 @@ def test_runs_that_differ_in_numbers_alone_may_go_together(planned, tmp_path):
     plan = planned('[{}, {"optim.learning_rate": 1e-2}]')
     hire(plan, together=3).work()
     assert words(plan) == ["finished"] * 4
+    assert all((run.folder / layout.HEATMAP).exists() for run in plan.runs)
     notes = [attempts.list_attempts(run.folder) for run in plan.runs]
     assert [[each["together"] for each in note] for note in notes] == [[3]] * 3 + [[1]]
     for run in plan.runs[:2]:

@@ -214,6 +214,7 @@ def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
     assert max(resseg.open_run(killed).steps) < 40
     for folder in (killed, whole):
         subprocess.run(command(folder), check=True, env=environment, timeout=TIMEOUT)
+        assert (folder / layout.HEATMAP).stat().st_size > 10_000
     assert_equal_runs(whole, killed)
 
 
