@@ -26,5 +26,10 @@ def explain(key: str) -> str:
 
 
 def _line(name: str, words: str) -> str:
-    inset = {"initial_indent": f"  {name:10}", "subsequent_indent": " " * 12}
-    return textwrap.fill(words, 88, break_on_hyphens=False, **inset)
+    return textwrap.fill(
+        words,
+        width=88,
+        initial_indent=f"  {name:10}",
+        subsequent_indent=" " * 12,
+        break_on_hyphens=False,
+    )

@@ -46,6 +46,7 @@ from resseg.errors import UserError
 from resseg.gradient_log.comparison import check_comparable
 from resseg.gradient_log.selection import Wanted, select
 from resseg.runs import check_same_config
+from resseg.sweeps.study import run_id
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
 TOY = "train.toy.pace"
@@ -68,8 +69,8 @@ KNOWN = json.loads(Path(__file__).with_name("key_facts.json").read_text())
 def add(monkeypatch):
     """Adds the toy key, by its row alone."""
 
-    def add_row(value=RANGED, facts=FACTS):
-        monkeypatch.setitem(KEYS, TOY, Key(TOY, value, MEANING, facts))
+    def add_row(value=RANGED, facts=FACTS, later=True):
+        monkeypatch.setitem(KEYS, TOY, Key(TOY, value, MEANING, facts, later))
 
     return add_row
 
@@ -199,6 +200,15 @@ def test_whether_a_run_goes_on_with_another_value(add, fake_run, tmp_path, resum
         assert check_same_config(*same)
     else:
         assert f"{TOY} is 0.5 there and 0.75 here" in refusal(check_same_config, *same)
+
+
+def test_finished_runs_of_sweeps_keep_their_ids(add):
+    before = run_id(load_config(QUICKSTART))
+    add()
+    assert run_id(load_config(QUICKSTART)) == before
+    assert len({before, run_id(with_toy(0.25)), run_id(with_toy(0.75))}) == 3
+    add(later=False)
+    assert run_id(load_config(QUICKSTART)) != before
 
 
 @pytest.mark.parametrize("norms", Norms)
