@@ -20,15 +20,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from resseg.blueprint import network
+from resseg.blueprint.blueprint import Blueprint
 from resseg.cli.parser import split_overrides
 from resseg.config.load import load_config, parse
 from resseg.console import counting
 from resseg.errors import UserError
-from resseg.gradients.fork import initial_paths, list_forks
 from resseg.runs import gradients_table
 from resseg.training import recipe
-from resseg.training.steps import init_state, make_train_step, zero_taps
+from resseg.training.steps import init_state, make_train_step
 
 DEFAULT = Path(__file__).with_name("unet_resnet18.py")
 CLASSES = 7
@@ -38,28 +37,24 @@ class Timed:
     """A train step that keeps its own state and says how long it took."""
 
     def __init__(self, config: Any, *, taps: bool):
-        model = network.build_segmenter(config.model, CLASSES)
-        shape = (1, *config.data.crop, 3)
+        blueprint = Blueprint.of(config, CLASSES)
         self.image_shape = (config.data.batch_size, *config.data.crop, 3)
-        self.forks = list_forks(model, self.image_shape)
+        self.forks = blueprint.forks(config.data.batch_size)
         optimizer, _ = recipe.build_optimizer(config)
         step = make_train_step(
-            model,
+            blueprint.model,
             recipe.optimizer_of(config),
             recipe.build_loss(config, CLASSES),
-            zero_taps(model, shape) if taps else {},
+            blueprint.zero_taps() if taps else {},
             num_classes=CLASSES,
             clips=config.optim.clip_norm is not None,
         )
         self.key = jax.random.key(0)
-        paths = initial_paths(model, shape)
-        begin = jax.jit(
-            lambda key, paths: init_state(
-                model, optimizer, key, shape, ema=False, paths=paths
-            )
-        )
+        drawn = jax.jit(blueprint.drawing())(self.key)
+        variables = drawn | {"paths": blueprint.paths(config)}
         numbers = jax.device_put(recipe.numbers(config))
-        self.state = begin(self.key, paths).replace(numbers=numbers)
+        state = init_state(variables, optimizer, ema=False)
+        self.state = state.replace(numbers=numbers)
         self.step = jax.jit(step, donate_argnums=0)
 
     def __call__(self, batch: Any, steps: int, *, log: bool) -> float:

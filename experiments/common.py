@@ -11,15 +11,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from resseg.blueprint import network
+from resseg.blueprint.blueprint import Blueprint
 from resseg.config import base
 from resseg.config.load import load_config
 from resseg.data import pipeline
 from resseg.figures import save
-from resseg.gradients.fork import initial_paths, list_forks
 from resseg.gradients.measure import by_taps
 from resseg.training import recipe
-from resseg.training.steps import zero_taps
 
 CLASSES = 7  # of the procedural data set
 
@@ -51,11 +49,11 @@ def profiles(config: Any, seeds: Sequence[int], loss_scale: float = 1.0) -> np.n
     of the batch; a seed draws weights and images. The norms are those of `loss_scale`
     times the loss: the squares of very small ones are none in float32.
     """
-    model = network.build_segmenter(config.model, CLASSES)
+    blueprint = Blueprint.of(config, CLASSES)
+    model, taps, paths = blueprint.model, blueprint.zero_taps(), blueprint.paths(config)
     loss = recipe.build_loss(config, CLASSES)
-    shape = (config.data.batch_size, *config.data.crop, 3)
-    taps, paths = zero_taps(model, shape), initial_paths(model, shape)
-    blocks = [fork.name for fork in list_forks(model, shape) if fork.kind == "block"]
+    forks = blueprint.forks(config.data.batch_size)
+    blocks = [fork.name for fork in forks if fork.kind == "block"]
 
     @jax.jit
     def measured(key, paths, batch):

@@ -1,19 +1,17 @@
-"""What network a config describes: `resseg describe`. Traced, never computed."""
+"""A traced network part by part: `resseg describe`."""
 
 import dataclasses
 from collections import Counter
 from typing import Any
 
-from resseg.architecture import DEPTHS, spell_out
-from resseg.blueprint.network import build_segmenter
+from resseg.blueprint.receptive_field import Field
+from resseg.blueprint.trace import MeasuredCall, Trace
 from resseg.gradients.fork import Fork
 from resseg.models.blocks import Block
 from resseg.models.heads.deeplab import Pyramid
 from resseg.models.heads.fcn import Upsample
 from resseg.models.heads.unet import DecoderBlock
-from resseg.models.inventory import Call, Inventory, take_inventory
 from resseg.models.layers import Classifier, Conv, ConvNormAct, Norm
-from resseg.models.receptive_field import Field
 from resseg.models.resnet import Stage, Stem
 from resseg.models.shortcuts import Shortcut
 
@@ -132,26 +130,20 @@ class Description:
         }
 
 
-def describe_model(config: Any, size: tuple[int, int], num_classes: int) -> Description:
-    """Describes the network of a config.
-
-    Args:
-        config: as `load_config` returns it.
-        size: height, width of the image.
-        num_classes: void not counted.
-    """
-    inventory = take_inventory(build_segmenter(config.model, num_classes), size)
-    wholes = _children(inventory, inventory.calls[0])
-    parts = tuple(_part(inventory, call) for call in wholes)
-    deepest = [call for call in inventory.calls if isinstance(call.module, Stage)][-1]
+def describe(traced: Trace, title: str, num_classes: int) -> Description:
+    """Describes a traced network part by part."""
+    network, *inner = traced.measured
+    parts = tuple(_part(traced, call) for call in _children(traced, network))
+    deepest = [call for call in inner if isinstance(call.module, Stage)][-1]
     field = _known(deepest.after)
+    _, height, width, _ = network.inputs or ()
     return Description(
-        title=_title(config.model),
-        size=size,
+        title=title,
+        size=(height, width),
         num_classes=num_classes,
         output_stride=int(field.jump),
         receptive_field=int(field.size),
-        forks=sum(isinstance(call.module, Fork) for call in inventory.calls),
+        forks=len(traced.forks),
         parts=parts,
     )
 
@@ -160,38 +152,30 @@ def _unfold(part: Part) -> list[Part]:
     return [part, *(row for inner in part.parts for row in _unfold(inner))]
 
 
-def _title(model: Any) -> str:
-    plan, backbone = spell_out(model), model.backbone
-    name = f"ResNet-{backbone.depth}"
-    if (plan.stage_sizes, plan.block) != DEPTHS[backbone.depth]:
-        name = f"ResNet of {plan.stage_sizes} {plan.block} blocks"
-    return f"{model.head.name} on {name} ({backbone.variant}, width {plan.width})"
-
-
-def _below(inventory: Inventory, path: tuple[str, ...]) -> list[Call]:
+def _below(traced: Trace, path: tuple[str, ...]) -> list[MeasuredCall]:
     """The call at `path` and all calls inside it."""
-    return [call for call in inventory.calls if call.path[: len(path)] == path]
+    return [call for call in traced.measured if call.path[: len(path)] == path]
 
 
-def _children(inventory: Inventory, parent: Call) -> list[Call]:
+def _children(traced: Trace, parent: MeasuredCall) -> list[MeasuredCall]:
     """Calls directly inside `parent` that learn, or where the signal parts."""
     depth = len(parent.path) + 1
-    learning = {path[:depth] for path in inventory.parameters}
+    learning = {path[:depth] for path in traced.parameters}
     return [
         call
-        for call in _below(inventory, parent.path)
+        for call in _below(traced, parent.path)
         if len(call.path) == depth
         and (call.path in learning or isinstance(call.module, Fork))
         and call.path[-1] != "fork"
     ]
 
 
-def _part(inventory: Inventory, call: Call) -> Part:
-    inner = _below(inventory, call.path)
+def _part(traced: Trace, call: MeasuredCall) -> Part:
+    inner = _below(traced, call.path)
     whole = len(call.path) == 1
     parts: list[Part] = []
     if whole or isinstance(call.module, Stage | Pyramid):
-        parts = _parts(inventory, call)
+        parts = _parts(traced, call)
     output, field = call.output, call.after
     if isinstance(call.module, Fork):
         output, field = call.inputs, call.before
@@ -206,7 +190,7 @@ def _part(inventory: Inventory, call: Call) -> Part:
         if isinstance(c.module, Conv) and "shortcut" not in c.path
     ]
     length = len(call.path)
-    sizes = inventory.parameters.items()
+    sizes = traced.parameters.items()
     return Part(
         name="/".join(call.path),
         kind=_WHOLES[call.path[0]] if whole else _kind(call),
@@ -222,24 +206,24 @@ def _part(inventory: Inventory, call: Call) -> Part:
     )
 
 
-def _parts(inventory: Inventory, call: Call) -> list[Part]:
+def _parts(traced: Trace, call: MeasuredCall) -> list[Part]:
     """Parts of `call`; pooling has no module and shows between two that have."""
     parts: list[Part] = []
-    before: Call | None = None
-    for child in _children(inventory, call):
+    before: MeasuredCall | None = None
+    for child in _children(traced, call):
         if isinstance(child.module, Stage) and before and before.after != child.before:
             stride, output = _stride(before.after, child.before), child.inputs or ()
             name, rows = f"{call.path[0]}/pool", _rows(child.before)
             parts.append(
                 Part(name, "pooling", "", stride, None, output[1:], 0, 0, rows)
             )
-        parts.append(_part(inventory, child))
+        parts.append(_part(traced, child))
         if isinstance(child.module, Stem | Stage):
             before = child
     return parts
 
 
-def _kind(call: Call) -> str:
+def _kind(call: MeasuredCall) -> str:
     module = call.module
     if isinstance(module, Fork):
         return module.kind.replace("_", " ")
@@ -248,7 +232,7 @@ def _kind(call: Call) -> str:
     return _KINDS.get(type(module), type(module).__name__.lower())
 
 
-def _shortcut(inner: list[Call]) -> str:
+def _shortcut(inner: list[MeasuredCall]) -> str:
     """What the shortcut of a block does, by the calls inside the block."""
     shortcuts = [call for call in inner if isinstance(call.module, Shortcut)]
     if not shortcuts:

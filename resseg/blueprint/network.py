@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
 from resseg.architecture import UNETS, Backbone, block_places, skip_names, spell_out
@@ -181,10 +180,3 @@ def decoder_channels(plan: Backbone) -> tuple[int, ...]:
     levels = len(plan.stages) + plan.strided_stem
     top = plan.width * 2 ** (len(plan.stages) - 2)
     return tuple(max(int(top * 0.5**i), 8) for i in range(levels))
-
-
-def variable_shapes(config: Any, num_classes: int) -> dict[str, Any]:
-    """Shapes and dtypes of every collection of the network; computes nothing."""
-    model = build_segmenter(config.model, num_classes)
-    images = jax.ShapeDtypeStruct((1, *config.data.crop, 3), jnp.float32)
-    return jax.eval_shape(model.init, jax.random.key(0), images)

@@ -66,10 +66,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     # Tracing needs no accelerator: leave it to those who compute on it.
     jax.config.update("jax_platforms", "cpu")
-    from resseg.blueprint.description import describe_model
+    from resseg.blueprint.blueprint import Blueprint
 
     classes, origin = _classes(arguments, config.data)
-    description = describe_model(config, size, classes)
+    description = Blueprint.of(config, classes, size).description
     if arguments.json:
         values = description.as_dict() | {"num_classes_from": origin}
         print(json.dumps(values, indent=2))

@@ -10,15 +10,15 @@ each exactly once, in the backward pass that training runs anyway. `measure` say
 it gets out of there, and what that leaves untouched.
 """
 
+import contextlib
 import contextvars
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import traverse_util
 
 from resseg.gradients.names import AUX, BRANCH, DEEPER, FORK, GATE, SHORTCUT, SKIP
@@ -120,25 +120,18 @@ def coefficient(module: nn.Module, name: str, value: float) -> jax.Array:
     return module.variable(PATHS, name, jnp.asarray, value, jnp.float32).value
 
 
-def initial_paths(
-    model: nn.Module, image_shape: Sequence[int], **arguments: Any
-) -> dict[str, Any]:
-    """The `paths` collection as it starts, on the host; computes and compiles nothing.
+@contextlib.contextmanager
+def recorded_coefficients() -> Iterator[dict[tuple[str, ...], float]]:
+    """The first values of all coefficients of networks that are applied in here.
 
-    A program that takes it as an argument is the same for all coefficients; one that
-    calls `model.init` holds them as constants.
+    By path in the `paths` collection; the numbers are those that the model holds.
     """
     recorded: dict[tuple[str, ...], float] = {}
     token = _recorded.set(recorded)
     try:
-        images = jax.ShapeDtypeStruct(tuple(image_shape), jnp.float32)
-        initialise = functools.partial(model.init, **arguments)
-        jax.eval_shape(initialise, jax.random.key(0), images)
+        yield recorded
     finally:
         _recorded.reset(token)
-    return traverse_util.unflatten_dict(
-        {path: np.float32(value) for path, value in recorded.items()}
-    )
 
 
 class Fork(nn.Module):
@@ -217,31 +210,6 @@ class ForkInfo(NamedTuple):
 def fork_name(path: Sequence[str]) -> str:
     """Name in logs and configs of the fork at a module path."""
     return "/".join(path[:-1] if path[-1] == FORK else path)
-
-
-def list_forks(
-    model: nn.Module, image_shape: Sequence[int], **arguments: Any
-) -> tuple[ForkInfo, ...]:
-    """The forks of `model` in the order the signal meets them; computes nothing.
-
-    Args:
-        model: called as `model(images, **arguments)`.
-        image_shape: `[batch, height, width, channels]`.
-    """
-    forks: list[ForkInfo] = []
-
-    def record(call, args, kwargs, context):
-        module = context.module
-        if isinstance(module, Fork) and context.method_name == "__call__":
-            name = fork_name(module.path)
-            forks.append(ForkInfo(name, module.kind, module.paths, args[0].shape))
-        return call(*args, **kwargs)
-
-    images = jax.ShapeDtypeStruct(tuple(image_shape), jnp.float32)
-    initialise = functools.partial(model.init, **arguments)
-    with nn.intercept_methods(record):
-        jax.eval_shape(initialise, jax.random.key(0), images)
-    return tuple(forks)
 
 
 def statistics_by_fork(tap_gradients: Mapping) -> dict[str, TapStatistics]:

@@ -5,9 +5,8 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-from resseg.blueprint import network
+from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
-from resseg.gradients.fork import initial_paths
 from resseg.models.segmenter import Segmenter
 from resseg.runs import Run, checkpoints
 
@@ -19,16 +18,21 @@ class Trained:
     Attributes:
         config: of the run.
         classes: names of the classes it was trained on.
-        model: the network.
+        blueprint: of the network.
         variables: params, batch_stats and paths, on the host.
         step: the checkpoint they are of.
     """
 
     config: Any
     classes: tuple[str, ...]
-    model: Segmenter
+    blueprint: Blueprint
     variables: dict[str, Any]
     step: int
+
+    @property
+    def model(self) -> Segmenter:
+        """The network."""
+        return self.blueprint.model
 
 
 def load_trained(run: Run, step: int | None = None) -> Trained:
@@ -40,19 +44,15 @@ def load_trained(run: Run, step: int | None = None) -> Trained:
     step = checkpoints.choose_step(run.path, step)
     classes = run.classes
     config = load_config(run.path)  # keys younger than the run get their defaults
-    model = network.build_segmenter(config.model, len(classes))
+    blueprint = Blueprint.of(config, len(classes))
+    variables = checkpoints.restore_variables(run.path, step)
+    # Coefficients younger than the checkpoint start as they do now.
+    now = flatten_dict(blueprint.paths(config))
+    saved = flatten_dict(variables["paths"])
     return Trained(
         config=config,
         classes=classes,
-        model=model,
-        variables=restore(run, model, step),
+        blueprint=blueprint,
+        variables=variables | {"paths": unflatten_dict(now | saved)},
         step=step,
     )
-
-
-def restore(run: Run, model: Segmenter, step: int | None = None) -> dict[str, Any]:
-    """Variables of a checkpoint; coefficients younger than it start as they do now."""
-    variables = checkpoints.restore_variables(run.path, step)
-    now = flatten_dict(initial_paths(model, (1, 64, 64, 3)))
-    saved = flatten_dict(variables["paths"])
-    return variables | {"paths": unflatten_dict(now | saved)}

@@ -33,7 +33,6 @@ from resseg.probes.probe import (
 from resseg.probes.subject import Subject
 from resseg.runs import gradients_table
 from resseg.runs.tables import Column
-from resseg.training import steps
 
 ALL = "all"
 
@@ -68,7 +67,7 @@ def measure(subject: Subject, options: Options) -> Rows:
     if options.by:
         require_linear_backward(subject, "profile --by")
     names = [fork.name for fork in subject.forks]
-    taps = steps.zero_taps(subject.model, subject.image_shape)
+    taps = subject.blueprint.zero_taps()
 
     @jax.jit
     def of_sets(variables, batch, masks):

@@ -1,7 +1,6 @@
 """What a probe looks at: a network, its variables, its loss and its data."""
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resseg.blueprint import network
+from resseg.blueprint.blueprint import Blueprint
 from resseg.config.coefficients import is_neutral
 from resseg.data import DatasetSpec, pipeline, sources
-from resseg.gradients.fork import ForkInfo, list_forks
+from resseg.gradients.fork import ForkInfo
 from resseg.inference.trained import load_trained
 from resseg.models.segmenter import Segmenter
 from resseg.runs import open_run
@@ -33,7 +32,7 @@ class Subject:
         name: of the run or config, for titles.
         config: validated.
         spec: of the data.
-        model: the network.
+        blueprint: of the network.
         variables: params, batch_stats and paths.
         loss: `(logits, labels) -> (value, terms)`, as in training.
         step: of the checkpoint; 0 at initialisation.
@@ -42,7 +41,7 @@ class Subject:
     name: str
     config: Any
     spec: DatasetSpec
-    model: Segmenter
+    blueprint: Blueprint
     variables: dict[str, Any]
     loss: Callable[[jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
     step: int
@@ -52,10 +51,15 @@ class Subject:
         """`[batch, height, width, 3]` of a training batch."""
         return (self.config.data.batch_size, *self.config.data.crop, 3)
 
-    @functools.cached_property
+    @property
+    def model(self) -> Segmenter:
+        """The network."""
+        return self.blueprint.model
+
+    @property
     def forks(self) -> tuple[ForkInfo, ...]:
         """In depth order, with the shapes of a training batch."""
-        return list_forks(self.model, self.image_shape)
+        return self.blueprint.forks(self.config.data.batch_size)
 
     def batches(self, count: int) -> Iterator[Batch]:
         """The first `count` training batches of the run's seed, augmented as there."""
@@ -118,7 +122,17 @@ def of_run(path: str | Path, step: int | None = None) -> Subject:
         UserError: no run, no such checkpoint, or its data set is not prepared.
     """
     trained = load_trained(open_run(path), step)
-    return _subject(str(path), trained.config, trained.variables, trained.step)
+    spec = sources.dataset_spec(trained.config.data)
+    loss = recipe.build_loss(trained.config, spec.num_classes)
+    return Subject(
+        name=str(path),
+        config=trained.config,
+        spec=spec,
+        blueprint=trained.blueprint,
+        variables=trained.variables,
+        loss=loss,
+        step=trained.step,
+    )
 
 
 def at_init(name: str, config: Any) -> Subject:
@@ -127,17 +141,15 @@ def at_init(name: str, config: Any) -> Subject:
     Raises:
         UserError: the data set is not prepared.
     """
-    return _subject(name, config, None, 0)
-
-
-def _subject(
-    name: str, config: Any, variables: dict[str, Any] | None, step: int
-) -> Subject:
     spec = sources.dataset_spec(config.data)
-    model = network.build_segmenter(config.model, spec.num_classes)
-    if variables is None:
-        images = jnp.zeros((1, *config.data.crop, 3))
-        drawn = jax.jit(model.init)(jax.random.key(config.seed), images)
-        variables = {key: value for key, value in drawn.items() if key != "taps"}
-    loss = recipe.build_loss(config, spec.num_classes)
-    return Subject(name, config, spec, model, variables, loss, step)
+    blueprint = Blueprint.of(config, spec.num_classes)
+    drawn = jax.jit(blueprint.drawing())(jax.random.key(config.seed))
+    return Subject(
+        name=name,
+        config=config,
+        spec=spec,
+        blueprint=blueprint,
+        variables=drawn | {"paths": blueprint.paths(config)},
+        loss=recipe.build_loss(config, spec.num_classes),
+        step=0,
+    )

@@ -170,7 +170,9 @@ class Worker:
             note = f"trained together with {taken[0].id}: {layout.LOG} there has it\n"
             with open(run.folder / layout.LOG, "a") as log:
                 log.write(note)
-        prepared = [prepare(self.plan.config(run), run.folder) for run in taken]
+        prepared = [
+            prepare(self.plan.config(run), run.folder, self._programs) for run in taken
+        ]
         outcomes = train_together(prepared, self._programs)
         for each in outcomes:
             for line in [] if each.message else draw_flow(each.folder):

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import jax
 
 from resseg import runs, sharding
-from resseg.blueprint import network
 from resseg.config.keys import base_config, free_on_resume
 from resseg.config.load import check_against_data
 from resseg.data import DatasetSpec, pipeline, sources
@@ -52,8 +51,13 @@ class Prepared(NamedTuple):
         return program
 
 
-def prepare(config: Any, workdir: str | Path) -> Prepared:
+def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
     """Checks data, devices, folder and initial weights.
+
+    Args:
+        config: as `load_config` returns it.
+        workdir: the run folder.
+        programs: those that the run will be made with.
 
     Raises:
         UserError: something is wrong; nothing has been written but an empty folder.
@@ -78,5 +82,6 @@ def prepare(config: Any, workdir: str | Path) -> Prepared:
     resumes = runs.check_same_config(folder, config, base_config(), free_on_resume())
     start = None
     if checkpoints.latest_step(folder) is None:
-        start = initial.load(config, network.variable_shapes(config, spec.num_classes))
+        variables = programs.blueprint(config, spec.num_classes).variables
+        start = initial.load(config, variables)
     return Prepared(config, folder, spec, loader, mesh, start, resumes)

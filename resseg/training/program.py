@@ -4,20 +4,20 @@ A worker that trains many runs keeps one `Programs`: runs that differ only in nu
 (see `structure`) then trace and compile once.
 """
 
-import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
 
 from resseg import sharding
-from resseg.blueprint import coefficients, network
-from resseg.blueprint.description import describe_model
+from resseg.blueprint.blueprint import Blueprint
 from resseg.config.structure import start_key, structure_key
 from resseg.data import DatasetSpec
-from resseg.gradients.fork import list_forks
 from resseg.inference.evaluator import compile_evaluation
 from resseg.training import recipe
-from resseg.training.steps import TrainState, init_state, make_train_step, zero_taps
+from resseg.training.steps import TrainState, init_state, make_train_step
+
+Blueprints = Callable[[Any, int], Blueprint]  # of a config, and a number of classes
 
 
 class Program:
@@ -27,8 +27,10 @@ class Program:
         config: any config of the structure.
         spec: of its data.
         mesh: that it runs on.
+        blueprints: knows the blueprint of `config`, and those of others like it.
 
     Attributes:
+        blueprint: that of `config`.
         model: with the coefficients of `config`; those of a run come from its state.
         forks: in depth order.
         step: the jitted train step; it consumes the state it is given.
@@ -37,20 +39,26 @@ class Program:
         network: title, parameters, multiply-accumulates of one image, for JSON.
     """
 
-    def __init__(self, config: Any, spec: DatasetSpec, mesh: jax.sharding.Mesh):
+    def __init__(
+        self,
+        config: Any,
+        spec: DatasetSpec,
+        mesh: jax.sharding.Mesh,
+        blueprints: Blueprints,
+    ):
         self._classes = spec.num_classes
         self._mesh, self._whole = mesh, sharding.replicated(mesh)
-        self._shape = (1, *config.data.crop, 3)
+        self._blueprints = blueprints
         self._begins: dict[str, Any] = {}
         self._together: dict[jax.sharding.Mesh, Any] = {}
-        self.model = network.build_segmenter(config.model, self._classes)
-        self.forks = list_forks(self.model, (config.data.batch_size, *self._shape[1:]))
-        self.lines = coefficients.PathLines(config, self._classes)
+        self.blueprint = blueprints(config, self._classes)
+        self.model = self.blueprint.model
+        self.forks = self.blueprint.forks(config.data.batch_size)
         self.train_step = make_train_step(
             self.model,
             recipe.optimizer_of(config),
             recipe.build_loss(config, self._classes),
-            zero_taps(self.model, self._shape) if config.log.gradients.every else {},
+            self.blueprint.zero_taps() if config.log.gradients.every else {},
             num_classes=self._classes,
             clips=config.optim.clip_norm is not None,
             averages=config.optim.ema > 0,
@@ -62,11 +70,10 @@ class Program:
             donate_argnums=0,
         )
         self.evaluation = compile_evaluation(self.model, self._classes, mesh)
-        described = describe_model(config, tuple(config.data.crop), self._classes)
         self.network = {
-            "title": described.title,
-            "parameters": described.params,
-            "macs": described.macs,
+            "title": self.blueprint.title,
+            "parameters": self.blueprint.params,
+            "macs": self.blueprint.macs,
             "image": [*config.data.crop, 3],
         }
 
@@ -91,40 +98,55 @@ class Program:
             )
         return self._together[mesh]
 
-    def begin(self, config: Any) -> TrainState:
-        """The state before the first update, on the mesh."""
+    def beginning(self, config: Any) -> Any:
+        """The jitted `(key, paths) -> state` that draws the weights of a config."""
         start = start_key(config)
         if start not in self._begins:
             optimizer, _ = recipe.build_optimizer(config)
-            init = functools.partial(
-                init_state,
-                network.build_segmenter(config.model, self._classes),
-                optimizer,
-                image_shape=self._shape,
-                ema=config.optim.ema > 0,
-            )
-            self._begins[start] = jax.jit(
-                lambda key, paths: init(key=key, paths=paths),
-                out_shardings=self._whole,
-            )
+            draw = self._blueprints(config, self._classes).drawing()
+            averages = config.optim.ema > 0
+
+            def begin(key: jax.Array, paths: Any) -> TrainState:
+                return init_state(draw(key) | {"paths": paths}, optimizer, ema=averages)
+
+            self._begins[start] = jax.jit(begin, out_shardings=self._whole)
+        return self._begins[start]
+
+    def begin(self, config: Any) -> TrainState:
+        """The state before the first update, on the mesh."""
         key = jax.random.key(config.seed)
-        state = self._begins[start](key, self.lines.start(config))
+        state = self.beginning(config)(key, self.blueprint.paths(config))
         return state.replace(
             schedules=jax.device_put(self.lines(config), self._whole),
             numbers=jax.device_put(recipe.numbers(config), self._whole),
         )
 
+    def lines(self, config: Any) -> dict[str, Any]:
+        """The lines of the coefficients of a config: `TrainState.schedules`."""
+        return self.blueprint.lines(config)
+
 
 class Programs:
-    """One `Program` per structure, made when it is first asked for."""
+    """One `Program` per structure, made when it is first asked for.
+
+    And one blueprint per structure and set of values that weights start from.
+    """
 
     def __init__(self):
         self._made: dict[str, Program] = {}
+        self._blueprints: dict[tuple[str, str, int], Blueprint] = {}
+
+    def blueprint(self, config: Any, num_classes: int) -> Blueprint:
+        """That of a config; traced once."""
+        key = (structure_key(config), start_key(config), num_classes)
+        if key not in self._blueprints:
+            self._blueprints[key] = Blueprint.of(config, num_classes)
+        return self._blueprints[key]
 
     def __call__(
         self, config: Any, spec: DatasetSpec, mesh: jax.sharding.Mesh
     ) -> Program:
         key = structure_key(config)
         if key not in self._made:
-            self._made[key] = Program(config, spec, mesh)
+            self._made[key] = Program(config, spec, mesh, self.blueprint)
         return self._made[key]

@@ -46,10 +46,11 @@ def train_and_evaluate(
         UserError: wrong input; before any device work, with the folder as it was.
         Diverged: the loss became infinite or NaN.
     """
-    prepared = prepare(config, workdir)
+    programs = programs or Programs()
+    prepared = prepare(config, workdir, programs)
     with runs.locked(prepared.folder):
         with contextlib.ExitStack() as held:
-            program = prepared.program(programs or Programs())
+            program = prepared.program(programs)
             run, state = begin(prepared, program, held)
             _train(_Alone(run, program, state))
         return finish(prepared)

@@ -8,12 +8,10 @@ import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.coefficients import learned_means, on_line
-from resseg.gradients.fork import initial_paths
 from resseg.gradients.joins import moments, with_addends
 from resseg.gradients.measure import Measured, by_taps
 from resseg.metrics import confusion_matrix
@@ -74,32 +72,21 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 def init_state(
-    model: nn.Module,
-    optimizer: optax.GradientTransformation,
-    key: jax.Array,
-    image_shape: tuple[int, ...],
-    *,
-    ema: bool,
-    paths: Any = None,
+    variables: Mapping[str, Any], optimizer: optax.GradientTransformation, *, ema: bool
 ) -> TrainState:
     """The state before the first update. Jit it with the sharding it shall have.
 
-    `paths` are the coefficients; given as an argument of the jitted function they are
-    no constants of the program. None = as the model has them.
+    Args:
+        variables: params and batch_stats as drawn; paths, the coefficients, which are
+            no constants of the program where they are arguments of it.
+        ema: whether weights are averaged.
     """
-    paths = initial_paths(model, image_shape) if paths is None else paths
-    _, variables = model.apply(
-        {"paths": paths},
-        jnp.zeros(image_shape),
-        rngs={"params": key},
-        mutable=["params", "batch_stats"],
-    )
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        batch_stats=variables.get("batch_stats", {}),
-        paths=jax.tree.map(jnp.asarray, paths),
+        batch_stats=variables["batch_stats"],
+        paths=jax.tree.map(jnp.asarray, variables["paths"]),
         opt_state=optimizer.init(params),
         ema=jax.tree.map(jnp.copy, params) if ema else {},
     )
@@ -211,10 +198,3 @@ def make_train_step(
         return state, log
 
     return train_step
-
-
-def zero_taps(model: nn.Module, image_shape: tuple[int, ...]) -> Any:
-    """The model's `taps` collection, all zero."""
-    images = jax.ShapeDtypeStruct(image_shape, np.float32)
-    shapes = jax.eval_shape(model.init, jax.random.key(0), images)["taps"]
-    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from resseg.blueprint.description import describe_model
+from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.table import print_description
+from resseg.blueprint.trace import trace
 from resseg.cli.describe import find_classes
 from resseg.cli.main import main
 from resseg.config.load import load_config
-from resseg.gradients.fork import list_forks
 from resseg.runs import layout
 from tests.conftest import QUICKSTART
 
@@ -40,7 +40,7 @@ def resnet50():
         "model.head.name": "fcn",
         "model.aux.weight": 0.5,
     }
-    return describe_model(configured(overrides), (520, 520), 21)
+    return Blueprint.of(configured(overrides), 21, (520, 520)).description
 
 
 def test_fcn_resnet50_is_described_as_published(resnet50):
@@ -87,7 +87,7 @@ def test_rows_stand_in_depth_order_with_what_the_layers_say(resnet50):
 @pytest.mark.parametrize(("depth", "projections"), [(18, 3), (34, 3), (50, 4)])
 def test_only_blocks_that_change_shape_project(depth, projections):
     overrides = {B + "depth": depth, "model.head.name": "fcn"}
-    shortcuts = describe_model(configured(overrides), (64, 64), 2).shortcuts
+    shortcuts = Blueprint.of(configured(overrides), 2, (64, 64)).description.shortcuts
     blocks = {18: 8, 34: 16, 50: 16}[depth]
     assert shortcuts == {"projection": projections, "identity": blocks - projections}
 
@@ -103,7 +103,7 @@ def test_only_blocks_that_change_shape_project(depth, projections):
     ],
 )
 def test_shortcuts_are_told_apart_by_what_they_do(overrides, shortcuts):
-    description = describe_model(configured(BASIC | overrides), (32, 32), 2)
+    description = Blueprint.of(configured(BASIC | overrides), 2, (32, 32)).description
     assert description.shortcuts == shortcuts
 
 
@@ -128,7 +128,7 @@ def test_shortcuts_are_told_apart_by_what_they_do(overrides, shortcuts):
 )
 def test_parts_sum_up_and_forks_are_all_there(overrides):
     config, size = configured(overrides), (65, 97)
-    description = describe_model(config, size, 3)
+    description = Blueprint.of(config, 3, size).description
     model = build_segmenter(config.model, 3)
     image = jax.ShapeDtypeStruct((1, *size, 3), jnp.float32)
     params = jax.eval_shape(model.init, jax.random.key(0), image)["params"]
@@ -138,7 +138,7 @@ def test_parts_sum_up_and_forks_are_all_there(overrides):
             assert row.params == sum(part.params for part in row.parts), row.name
             assert row.macs == sum(part.macs for part in row.parts), row.name
         assert len(row.output) == 3, row.name
-    forks = list_forks(model, image.shape)
+    forks = trace(model, image.shape).forks
     listed = [(row.name, row.paths) for row in description.rows if row.paths]
     assert listed == [(fork.name, fork.paths) for fork in forks]
     assert description.forks == len(forks)
@@ -150,7 +150,7 @@ def test_parts_sum_up_and_forks_are_all_there(overrides):
 
 def test_deeplab_rows_show_the_pyramid_and_its_dilations():
     overrides = TINY | {"model.head.name": "deeplabv3", B + "output_stride": 16}
-    description = describe_model(configured(overrides), (64, 96), 2)
+    description = Blueprint.of(configured(overrides), 2, (64, 96)).description
     pyramid = named(description, "head/pyramid")
     assert pyramid.kind == "pyramid"
     assert pyramid.paths == ("conv1x1", "rate6", "rate12", "rate18", "pool")
@@ -164,12 +164,12 @@ def test_deeplab_rows_show_the_pyramid_and_its_dilations():
 
 def test_the_size_of_the_image_changes_shapes_and_macs_alone():
     config = configured(BASIC | {"model.head.name": "fcn"})
-    small, large = (describe_model(config, (s, s), 2) for s in (64, 128))
+    small, large = (Blueprint.of(config, 2, (s, s)).description for s in (64, 128))
     assert large.macs == 4 * small.macs
     assert large.params == small.params
     assert large.receptive_field == small.receptive_field
     # Where everything is one pixel, strides are still those of the layers.
-    pixel = describe_model(config, (1, 1), 2)
+    pixel = Blueprint.of(config, 2, (1, 1)).description
     assert [row.stride for row in pixel.rows] == [row.stride for row in large.rows]
     assert named(pixel, "backbone/stage4").output == (1, 1, 64)
 
@@ -206,7 +206,7 @@ def test_the_command_prints_table_and_totals(capsys, monkeypatch):
 def test_json_holds_the_same_with_every_digit(capsys):
     assert describe("--size=64x96", "--classes=5", "--json") == 0
     told = json.loads(capsys.readouterr().out)
-    expected = describe_model(load_config(QUICKSTART), (64, 96), 5)
+    expected = Blueprint.of(load_config(QUICKSTART), 5, (64, 96)).description
     assert list(told) == [
         "title",
         "size",

@@ -9,15 +9,15 @@ import pytest
 import resseg
 from resseg import architecture, sharding
 from resseg.architecture import skip_names, spell_out
+from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 from resseg.config.rows import KEYS
 from resseg.data import sources
-from resseg.gradients.fork import list_forks
 from resseg.models import layers
 from resseg.models.heads import HEADS
 from resseg.training import losses, optim, recipe
-from resseg.training.steps import init_state, make_train_step, zero_taps
+from resseg.training.steps import init_state, make_train_step
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERIMENTS = [
@@ -117,22 +117,21 @@ def test_every_experiment_builds_and_takes_a_step(path):
     """Traced with the config's own shapes, not computed: all but the arithmetic."""
     config = resseg.load_config(path)
     classes = len(config.loss.class_weights) or 7
-    model = build_segmenter(config.model, classes)
+    blueprint = Blueprint.of(config, classes)
     optimizer, _ = recipe.build_optimizer(config)
     shape = (config.data.batch_size, *config.data.crop, 3)
-    taps = zero_taps(model, shape)
     step = make_train_step(
-        model,
+        blueprint.model,
         recipe.optimizer_of(config),
         recipe.build_loss(config, classes),
-        taps,
+        blueprint.zero_taps(),
         num_classes=classes,
         clips=config.optim.clip_norm is not None,
         averages=config.optim.ema > 0,
     )
     ema = config.optim.ema > 0
     state = jax.eval_shape(
-        lambda key: init_state(model, optimizer, key, shape, ema=ema), jax.random.key(0)
+        lambda variables: init_state(variables, optimizer, ema=ema), blueprint.variables
     ).replace(numbers=recipe.numbers(config))
     batch = {
         "image": jax.ShapeDtypeStruct(shape, np.float32),
@@ -140,8 +139,7 @@ def test_every_experiment_builds_and_takes_a_step(path):
     }
     after, log = jax.eval_shape(step, state, batch, jax.random.key(0))
     assert jax.tree.structure(after) == jax.tree.structure(state)
-    names = {fork.name for fork in list_forks(model, shape)}
-    assert set(log["forks"]) == names
+    assert set(log["forks"]) == {fork.name for fork in blueprint.forks(1)}
     assert log["confusion"].shape == (classes, classes)
 
 

@@ -6,10 +6,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resseg.blueprint.trace import trace
 from resseg.gradients.fork import (
     Fork,
     fork_name,
-    list_forks,
     scale_cotangent,
     statistics_by_fork,
 )
@@ -172,7 +172,7 @@ def test_measurement_needs_no_memory_that_grows_with_the_batch():
 
 
 def test_forks_are_listed_in_the_order_of_the_signal():
-    forks = list_forks(LinearStack(np.eye(N, dtype=np.float32)), (5, N))
+    forks = trace(LinearStack(np.eye(N, dtype=np.float32)), (5, N)).forks
     assert [fork.name for fork in forks] == [f"block{i}" for i in range(L)]
     assert forks[0].shape == (5, N)
     assert forks[0].paths == ("shortcut", "branch")

@@ -14,10 +14,10 @@ import pytest
 
 from resseg import sharding
 from resseg.blueprint.network import build_segmenter
+from resseg.blueprint.trace import trace
 from resseg.config import base
-from resseg.gradients.fork import Fork, fork_name, list_forks, statistics_by_fork
+from resseg.gradients.fork import Fork, fork_name, statistics_by_fork
 from resseg.training import losses
-from resseg.training.steps import zero_taps
 
 CLASSES, SHAPE = 3, (4, 32, 32, 3)
 LOSS = losses.make_loss({"cross_entropy": 1.0, "dice": 0.5}, num_classes=CLASSES)
@@ -104,7 +104,7 @@ def measured(net, batch, **how):
     """
     zeros = {
         f.name: (jnp.zeros(f.shape), (jnp.zeros(f.shape),) * len(f.paths))
-        for f in list_forks(net, batch["image"].shape)
+        for f in trace(net, batch["image"].shape).forks
     }
 
     def loss(taps, zeros):
@@ -115,7 +115,7 @@ def measured(net, batch, **how):
         wrap = how.get("wrap", lambda function: function)
         return wrap(lambda *both: perturbed(both[1], lambda: run(*both)))(taps, zeros)
 
-    taps, gradients = jax.grad(loss, (0, 1))(zero_taps(net, SHAPE), zeros)
+    taps, gradients = jax.grad(loss, (0, 1))(trace(net, SHAPE).zero_taps(), zeros)
     return statistics_by_fork(taps), gradients
 
 
@@ -132,7 +132,7 @@ def factors_of(net):
     """fork -> backward factor of each path, as the `paths` collection holds them."""
     found = {}
     paths = variables_of(net)["paths"]
-    for fork in list_forks(net, SHAPE):
+    for fork in trace(net, SHAPE).forks:
         node = paths
         for part in fork.name.split("/"):
             node = node[part]
@@ -176,7 +176,7 @@ def assert_sums(net, found, tolerance=1e-6):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_under_jit_parts_add_up_and_are_what_the_taps_say(name, batch):
     net = NETWORKS[name]
-    kinds = {fork.kind for fork in list_forks(net, SHAPE)}
+    kinds = {fork.kind for fork in trace(net, SHAPE).forks}
     assert "block" in kinds
     assert ("pyramid" in kinds and "auxiliary" in kinds) == ("pyramid" in name)
     assert_sums(net, compiled(net)(batch))

@@ -10,9 +10,10 @@ import pytest
 from flax import traverse_util
 
 import resseg
+from resseg.blueprint.trace import trace
 from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.coefficients import coefficient_name, learned_means, scheduled
-from resseg.gradients.fork import Fork, initial_paths
+from resseg.gradients.fork import Fork
 from resseg.gradients.joins import Join, with_addends
 from resseg.gradients.names import AUX, BACKBONE
 from resseg.models.segmenter import Segmenter
@@ -74,7 +75,7 @@ def test_every_coefficient_of_a_network_has_a_name_of_its_own():
         "model.aux.weight": 0.4,
     }
     config = resseg.load_config("quickstart", TINY | settings)
-    paths = initial_paths(resseg.build_model(config, 3), SHAPE)
+    paths = trace(resseg.build_model(config, 3), SHAPE).paths()
     lines = jax.tree.map(lambda value: np.array([value, value + 1, 0, 1]), paths)
     names = set(scheduled(lines))
     assert len(names) == len(jax.tree.leaves(paths))

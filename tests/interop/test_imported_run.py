@@ -8,7 +8,7 @@ import pytest
 import safetensors.numpy
 
 import resseg
-from resseg.blueprint.network import variable_shapes
+from resseg.blueprint.blueprint import Blueprint
 from resseg.cli.import_torch import VOC
 from resseg.cli.main import main
 from resseg.config.load import load_config
@@ -112,7 +112,7 @@ def test_it_predicts_and_its_weights_start_a_training(files):
     mask = cv2.imread(str(files / "out" / "photo.png"), cv2.IMREAD_UNCHANGED)
     assert mask.shape == (45, 70)
     config = load_config(run, {"init.variables_from": str(run)})
-    start = initial.load(config, variable_shapes(config, 7))
+    start = initial.load(config, Blueprint.of(config, 7).variables)
     assert start is not None
     assert start.random == [] and start.unused == []
 
@@ -165,7 +165,7 @@ def test_a_backbone_goes_under_a_head_and_nowhere_else(files, capsys):
         "init.backbone_from": str(run),
     }
     config = load_config(BASE, overrides)
-    start = initial.load(config, variable_shapes(config, 7))
+    start = initial.load(config, Blueprint.of(config, 7).variables)
     assert start is not None
     assert start.random == [] and start.unused == []
     assert len(start.arrays) == len(tensors_of_backbone())

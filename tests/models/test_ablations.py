@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resseg.architecture import GATED, ORDERS, SHORTCUT_KINDS
-from resseg.blueprint import coefficients
+from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 from resseg.config.load import load_config
@@ -277,16 +277,16 @@ def test_schedules_move_their_coefficients_and_no_other():
     config, _, variables = paths_of(
         model__gradient__shortcut={"linear": [1.0, 0.0, 10, 20]}
     )
-    path_lines = coefficients.PathLines(config, 2)
-    lines = path_lines(config)
+    blueprint = Blueprint.of(config, 2)
+    lines = blueprint.lines(config)
     assert jax.tree.structure(lines) == jax.tree.structure(variables["paths"])
     fork = lines["backbone"]["stage2"]["block1"]["fork"]
     np.testing.assert_array_equal(fork["shortcut"], [1, 0, 10, 20])
     np.testing.assert_array_equal(fork["branch"], [1, 1, 0, 0])
     # The same tracing serves another config of the structure.
     plain, _, variables = paths_of(model__branch__scale=0.5)
-    assert_equal(path_lines.start(plain), variables["paths"])
-    fork = path_lines(plain)["backbone"]["stage2"]["block1"]["fork"]
+    assert_equal(blueprint.paths(plain), variables["paths"])
+    fork = blueprint.lines(plain)["backbone"]["stage2"]["block1"]["fork"]
     np.testing.assert_array_equal(fork["shortcut"], [1, 1, 0, 0])
 
 

@@ -8,8 +8,8 @@ import pytest
 from flax import traverse_util
 
 import resseg
+from resseg.blueprint.trace import trace
 from resseg.gradients.analysis.cotangents import with_offsets, zero_offsets
-from resseg.gradients.fork import initial_paths, list_forks
 
 IMAGES = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
 COEFFICIENTS = {
@@ -27,7 +27,7 @@ def trained():
     model = resseg.build_model(config(COEFFICIENTS), num_classes=3)
     variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
     weights = {name: variables[name] for name in ("params", "batch_stats")}
-    return model, weights, initial_paths(model, IMAGES.shape)
+    return model, weights, trace(model, IMAGES.shape).paths()
 
 
 def config(overrides):
@@ -77,7 +77,7 @@ def test_paths_that_are_given_are_used(trained):
     model, weights, _ = trained
     others = {"model.shortcut.scale": 2.0, "model.gradient.shortcut": 0.125}
     other = resseg.build_model(config(COEFFICIENTS | others), num_classes=3)
-    paths = initial_paths(other, IMAGES.shape)
+    paths = trace(other, IMAGES.shape).paths()
     np.testing.assert_array_equal(
         logits(model, weights | {"paths": paths}), logits(other, weights)
     )
@@ -109,7 +109,7 @@ def test_paths_are_not_made_by_applying_unless_asked_for(trained):
 
 def test_the_cotangents_of_every_entry_need_no_paths(trained):
     model, weights, paths = trained
-    forks = list_forks(model, IMAGES.shape)
+    forks = trace(model, IMAGES.shape).forks
 
     def cotangents(variables):
         def loss(offsets):

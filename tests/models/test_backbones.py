@@ -10,8 +10,8 @@ import pytest
 
 from resseg.architecture import DEPTHS, stage_layout
 from resseg.blueprint.network import build_segmenter
+from resseg.blueprint.trace import trace
 from resseg.config import base
-from resseg.gradients.fork import list_forks
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Conv
@@ -267,7 +267,7 @@ def test_standardised_weights_carry_a_signal_through_20_blocks(order):
 @pytest.mark.parametrize("depth", DEPTHS)
 def test_plain_networks_of_every_depth_have_one_path_per_block(depth):
     net = backbone(**{"backbone.depth": depth, "shortcut.kind": "none"})
-    forks = list_forks(net, (1, 32, 32, 3), train=False)
+    forks = trace(net, (1, 32, 32, 3), train=False).forks
     sizes, _ = DEPTHS[depth]
     expected = [
         f"stage{stage}/block{block}"

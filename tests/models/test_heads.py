@@ -9,7 +9,8 @@ import pytest
 from flax import traverse_util
 
 from resseg.blueprint.network import build_segmenter
-from resseg.gradients.fork import list_forks, statistics_by_fork
+from resseg.blueprint.trace import trace
+from resseg.gradients.fork import statistics_by_fork
 from resseg.models.heads.deeplab import Pyramid
 from resseg.models.heads.fcn import Upsample, bilinear_kernel, deepest
 
@@ -95,7 +96,7 @@ def test_every_skip_changes_the_output_and_gets_a_gradient(
 def test_no_long_skips_leave_none(small, head):
     small.head.name, small.long_skip.kind = head, "none"
     net = build_segmenter(small, 3)
-    kinds = {fork.kind for fork in list_forks(net, (1, 32, 32, 3))}
+    kinds = {fork.kind for fork in trace(net, (1, 32, 32, 3)).forks}
     assert kinds - {"pyramid"} == {"block"}
     shapes = jax.eval_shape(net.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     paths = traverse_util.flatten_dict(shapes["paths"], sep="/")
@@ -105,7 +106,7 @@ def test_no_long_skips_leave_none(small, head):
 def test_a_residual_decoder_is_a_fork_per_level(small):
     small.head.name = "resunet"
     names = [
-        fork.name for fork in list_forks(build_segmenter(small, 3), (1, 32, 32, 3))
+        fork.name for fork in trace(build_segmenter(small, 3), (1, 32, 32, 3)).forks
     ]
     decoder = [f"head/decoder{level}" for level in (1, 2, 3, 4)]
     assert [name for name in names if name.startswith("head")] == decoder

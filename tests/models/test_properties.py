@@ -10,7 +10,7 @@ import pytest
 from flax import traverse_util
 
 from resseg.architecture import spell_out
-from resseg.blueprint.description import describe_model
+from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
 from resseg.config.rows import KEYS
@@ -184,7 +184,7 @@ def check(drawn):
     )
     assert odd.shape == (1, 45, 59, CLASSES)
 
-    described = describe_model(config, config.data.crop, CLASSES)
+    described = Blueprint.of(config, CLASSES, config.data.crop).description
     assert described.params == sum(leaf.size for leaf in flat.values())
     assert described.forks == len(statistics_by_fork(taps))
 

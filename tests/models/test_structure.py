@@ -8,8 +8,8 @@ import pytest
 from flax import traverse_util
 
 from resseg.blueprint.network import build_segmenter
+from resseg.blueprint.trace import trace
 from resseg.config import base
-from resseg.gradients.fork import list_forks
 from resseg.models.classifier import ImageClassifier
 from resseg.models.heads import HEADS as NAMED_HEADS
 
@@ -171,7 +171,7 @@ def test_bfloat16_computes_in_half_and_keeps_weights_and_logits_in_single(small)
 
 def test_every_fork_of_the_table_is_there(small):
     small.head.name, small.aux.weight = "unet", 0.4
-    forks = {f.name: f for f in list_forks(build_segmenter(small, 3), (2, 32, 32, 3))}
+    forks = {f.name: f for f in trace(build_segmenter(small, 3), (2, 32, 32, 3)).forks}
     assert list(forks) == [
         "backbone/long_skip_stem",
         "backbone/stage1/block1",
@@ -186,6 +186,6 @@ def test_every_fork_of_the_table_is_there(small):
     assert forks["backbone/long_skip_stem"].paths == ("skip", "deeper")
     assert forks["backbone/auxiliary_stage3"].paths == ("aux", "deeper")
     small.head.name = "deeplabv3"
-    pyramid = list_forks(build_segmenter(small, 3), (2, 32, 32, 3))[-1]
+    pyramid = trace(build_segmenter(small, 3), (2, 32, 32, 3)).forks[-1]
     assert pyramid.name == "head/pyramid"
     assert pyramid.paths == ("conv1x1", "rate6", "rate12", "rate18", "pool")

@@ -10,7 +10,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from resseg import sharding
-from resseg.blueprint import network
+from resseg.blueprint.blueprint import Blueprint
 from resseg.errors import UserError
 from resseg.inference.evaluator import Evaluator
 from resseg.probes import lesion, reorder
@@ -161,8 +161,8 @@ def test_a_network_without_equal_blocks_has_no_other_order(probed, probed_config
     classes = probed.spec.num_classes
     single = dataclasses.replace(
         probed,
-        model=network.build_segmenter(config.model, classes),
-        variables=network.variable_shapes(config, classes),
+        blueprint=(blueprint := Blueprint.of(config, classes)),
+        variables=blueprint.variables,
     )
     with pytest.raises(UserError, match="no stage of the network has two blocks"):
         reorder.measure(single, Options())

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.fork import Fork, list_forks
+from resseg.blueprint.trace import trace
+from resseg.gradients.fork import Fork
 from resseg.models.shortcuts import PathFactor
 from resseg.probes.surgery import (
     interchangeable,
@@ -133,7 +134,7 @@ def test_the_order_matters_only_where_blocks_do_not_commute(x):
 def test_blocks_of_equal_variables_and_signals_form_a_group(x):
     model = Scalars()
     variables = dict(model.init(jax.random.key(0), x))
-    forks = list_forks(model, x.shape)
+    forks = trace(model, x.shape).forks
     shapes = {f"block{i + 1}": x.shape for i in range(4)}
     names = tuple(shapes)
     assert interchangeable(variables, forks, shapes) == [names]

@@ -8,11 +8,12 @@ import pytest
 
 from resseg import sharding
 from resseg.blueprint.network import build_segmenter
+from resseg.blueprint.trace import trace
 from resseg.config import base
-from resseg.gradients.fork import HAS_LOGS, initial_paths, list_forks
+from resseg.gradients.fork import HAS_LOGS
 from resseg.gradients.measure import by_logs, by_taps, changes_no_bit
 from resseg.training import losses, optim
-from resseg.training.steps import init_state, make_train_step, zero_taps
+from resseg.training.steps import init_state, make_train_step
 
 CLASSES, SHAPE, STEPS = 3, (8, 16, 16, 3), 3
 RATES = {"deeplabv3plus": (1, 2, 3)}
@@ -51,15 +52,16 @@ def begin(model, optimizer):
         around = float(path[-1].key in ("scale", "var"))
         return (around + draw.normal(size=leaf.shape) / fan_in**0.5).astype(leaf.dtype)
 
+    traced = trace(model, SHAPE)
     shapes = jax.eval_shape(
-        lambda key: init_state(model, optimizer, key, SHAPE, ema=False),
-        jax.random.key(0),
+        lambda variables: init_state(variables, optimizer, ema=False),
+        dict(traced.variables),
     )
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     return zeros.replace(
         params=jax.tree_util.tree_map_with_path(value, shapes.params),
         batch_stats=jax.tree.map(np.ones_like, zeros.batch_stats),
-        paths=initial_paths(model, SHAPE),
+        paths=traced.paths(),
         numbers={"aux_weight": np.float32(0.4)},
     )
 
@@ -75,7 +77,7 @@ def train(model, *, devices=1, taps=True, measured=by_taps):
         model,
         lambda _: (optimizer, schedule),
         losses.make_loss({"cross_entropy": 1.0}, num_classes=CLASSES),
-        zero_taps(model, SHAPE) if taps else {},
+        trace(model, SHAPE).zero_taps() if taps else {},
         num_classes=CLASSES,
         measured=measured,
     )
@@ -119,7 +121,7 @@ def test_measuring_changes_no_bit_of_a_training(head, devices, dtype):
     on, on_logs = train(model, devices=devices)
     off, off_logs = train(model, devices=devices, taps=False)
     assert_same_bits(on, off)
-    names = {fork.name for fork in list_forks(model, SHAPE)}
+    names = {fork.name for fork in trace(model, SHAPE).forks}
     for with_taps, without in zip(on_logs, off_logs, strict=True):
         assert set(with_taps.pop("forks")) == names and without.pop("forks") == {}
         assert with_taps.pop("joins") and without.pop("joins") == {}

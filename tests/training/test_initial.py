@@ -9,7 +9,7 @@ import pytest
 from flax import traverse_util
 
 import resseg
-from resseg.blueprint import network
+from resseg.blueprint.blueprint import Blueprint
 from resseg.errors import UserError
 from resseg.training import initial, recipe, run
 from resseg.training.steps import init_state
@@ -74,7 +74,7 @@ def test_a_run_starts_from_all_weights_of_another(overrides, source, tmp_path, c
 
 def shapes(settings, classes=7):
     config = resseg.load_config(QUICKSTART, STRUCTURE | settings)
-    return config, network.variable_shapes(config, classes)
+    return config, Blueprint.of(config, classes).variables
 
 
 def test_the_backbone_alone_goes_under_another_head(source):
@@ -102,10 +102,12 @@ def test_class_scores_start_anew_where_the_number_of_classes_differs(source):
 
 def test_only_what_is_loaded_is_replaced(source):
     config, _ = shapes({"init.variables_from": str(source)}, classes=3)
-    model = network.build_segmenter(config.model, 3)
+    blueprint = Blueprint.of(config, 3)
     optimizer, _ = recipe.build_optimizer(config)
-    state = init_state(model, optimizer, jax.random.key(0), (1, 32, 32, 3), ema=True)
-    loaded = initial.load(config, network.variable_shapes(config, 3))
+    drawn = jax.jit(blueprint.drawing())(jax.random.key(0))
+    variables = drawn | {"paths": blueprint.paths(config)}
+    state = init_state(variables, optimizer, ema=True)
+    loaded = initial.load(config, blueprint.variables)
     begun = loaded.put_into(state)
     kernel = begun.params["head"]["classifier"]["conv"]["kernel"]
     np.testing.assert_array_equal(

@@ -18,9 +18,9 @@ from PIL import Image
 
 import resseg
 from resseg import runs
+from resseg.blueprint.trace import trace
 from resseg.cli.main import main
 from resseg.data import colorize, pipeline
-from resseg.gradients.fork import list_forks
 from resseg.runs import layout
 from resseg.training import run as train
 
@@ -91,7 +91,7 @@ def test_the_run_folder_holds_what_it_promises(finished, overrides):
     assert len(evaluated["iou"].iloc[0]) == len(run.classes) == 7
 
     model = resseg.build_model(run.config)
-    forks = list_forks(model, (4, 32, 32, 3))
+    forks = trace(model, (4, 32, 32, 3)).forks
     paths = sum(len(fork.paths) for fork in forks)
     assert len(run.gradients) == STEPS * paths
     assert run.gradients["fork"].drop_duplicates().tolist() == [f.name for f in forks]

@@ -9,11 +9,12 @@ import pytest
 
 from resseg import sharding
 from resseg.blueprint.network import build_segmenter
+from resseg.blueprint.trace import trace
 from resseg.config import base
-from resseg.gradients.fork import Fork, fork_name, list_forks, scale_cotangent
+from resseg.gradients.fork import Fork, fork_name, scale_cotangent
 from resseg.inference.evaluator import make_eval_step
 from resseg.training import losses, optim
-from resseg.training.steps import init_state, make_train_step, zero_taps
+from resseg.training.steps import init_state, make_train_step
 
 CLASSES, SHAPE = 3, (8, 32, 32, 3)
 
@@ -53,11 +54,12 @@ def prepare(model, *, taps=True, devices=1, ema=0.0):
         clip_norm=None,
     )
     loss = losses.make_loss({"cross_entropy": 1.0}, num_classes=CLASSES)
+    traced = trace(model, SHAPE)
     step = make_train_step(
         model,
         lambda _: (optimizer, schedule),
         loss,
-        zero_taps(model, SHAPE) if taps else {},
+        traced.zero_taps() if taps else {},
         num_classes=CLASSES,
         averages=ema > 0,
     )
@@ -65,7 +67,8 @@ def prepare(model, *, taps=True, devices=1, ema=0.0):
     whole, split = sharding.replicated(mesh), sharding.by_batch(mesh)
 
     def init(key):
-        state = init_state(model, optimizer, key, SHAPE, ema=ema > 0)
+        variables = traced.drawing()(key) | {"paths": traced.paths()}
+        state = init_state(variables, optimizer, ema=ema > 0)
         return state.replace(numbers={"aux_weight": 0.4, "ema": ema})
 
     jitted = jax.jit(
@@ -100,7 +103,7 @@ def test_measuring_changes_no_bit_of_the_parameters(batch, head):
     assert_same_bits(measured.params, plain.params)
     assert_same_bits(measured.batch_stats, plain.batch_stats)
     assert plain_logs[0]["forks"] == {}
-    names = {fork.name for fork in list_forks(model, SHAPE)}
+    names = {fork.name for fork in trace(model, SHAPE).forks}
     assert set(logs[0]["forks"]) == names
     for statistics in logs[0]["forks"].values():
         assert (statistics.squares > 0).all() and statistics.total_square > 0
@@ -135,7 +138,7 @@ def test_without_taps_the_program_is_that_of_a_network_that_cannot_measure(batch
     off, on = program(taps=False), program(taps=True)
     with nn.intercept_methods(never_measured):
         assert program(taps=False) == off
-    assert replaced == {fork.name for fork in list_forks(model, SHAPE)}
+    assert replaced == {fork.name for fork in trace(model, SHAPE).forks}
     assert on != off and len(on) > len(off)
 
 

@@ -91,8 +91,10 @@ def alone(config_of, programs, tmp_path_factory):
     return [root / str(i) for i in range(len(VARIANTS))]
 
 
-def prepare(configs, root):
-    return [train.prepare(each, root / str(i)) for i, each in enumerate(configs)]
+def prepare(configs, root, programs):
+    return [
+        train.prepare(each, root / str(i), programs) for i, each in enumerate(configs)
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def together(config_of, programs, tmp_path_factory):
     """What became of the same runs, trained together."""
     root = tmp_path_factory.mktemp("together")
     configs = [config_of(variant) for variant in VARIANTS]
-    return vectorized.train_together(prepare(configs, root), programs)
+    return vectorized.train_together(prepare(configs, root, programs), programs)
 
 
 def assert_close(one, two):
@@ -169,7 +171,7 @@ def test_another_group_of_the_same_size_compiles_nothing(
 ):
     counter = compilations.Counter()
     configs = [config_of({"seed": seed}) for seed in range(5, 10)]
-    vectorized.train_together(prepare(configs, tmp_path), programs)
+    vectorized.train_together(prepare(configs, tmp_path, programs), programs)
     assert counter.now().train_steps == 0
     assert counter.now().cached == 0
 
@@ -208,7 +210,7 @@ def test_runs_at_different_steps_and_folders_in_use_are_refused(
     assert vectorized.resume_step(tmp_path / "new") == 0
     configs = [config_of(), config_of({"seed": 1})]
     prepared = [
-        train.prepare(config, tmp_path / name)
+        train.prepare(config, tmp_path / name, Programs())
         for config, name in zip(configs, ("copy", "new"), strict=True)
     ]
     with pytest.raises(UserError, match=r"copy goes on from step 4, .*new from step 0"):
@@ -225,7 +227,7 @@ def test_a_slice_that_diverges_leaves_the_others_alone(
     diverging = {"optim.learning_rate": 1e30}
     variants = [*VARIANTS[:2], diverging, *VARIANTS[3:]]
     configs = [config_of(variant) for variant in variants]
-    outcomes = vectorized.train_together(prepare(configs, tmp_path), programs)
+    outcomes = vectorized.train_together(prepare(configs, tmp_path, programs), programs)
     assert [bool(each.message) for each in outcomes] == [i == 2 for i in range(5)]
     for i in (0, 1, 3, 4):
         one, two = together[i].folder, outcomes[i].folder
@@ -256,7 +258,7 @@ def test_where_all_diverge_the_loop_ends(config_of, programs, tmp_path):
         config_of({"optim.learning_rate": 1e30, "seed": seed, "train.steps": 1000})
         for seed in range(2)
     ]
-    outcomes = vectorized.train_together(prepare(configs, tmp_path), programs)
+    outcomes = vectorized.train_together(prepare(configs, tmp_path, programs), programs)
     assert all("gradient norm" in each.message for each in outcomes)
     assert resseg.open_run(outcomes[0].folder).metrics["step"].max() < 10
 
@@ -295,9 +297,9 @@ def test_an_interrupted_group_goes_on_to_the_same_bits(
     with monkeypatch.context() as patched:
         crash_after(3, patched)
         with pytest.raises(Interrupted):
-            vectorized.train_together(prepare(configs, tmp_path), programs)
+            vectorized.train_together(prepare(configs, tmp_path, programs), programs)
     assert {vectorized.resume_step(tmp_path / str(i)) for i in range(5)} == {3}
-    outcomes = vectorized.train_together(prepare(configs, tmp_path), programs)
+    outcomes = vectorized.train_together(prepare(configs, tmp_path, programs), programs)
     for one, two in zip(together, outcomes, strict=True):
         assert_equal_runs(one.folder, two.folder)
 
@@ -309,13 +311,15 @@ def test_a_run_begun_together_goes_on_alone_and_the_other_way_round(
     with monkeypatch.context() as patched:
         crash_after(2, patched)
         with pytest.raises(Interrupted):
-            vectorized.train_together(prepare(configs, tmp_path / "a"), programs)
+            vectorized.train_together(
+                prepare(configs, tmp_path / "a", programs), programs
+            )
         for i, config in enumerate(configs):
             with pytest.raises(Interrupted):
                 train.train_and_evaluate(config, tmp_path / "b" / str(i), programs)
     for i, config in enumerate(configs):
         train.train_and_evaluate(config, tmp_path / "a" / str(i), programs)
-    vectorized.train_together(prepare(configs, tmp_path / "b"), programs)
+    vectorized.train_together(prepare(configs, tmp_path / "b", programs), programs)
     for i in range(2):
         for name in ("a", "b"):
             folder = tmp_path / name / str(i)
@@ -325,7 +329,7 @@ def test_a_run_begun_together_goes_on_alone_and_the_other_way_round(
 def test_four_devices_share_five_runs(config_of, alone, tmp_path):
     """Two each and one of them twice; no device hears of the slices of another."""
     configs = [config_of(variant, {"mesh.data": 4}) for variant in VARIANTS]
-    outcomes = vectorized.train_together(prepare(configs, tmp_path))
+    outcomes = vectorized.train_together(prepare(configs, tmp_path, Programs()))
     for folder, outcome in zip(alone, outcomes, strict=True):
         one, two = resseg.open_run(folder), resseg.open_run(outcome.folder)
         assert_close(one.variables(1), two.variables(1))

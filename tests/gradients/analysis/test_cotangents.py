@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resseg.blueprint.trace import trace
 from resseg.gradients.analysis.cotangents import (
     BIAS,
     CELLS,
@@ -16,7 +17,7 @@ from resseg.gradients.analysis.cotangents import (
     with_offsets,
     zero_offsets,
 )
-from resseg.gradients.fork import Fork, list_forks, statistics_by_fork
+from resseg.gradients.fork import Fork, statistics_by_fork
 
 
 class Stack(nn.Module):
@@ -50,7 +51,7 @@ def loss(model, variables, x, label):
 
 
 def cotangents(model, variables, x, label, factor=1.0):
-    offsets = zero_offsets(list_forks(model, x.shape))
+    offsets = zero_offsets(trace(model, x.shape).forks)
 
     def shifted(offsets):
         return factor * with_offsets(loss, offsets, model, variables, x, label)
@@ -81,7 +82,7 @@ def test_offsets_of_zero_leave_the_value(images):
     model, (x, label) = Stack(), images
     variables = model.init(jax.random.key(1), x)
     variables.pop("taps")
-    offsets = zero_offsets(list_forks(model, x.shape))
+    offsets = zero_offsets(trace(model, x.shape).forks)
     shifted = with_offsets(loss, offsets, model, variables, x, label)
     assert shifted == loss(model, variables, x, label)
 

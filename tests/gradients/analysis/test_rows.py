@@ -9,9 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resseg.blueprint.trace import trace
 from resseg.gradients.analysis.factors import multiplied
 from resseg.gradients.analysis.rows import ROWS, pulled_back, with_rows, zero_sinks
-from resseg.gradients.fork import Fork, list_forks
+from resseg.gradients.fork import Fork
 
 L, N = 6, 5
 
@@ -198,4 +199,4 @@ def test_a_factor_needs_a_fork():
     _, variables, x, _ = prepared(Stack())
     with pytest.raises(KeyError, match="block9"):
         multiplied(variables["paths"], {("block9", "branch"): 0.0})
-    assert [fork.name for fork in list_forks(Stack(), x.shape)] == names()
+    assert [fork.name for fork in trace(Stack(), x.shape).forks] == names()

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
+from resseg.blueprint.trace import trace
 from resseg.models import layers
-from resseg.models.inventory import take_inventory
 from tests.models.networks import network
 
 B = "backbone."
@@ -18,7 +18,7 @@ AUX = {"aux.weight": 0.5}
 
 
 def macs(net, size, part=""):
-    calls = take_inventory(net, size).calls
+    calls = trace(net, (1, *size, 3), train=False).measured
     return sum(call.macs for call in calls if part in ("", *call.path[:1]))
 
 
@@ -139,4 +139,4 @@ def test_a_kernel_of_unknown_use_is_refused():
             return images @ self.param("kernel", nn.initializers.ones, (3, 3))
 
     with pytest.raises(TypeError, match="Odd"):
-        take_inventory(Odd(), (8, 8))
+        _ = trace(Odd(), (1, 8, 8, 3), train=False).macs

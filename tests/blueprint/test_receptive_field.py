@@ -7,10 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.gradients.fork import initial_paths
+from resseg.blueprint.receptive_field import EVERYTHING, PIXEL, Field, follow, window
+from resseg.blueprint.trace import trace
 from resseg.models.heads.fcn import deepest
-from resseg.models.inventory import take_inventory
-from resseg.models.receptive_field import EVERYTHING, PIXEL, Field, follow, window
 from resseg.models.resnet import Stage
 from tests.models.networks import network
 
@@ -19,7 +18,7 @@ OS8, OS16 = {"backbone.output_stride": 8}, {"backbone.output_stride": 16}
 
 
 def deepest_field(net, size=(64, 64)):
-    calls = take_inventory(net, size).calls
+    calls = trace(net, (1, *size, 3), train=False).measured
     return [call.after for call in calls if isinstance(call.module, Stage)][-1]
 
 
@@ -72,7 +71,7 @@ def positive(net, images):
             return jnp.zeros(leaf.shape)
         return jnp.full(leaf.shape, 1 / math.prod(leaf.shape[:3]))
 
-    paths = initial_paths(net, images.shape, train=False)
+    paths = trace(net, images.shape, train=False).paths()
     return {"params": jax.tree.map(fill, variables["params"]), "paths": paths}
 
 
