@@ -48,6 +48,7 @@ def confusion_matrix(
         & (predictions < num_classes)
     )
     cell = labels * num_classes + predictions
+    counts: Any
     if on_host:
         counts = np.bincount(cell[counted], minlength=num_classes**2)
     else:

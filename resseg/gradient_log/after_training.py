@@ -1,6 +1,7 @@
 """The picture of the gradient flow that a training leaves in its run folder."""
 
 from pathlib import Path
+from typing import Any
 
 from resseg.gradient_log.heatmap import save_heatmap
 from resseg.runs import layout, open_run
@@ -13,7 +14,8 @@ def draw_flow(folder: Path) -> list[str]:
         Lines for people: where it lies; none where the run does not log gradients.
     """
     run = open_run(folder)
-    if not run.config.log.gradients.every:
+    log: Any = run.config.log
+    if not log.gradients.every:
         return []
     picture = folder / layout.HEATMAP
     save_heatmap(run.gradients, picture, f"Gradient flow in {folder}")

@@ -62,7 +62,7 @@ def scheduled(lines: Mapping[str, Any]) -> dict[str, np.ndarray]:
     }
 
 
-def on_line(line: Sequence[Any] | jax.Array, step: Any) -> Any:
+def on_line(line: Sequence[Any] | np.ndarray | jax.Array, step: Any) -> Any:
     """The value of a coefficient that moves in a straight line between two steps.
 
     Args:

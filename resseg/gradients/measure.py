@@ -19,7 +19,7 @@ On other devices nobody has looked.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +74,8 @@ def by_logs(loss: Loss, params: Any, taps: Any) -> Measured:
         params,
         has_aux=True,
     )
-    (gradients,), logs = pull.with_logs(jnp.ones_like(value))
+    # JAX gives `pull` the type of a plain function.
+    (gradients,), logs = cast(Any, pull).with_logs(jnp.ones_like(value))
     names = statistics_by_fork(taps)
     silent = sorted(names.keys() - logs.keys())
     if silent:
