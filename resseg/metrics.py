@@ -6,7 +6,7 @@ class that is predicted but never true scores 0 (its accuracy alone, a share of 
 pixels, stays NaN).
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
