@@ -4,7 +4,7 @@
 scalar. Nothing is ever downsampled: seconds per step on a GPU become minutes on a CPU
 (try --config.train.steps=3 first).
 
-resseg train --config configs/founding.py --workdir runs/founding
+resseg train --config founding --workdir runs/founding
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """The embedded default: U-Net on a small ResNet-10, shapes. About 3 min on 2 CPU cores.
 
-resseg train --config configs/quickstart.py --workdir runs/quickstart
+resseg train --config quickstart --workdir runs/quickstart
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """DeepLabV3+ on a small ResNet-18, nuclei. About 8 min on 2 CPU cores.
 
-resseg train --config configs/nuclei/deeplab.py --workdir runs/nuclei-deeplab
+resseg train --config nuclei/deeplab --workdir runs/nuclei-deeplab
 """
 
 from ml_collections import ConfigDict

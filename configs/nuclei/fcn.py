@@ -1,6 +1,6 @@
 """FCN-8s on a small ResNet-18, nuclei. About 6 min on 2 CPU cores.
 
-resseg train --config configs/nuclei/fcn.py --workdir runs/nuclei-fcn
+resseg train --config nuclei/fcn --workdir runs/nuclei-fcn
 """
 
 from ml_collections import ConfigDict

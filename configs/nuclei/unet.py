@@ -1,6 +1,6 @@
 """U-Net on a small ResNet-18, nuclei. About 10 min on 2 CPU cores.
 
-resseg train --config configs/nuclei/unet.py --workdir runs/nuclei-unet
+resseg train --config nuclei/unet --workdir runs/nuclei-unet
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """DeepLabV3+ on a small ResNet-18, road_defects. About 20 min on 2 CPU cores.
 
-resseg train --config configs/road_defects/deeplab.py --workdir runs/road-deeplab
+resseg train --config road_defects/deeplab --workdir runs/road-deeplab
 """
 
 from ml_collections import ConfigDict

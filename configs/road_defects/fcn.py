@@ -1,6 +1,6 @@
 """FCN-8s on a small ResNet-18, road_defects. About 10 min on 2 CPU cores.
 
-resseg train --config configs/road_defects/fcn.py --workdir runs/road-fcn
+resseg train --config road_defects/fcn --workdir runs/road-fcn
 """
 
 from ml_collections import ConfigDict

@@ -1,6 +1,6 @@
 """U-Net on a ResNet-18 of half width, road_defects. About 65 min on 2 CPU cores.
 
-resseg train --config configs/road_defects/unet.py --workdir runs/road-unet
+resseg train --config road_defects/unet --workdir runs/road-unet
 """
 
 from ml_collections import ConfigDict

@@ -5,6 +5,7 @@ A data set is a folder `<data.dir>/<name>/<version>` of TFDS array_record files,
 the class names. Neither writing nor reading it needs TensorFlow.
 """
 
+import shlex
 from pathlib import Path
 
 from resseg.data import catalogue, counts, shapes
@@ -97,8 +98,12 @@ def _place(data_config) -> Path | Entry:
     entry = catalogue.find(name)
     if entry is None:
         hint = nearest(name, ["shapes", *prepared(data_dir)])
+        words = ["resseg", "data", "prepare", name]
+        if Path(data_dir) != Path("data"):
+            words += ["--dir", str(data_dir)]
+        words += ["--images", "DIR", "--masks", "DIR", "--classes", "NAMES"]
         raise UserError(
-            f"config.data.name={name!r}: not prepared in {data_dir}; run: resseg data "
-            f"prepare {name} --images DIR --masks DIR --classes NAMES{hint}"
+            f"config.data.name={name!r}: not prepared in {data_dir}; "
+            f"run: {shlex.join(words)}{hint}"
         )
     return entry

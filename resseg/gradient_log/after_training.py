@@ -1,5 +1,6 @@
 """The picture of the gradient flow that a training leaves in its run folder."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -19,4 +20,5 @@ def draw_flow(folder: Path) -> list[str]:
         return []
     picture = folder / layout.HEATMAP
     save_heatmap(run.gradients, picture, f"Gradient flow in {folder}")
-    return [f"gradient flow  {picture}; as a table: resseg inspect {folder}"]
+    command = shlex.join(["resseg", "inspect", str(folder)])
+    return [f"gradient flow  {picture}; as a table: {command}"]

@@ -12,6 +12,7 @@ import pytest
 import resseg
 from resseg.cli import main as cli
 from resseg.cli.parser import split_overrides
+from resseg.config import builtin
 from resseg.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,8 +34,13 @@ def train(monkeypatch):
             raise calls.error
         return {}
 
+    def drawn(folder):
+        assert calls.started[-1][1] == str(folder)
+        return [f"drawn in {folder}"]
+
     trainer = SimpleNamespace(train_and_evaluate=train_and_evaluate, Diverged=Diverged)
     monkeypatch.setitem(sys.modules, "resseg.training.run", trainer)
+    monkeypatch.setattr("resseg.gradient_log.after_training.draw_flow", drawn)
     return calls
 
 
@@ -46,7 +52,7 @@ def error_line(capsys):
     return captured.err.removeprefix("resseg: error: ").rstrip("\n")
 
 
-def test_train_gets_config_with_overrides_and_workdir(train):
+def test_train_gets_config_with_overrides_and_workdir(train, capsys):
     status = cli.main(
         [
             "train",
@@ -64,6 +70,7 @@ def test_train_gets_config_with_overrides_and_workdir(train):
     assert status == 0
     [(config, workdir)] = train.started
     assert workdir == "runs/x"
+    assert capsys.readouterr().out == "drawn in runs/x\n"
     assert config.train.steps == 6, "the last one wins"
     assert config.data.crop == (32, 64)
     assert config.model.gradient.branch_in == -1.0
@@ -197,6 +204,45 @@ def test_config_diff_shows_both_values(capsys):
         cli.main(["config", QUICKSTART, "--diff", QUICKSTART, "--config.seed=4"]) == 0
     )
     assert capsys.readouterr().out.splitlines()[1:] == ["seed = 4 | 0"]
+
+
+def test_config_lists_the_experiments_with_what_they_are(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["config"]) == 0
+    rows = [line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()]
+    assert tuple(name for name, _ in rows) == builtin.names()
+    assert dict(rows)["quickstart"].startswith("The embedded default: U-Net on a small")
+    assert cli.main(["config", "--config.seed=1"]) == 2
+    assert error_line(capsys).startswith("config: FILE is missing")
+    assert cli.main(["config", "nuclei/unett"]) == 2
+    hint = "nuclei/unett: no such config file (did you mean 'nuclei/unet'?)"
+    assert error_line(capsys) == hint
+
+
+@pytest.mark.parametrize("name", builtin.names()[1:])
+def test_an_experiment_says_how_it_is_trained_from_any_folder(
+    train, monkeypatch, tmp_path, name
+):
+    monkeypatch.chdir(tmp_path)
+    (line,) = (
+        line
+        for line in builtin.file_of(name).read_text().splitlines()
+        if line.startswith("resseg train ")
+    )
+    words = line.split()
+    assert words[2:4] == ["--config", name]
+    assert cli.main(words[1:]) == 0
+    assert len(train.started) == 1
+
+
+def test_a_command_stands_in_one_place():
+    """Every module here that has a summary is a command, and no other is."""
+    found = {
+        path.stem
+        for path in Path(cli.__file__).parent.glob("*.py")
+        if "\nSUMMARY = " in path.read_text()
+    }
+    assert found == set(cli.COMMANDS.values())
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)

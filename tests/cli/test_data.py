@@ -1,6 +1,7 @@
 """`resseg data` as it is typed."""
 
 import argparse
+import shlex
 import subprocess
 import sys
 
@@ -9,7 +10,8 @@ import pytest
 from PIL import Image
 
 from resseg.cli import data as command
-from resseg.data import palette
+from resseg.config.load import load_config
+from resseg.data import palette, sources
 from resseg.errors import UserError
 
 CLASSES = "background,cell"
@@ -62,6 +64,19 @@ def test_prepare_then_check_then_list(files, capsys):
 
     with pytest.raises(UserError, match="exists; add --overwrite"):
         _run("prepare", "cells", *_flat(files), "--dir", data)
+
+
+def test_what_is_printed_can_be_typed(files, capsys):
+    data = files / "my data"
+    assert _run("prepare", "cells", *_flat(files), "--dir", data) == 0
+    *_, show, train = map(shlex.split, capsys.readouterr().out.splitlines())
+    assert show == ["resseg", "data", "show", "cells", "--dir", str(data)]
+    assert train[:4] == ["resseg", "train", "--config", "quickstart"]
+    assert f"--config.data.dir={data}" in train
+    assert _run(*show[2:]) == 0
+    config = load_config("quickstart", {"data.name": "gone", "data.dir": str(data)})
+    with pytest.raises(UserError, match=r"prepare gone --dir '.*/my data' --images"):
+        sources.dataset_spec(config.data)
 
 
 def test_split_names_reach_the_line_that_trains(files, capsys):

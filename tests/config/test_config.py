@@ -57,7 +57,7 @@ def refused(**overrides):
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_experiment_is_valid_and_says_how_to_run_it(path):
     load_config(path)
-    name = path.relative_to(ROOT)
+    name = path.relative_to(ROOT / "configs").with_suffix("")
     docstring = ast.get_docstring(ast.parse(path.read_text()))
     assert f"\nresseg train --config {name} --workdir runs/" in docstring
     assert re.search(r"\b(min|minutes|seconds|hours)\b", docstring), "how long it takes"

@@ -182,7 +182,8 @@ def test_a_data_set_that_is_not_prepared_says_the_command(data):
         sources.dataset_spec(data)
     assert str(caught.value) == (
         f"config.data.name='cell': not prepared in {data.dir}; run: resseg data "
-        "prepare cell --images DIR --masks DIR --classes NAMES (did you mean 'cells'?)"
+        f"prepare cell --dir {data.dir} --images DIR --masks DIR --classes NAMES "
+        "(did you mean 'cells'?)"
     )
     assert sources.prepared(data.dir) == ["cells"]
 
