@@ -168,6 +168,12 @@ def test_what_a_new_key_is_to_the_program(add, program, shown):
     assert len(programs) == (1 if shown is None else len(set(shown.values())))
 
 
+def test_a_switch_that_is_unset_is_off(add):
+    add(optional_real(POSITIVE), (SWITCH, FIXED, SAME))
+    assert structure(with_toy(None))[TOY] is False
+    assert structure(with_toy(2.0))[TOY] is True
+
+
 @pytest.mark.parametrize(
     ("program", "why"),
     [
