@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-UNETS = ("unet", "resunet")
-
 
 class Backbone(NamedTuple):
     """A backbone without any "as depth says".
@@ -71,33 +69,6 @@ def spell_out(model: Any) -> Backbone:
 def padding_multiple(model: Any) -> int:
     """Evaluated images are padded to a multiple of the stride without dilation."""
     return spell_out(model).native_stride
-
-
-def decoder_levels(model: Any) -> int:
-    """Steps of a U-Net's decoder: one per long skip, and one where the stem strides."""
-    plan = spell_out(model)
-    return len(plan.stages) + plan.strided_stem
-
-
-def block_places(model: Any) -> tuple[str, ...]:
-    """The stage of each residual block in depth order; `decoder` for a head's."""
-    plan = spell_out(model)
-    sizes = zip(plan.stages, plan.stage_sizes, strict=True)
-    names = tuple(stage for stage, size in sizes for _ in range(size))
-    decoder = decoder_levels(model) if model.head.name == "resunet" else 0
-    return names + ("decoder",) * decoder
-
-
-def skip_names(model: Any) -> tuple[str, ...]:
-    """Features that a head merges besides the deepest, shallow first."""
-    stages = spell_out(model).stages
-    unet = ("stem", *stages[:-1])
-    return {
-        "fcn16s": stages[-2:-1],
-        "fcn8s": stages[-3:-1],
-        **dict.fromkeys(UNETS, unet),
-        "deeplabv3plus": ("stage1",),
-    }.get(model.head.name, ())
 
 
 # depth -> blocks per stage and their kind. He et al. 2015: table 1, and section 4.2

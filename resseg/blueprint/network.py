@@ -1,16 +1,19 @@
 """From `config.model` to a linen module: the one place where both meet."""
 
+import dataclasses
+import importlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import flax.linen as nn
 import jax.numpy as jnp
 
-from resseg.architecture import UNETS, Backbone, block_places, skip_names, spell_out
+from resseg.architecture import Backbone, spell_out
 from resseg.config import coefficients
+from resseg.config.heads import block_places, head_of, skip_names
 from resseg.gradients.coefficients import on_line
 from resseg.models.blocks import BlockFactors
 from resseg.models.branch import BlockStyle
-from resseg.models.heads import HEADS
 from resseg.models.heads.deeplab import RATES, Pyramid
 from resseg.models.heads.fcn import FCN
 from resseg.models.resnet import ResNet
@@ -127,52 +130,45 @@ def build_head(
     style: BlockStyle,
     factors: tuple[BlockFactors, ...],
     numbers: Coefficients,
-) -> Any:
-    """The head that `config.model.head` names; `factors` are of its own blocks."""
-    name = model.head.name
-    common: dict[str, Any] = {"num_classes": num_classes, "dtype": style.dtype}
-    common["dropout"] = model.head.dropout
-    joins: dict[str, Any] = {
+) -> nn.Module:
+    """The head that `config.model.head` names, each of its fields filled by its name.
+
+    Args:
+        factors: of the head's own blocks.
+    """
+    row, settings = head_of(model), model.head
+    arguments: dict[str, Any] = {
+        "num_classes": num_classes,
+        "dropout": settings.dropout,
+        "norm": model.norm,
+        "dtype": style.dtype,
+        "style": style,
+        "factors": factors,
         "skips": skips,
         "skip_scales": numbers(model.long_skip.scale, skips),
         "gated": model.long_skip.kind == "gate",
+        "merge": "add" if model.long_skip.kind == "add" else "concat",
+        "channels": tuple(settings.channels) or decoder_channels(plan),
+        "separable": settings.separable,
+        "convs": tuple(settings.convs),
+        "align_corners": settings.align_corners,
     }
-    if name in ("fcn32s", "fcn16s", "fcn8s"):
-        return HEADS[name](**common, **joins)
-    common["norm"] = model.norm
-    if name == "fcn":
-        return HEADS[name](**common)
-    if name in UNETS:
-        decoder = {"style": style, "factors": factors} if name == "resunet" else {}
-        return HEADS[name](
-            **common,
-            **decoder,
-            **joins,
-            channels=tuple(model.head.channels) or decoder_channels(plan),
-            merge="add" if model.long_skip.kind == "add" else "concat",
+    if row.pyramid:
+        arguments["pyramid"] = Pyramid(
+            width=settings.width or 4 * plan.width,
+            rates=tuple(settings.rates) or RATES[plan.output_stride],
+            gradients=numbers(
+                model.gradient.pyramid, ("conv1x1", "rate1", "rate2", "rate3", "pool")
+            ),
+            dropout=settings.dropout,
+            norm=model.norm,
+            dtype=style.dtype,
+            separable=settings.separable,
         )
-    rates = tuple(model.head.rates) or RATES[plan.output_stride]
-    pyramid = Pyramid(
-        width=model.head.width or 4 * plan.width,
-        rates=rates,
-        gradients=numbers(
-            model.gradient.pyramid, ("conv1x1", "rate1", "rate2", "rate3", "pool")
-        ),
-        dropout=common.pop("dropout"),
-        norm=model.norm,
-        dtype=style.dtype,
-        separable=model.head.separable,
-    )
-    if name == "deeplabv3":
-        return HEADS[name](**common, pyramid=pyramid, separable=model.head.separable)
-    return HEADS[name](
-        **common,
-        **joins,
-        pyramid=pyramid,
-        separable=model.head.separable,
-        convs=tuple(model.head.convs),
-        align_corners=model.head.align_corners,
-    )
+    module, _, name = row.network.partition(":")
+    network = vars(importlib.import_module(module))[name]
+    fields = {field.name for field in dataclasses.fields(network)}
+    return network(**{key: arguments[key] for key in arguments if key in fields})
 
 
 def decoder_channels(plan: Backbone) -> tuple[int, ...]:

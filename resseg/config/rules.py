@@ -6,14 +6,15 @@ Each rule raises a UserError of one line, or returns.
 import math
 from typing import Any
 
-from resseg.architecture import UNETS, skip_names, spell_out
+from resseg.architecture import spell_out
 from resseg.config import shortcut_rules
+from resseg.config.fields import normalise
+from resseg.config.heads import decoder_levels, head_of, own_keys
 from resseg.config.keys import refuse, value_of
-from resseg.config.shortcut_rules import PYRAMID_HEADS
+from resseg.config.rows import KEYS
 from resseg.errors import UserError, choose
 
 PYRAMID_STRIDES = (8, 16, 32)  # output strides with default dilations of the pyramid
-DEEPLABV3PLUS_CONVS = (0, 2)  # of the paper
 
 
 def _data(config: Any) -> None:
@@ -78,25 +79,25 @@ def _kind_of_block(config: Any) -> None:
 
 def _stages_for_head(config: Any) -> None:
     stages = len(spell_out(config.model).stages)
-    needed = {"fcn16s": 2, "fcn8s": 3, "deeplabv3plus": 2}
-    head = config.model.head.name
-    if head in needed and stages < needed[head]:
+    needed = head_of(config.model).stages
+    if stages < needed:
         refuse(
             config,
             "model.head.name",
-            f"needs {needed[head]} stages in the backbone, which has {stages}",
+            f"needs {needed} stages in the backbone, which has {stages}",
         )
     if config.model.aux.weight and stages < 2:
         refuse(config, "model.aux.weight", "needs 2 stages in the backbone, it has 1")
 
 
-def _undilated_unet(config: Any) -> None:
+def _undilated_decoder(config: Any) -> None:
     plan = spell_out(config.model)
-    if config.model.head.name in UNETS and plan.output_stride != plan.native_stride:
+    head = config.model.head.name
+    if head_of(config.model).decodes and plan.output_stride != plan.native_stride:
         refuse(
             config,
             "model.backbone.output_stride",
-            "the U-Net decodes every stride of its backbone, expected "
+            f"head {head!r} decodes every stride of its backbone, expected "
             f"{plan.native_stride} "
             "(a dilated backbone goes with an fcn or deeplab head)",
         )
@@ -114,24 +115,20 @@ def _crop(config: Any) -> None:
 
 def _head_fields(config: Any) -> None:
     head = config.model.head
-    if head.name in UNETS:
-        # One block per long skip, and one more where the stem itself is strided.
-        blocks = len(skip_names(config.model)) + spell_out(config.model).strided_stem
-        if len(head.channels) not in (0, blocks):
-            refuse(
-                config,
-                "model.head.channels",
-                f"expected {blocks} numbers, one per decoder block, "
-                f"got {len(head.channels)}",
-            )
-    elif head.channels:
-        refuse(config, "model.head.channels", f"head {head.name!r} has no decoder")
-    if head.name not in PYRAMID_HEADS:
-        for key in ("model.head.width", "model.head.rates", "model.head.separable"):
-            if value_of(config, key):
-                refuse(config, key, f"head {head.name!r} has no pyramid")
-    if head.name != "deeplabv3plus" and tuple(head.convs) != DEEPLABV3PLUS_CONVS:
-        refuse(config, "model.head.convs", f"head {head.name!r} has no such layers")
+    blocks = decoder_levels(config.model)
+    if blocks and len(head.channels) not in (0, blocks):
+        refuse(
+            config,
+            "model.head.channels",
+            f"expected {blocks} numbers, one per decoder block, "
+            f"got {len(head.channels)}",
+        )
+    reads = head_of(config.model).keys
+    for name, part in own_keys().items():
+        key = f"model.head.{name}"
+        default = KEYS[key].value.default
+        if name not in reads and normalise(key, value_of(config, key)) != default:
+            refuse(config, key, f"head {head.name!r} has no {part}")
 
 
 def _pyramid(config: Any) -> None:
@@ -139,7 +136,7 @@ def _pyramid(config: Any) -> None:
     if len(set(head.rates)) < len(head.rates):
         refuse(config, "model.head.rates", "expected 3 different dilations")
     unknown = stride not in PYRAMID_STRIDES
-    if head.name in PYRAMID_HEADS and not head.rates and unknown:
+    if head_of(config.model).pyramid and not head.rates and unknown:
         listed = ", ".join(map(str, PYRAMID_STRIDES))
         refuse(
             config,
@@ -176,7 +173,7 @@ RULES = (
     _stages,
     _kind_of_block,
     _stages_for_head,
-    _undilated_unet,
+    _undilated_decoder,
     _crop,
     _head_fields,
     _pyramid,

@@ -2,22 +2,21 @@
 
 from typing import Any
 
-from resseg.architecture import UNETS, block_places, skip_names, spell_out
+from resseg.architecture import spell_out
 from resseg.config import coefficients
+from resseg.config.heads import ADD, CONCAT, block_places, head_of, skip_names
 from resseg.config.keys import refuse, value_of
 from resseg.config.rows import KEYS
 from resseg.config.values import AUXILIARY, BLOCK, LEVEL, PYRAMID_BRANCH
 
-PYRAMID_HEADS = ("deeplabv3", "deeplabv3plus")
-CONCATENATING_HEADS = ("deeplabv3plus", *UNETS)
-ADDING_HEADS = ("fcn16s", "fcn8s", *UNETS)  # can join their long skips by addition
+JOINING = {ADD: "add", CONCAT: "concatenate"}  # in words
 
 
 def places(config: Any) -> dict[str, tuple[str, ...]]:
     """The blocks, long skips or pyramid branches that each coefficient has one for."""
     joins = config.model.long_skip.kind != "none"
     skips = skip_names(config.model) if joins else ()
-    pyramid = config.model.head.name in PYRAMID_HEADS
+    pyramid = head_of(config.model).pyramid
     branches = ("conv1x1", "rate1", "rate2", "rate3", "pool") if pyramid else ()
     names = {
         BLOCK: block_places(config.model),
@@ -81,10 +80,10 @@ def _long_skips(config: Any) -> None:
     head, kind = config.model.head.name, config.model.long_skip.kind
     if kind != "native" and not skip_names(config.model):
         refuse(config, "model.long_skip.kind", f"head {head!r} has no long skips")
-    if kind == "add" and head not in ADDING_HEADS:
-        refuse(config, "model.long_skip.kind", f"head {head!r} can only concatenate")
-    if kind == "concat" and head not in CONCATENATING_HEADS:
-        refuse(config, "model.long_skip.kind", f"head {head!r} can only add")
+    joins = head_of(config.model).joins
+    if kind in JOINING and kind not in joins:
+        can = " and ".join(JOINING[join] for join in joins)
+        refuse(config, "model.long_skip.kind", f"head {head!r} can only {can}")
     if kind == "none":
         for key, row in KEYS.items():
             if row.value.one_per == LEVEL and value_of(config, key) != 1.0:
@@ -95,10 +94,14 @@ def _transition(config: Any) -> None:
     model = config.model
     if model.shortcut.transition != "A":
         return
-    resunet, everywhere = model.head.name == "resunet", model.shortcut.kind == "conv1x1"
+    decoder, everywhere = head_of(model).residual, model.shortcut.kind == "conv1x1"
     narrows = spell_out(model).block == "basic" and model.backbone.width_factor < 1
     for holds, reason in (
-        (resunet, "the blocks of a resunet decoder lose channels, which 'A' cannot"),
+        (
+            decoder,
+            f"the blocks of a {model.head.name} decoder lose channels, "
+            "which 'A' cannot",
+        ),
         (everywhere, "has no 1x1 convolution and kind 'conv1x1' has one everywhere"),
         (narrows, "a width_factor below 1 loses channels, which 'A' cannot"),
     ):

@@ -5,7 +5,7 @@ Rows of keys say it as `real(0.5, SHARE)` or `choice("adamw", ("sgd", "adamw"))`
 
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
@@ -165,7 +165,7 @@ class Value:
     default: Any
     kind: Kind
     allowed: Range
-    options: tuple = ()
+    options: Collection = ()
     lengths: tuple[int, ...] = ()
     one_per: str = ""
 
@@ -227,10 +227,10 @@ def text(default: str, allowed: Range = UNSAID) -> Value:
     return Value(default, STR, allowed)
 
 
-def choice(default: Any, options: Iterable[Any]) -> Value:
+def choice(default: Any, options: Collection[Any]) -> Value:
     """One of the options, all of them texts or all integers."""
     kind = STR if isinstance(default, str) else INT
-    return Value(default, kind, _OPTIONS, tuple(options))
+    return Value(default, kind, _OPTIONS, options)
 
 
 def integers(default: tuple, allowed: Range = UNSAID, *lengths: int) -> Value:

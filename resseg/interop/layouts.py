@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from resseg.config.heads import HEADS
 from resseg.interop import backbones, heads
 from resseg.interop.architecture import Architecture, named_depth
 from resseg.interop.backbones import Shapes, telling
@@ -43,10 +44,10 @@ class Layout:
         overrides = {f"model.backbone.{key}": value for key, value in keys.items()}
         overrides |= sizes
         # A classification network is loaded under a head without long skips.
-        overrides["model.head.name"] = architecture.head or "fcn"
-        if architecture.head.startswith("deeplab"):
+        overrides["model.head.name"] = head = architecture.head or "fcn"
+        if HEADS[head].pyramid:
             overrides["model.head.width"] = architecture.head_width
-        if architecture.head == "unet":
+        if HEADS[head].decodes:
             overrides["model.head.channels"] = architecture.decoder
         overrides["model.aux.weight"] = 0.5 if architecture.aux else 0.0
         return overrides | dict(self.settings[architecture.head])

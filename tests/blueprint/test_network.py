@@ -8,14 +8,14 @@ import pytest
 
 import resseg
 from resseg import architecture, sharding
-from resseg.architecture import skip_names, spell_out
+from resseg.architecture import spell_out
 from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
 from resseg.config import base
+from resseg.config.heads import skip_names
 from resseg.config.rows import KEYS
 from resseg.data import sources
 from resseg.models import layers
-from resseg.models.heads import HEADS
 from resseg.training import losses, optim, recipe
 from resseg.training.steps import init_state, make_train_step
 
@@ -30,7 +30,6 @@ EXPERIMENTS = [
 @pytest.mark.parametrize(
     ("field", "built"),
     [
-        ("model.head.name", HEADS),
         ("model.norm", layers.NORMS),
         ("model.backbone.depth", architecture.DEPTHS),
         ("model.backbone.variant", architecture.VARIANTS),

@@ -316,8 +316,9 @@ REFUSALS = [
     ),
     (
         {"model.backbone.output_stride": 8},
-        "config.model.backbone.output_stride=8: the U-Net decodes every stride of its "
-        "backbone, expected 16 (a dilated backbone goes with an fcn or deeplab head)",
+        "config.model.backbone.output_stride=8: head 'unet' decodes every stride of "
+        "its backbone, expected 16 (a dilated backbone goes with an fcn or deeplab "
+        "head)",
     ),
     (
         {
@@ -498,8 +499,9 @@ REFUSALS = [
     ),
     (
         {"model.head.name": "resunet", "model.backbone.output_stride": 8},
-        "config.model.backbone.output_stride=8: the U-Net decodes every stride of its "
-        "backbone, expected 16 (a dilated backbone goes with an fcn or deeplab head)",
+        "config.model.backbone.output_stride=8: head 'resunet' decodes every stride of "
+        "its backbone, expected 16 (a dilated backbone goes with an fcn or deeplab "
+        "head)",
     ),
     (
         {"model.backbone.depth": 20},

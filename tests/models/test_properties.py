@@ -12,6 +12,7 @@ from flax import traverse_util
 from resseg.architecture import spell_out
 from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
+from resseg.config.heads import HEADS
 from resseg.config.load import load_config
 from resseg.config.rows import KEYS
 from resseg.errors import UserError
@@ -31,7 +32,7 @@ SIZES = {
 
 
 def choices(key):
-    return st.sampled_from(KEYS[key].value.options)
+    return st.sampled_from(list(KEYS[key].value.options))
 
 
 BACKBONE = {
@@ -91,9 +92,9 @@ def overrides(draw):
     keys = BACKBONE | HEAD
     if drawn["model.backbone.depth"] == 50:
         keys |= BOTTLENECK
-    if head in ("deeplabv3", "deeplabv3plus"):
+    if HEADS[head].pyramid:
         keys |= PYRAMID
-    if head == "deeplabv3plus":
+    if "convs" in HEADS[head].keys:
         keys |= {"model.head.convs": st.sampled_from([(0, 2), (1, 1)])}
     # Each departs from its default with odds that leave most of them at it: whatever
     # is drawn uniformly is refused by one rule or another.

@@ -10,8 +10,8 @@ from flax import traverse_util
 from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.trace import trace
 from resseg.config import base
+from resseg.config.heads import HEADS as NAMED_HEADS
 from resseg.models.classifier import ImageClassifier
-from resseg.models.heads import HEADS as NAMED_HEADS
 
 DILATED = {"backbone.output_stride": 8}
 WITH_AUX = DILATED | {"aux.weight": 0.5}

@@ -1,5 +1,6 @@
 """The decoder, and the auxiliary head."""
 
+from resseg.config.heads import HEADS
 from resseg.config.key import CHANGED, FIXED, SAME, SHAPES, SWITCH, Key
 from resseg.config.values import (
     BELOW_ONE,
@@ -10,17 +11,6 @@ from resseg.config.values import (
     integer,
     integers,
     real,
-)
-
-HEADS = (
-    "fcn",
-    "fcn32s",
-    "fcn16s",
-    "fcn8s",
-    "unet",
-    "resunet",
-    "deeplabv3",
-    "deeplabv3plus",
 )
 
 ROWS = (
