@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from unittest.mock import ANY
 
 import pytest
 from many_runs import write_many
@@ -208,15 +207,31 @@ def test_a_folder_that_vanishes_has_no_pages(folder):
     assert pages.get("/") is None
 
 
-def test_the_oldest_page_is_forgotten(folder, monkeypatch):
+def test_the_page_that_was_asked_for_longest_ago_is_forgotten(folder, monkeypatch):
     monkeypatch.setattr(watch, "_KEPT", 2)
+    made = []
+    monkeypatch.setattr(watch, "render", lambda place, live: made.append(place) or "")
     pages = Pages(folder, every=1000)
-    addresses = [f"/many/run00{n}/report.html" for n in range(3)]
-    first = [pages.get(address) for address in addresses]
-    assert pages.get(addresses[2]) is first[2]
-    assert pages.get(addresses[1]) is first[1]
-    assert pages.get(addresses[0]) is not first[0]
-    assert pages.get(addresses[0]) == first[0]._replace(checked=ANY)
+    for number in (0, 1, 0, 2, 0, 1):
+        pages.get(f"/many/run00{number}/report.html")
+    names = [place.folder.name for place in made]
+    assert names == ["run000", "run001", "run002", "run001"]
+
+
+def test_a_page_that_is_written_is_left_while_nothing_changes(folder, monkeypatch):
+    made, slept, config = [], [], folder / "one" / "config.json"
+
+    def sleep(seconds):
+        slept.append(seconds)
+        if len(slept) == 3:
+            os.utime(config)
+
+    monkeypatch.setattr(watch, "render", lambda place, metric: made.append(place) or "")
+    monkeypatch.setattr(watch.time, "sleep", sleep)
+    lines = watch.follow(scan(folder / "one")["/"], folder / "page.html", "mean_iou")
+    next(lines)
+    next(lines)
+    assert len(made) == 2 and slept == [watch.EVERY] * 3
 
 
 def test_a_run_that_begins_gets_a_page(folder, serve, page_run):
