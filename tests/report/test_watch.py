@@ -218,6 +218,14 @@ def test_the_page_that_was_asked_for_longest_ago_is_forgotten(folder, monkeypatc
     assert names == ["run000", "run001", "run002", "run001"]
 
 
+def test_a_damaged_plan_leaves_the_written_page(folder):
+    out = folder / "page.html"
+    lines = watch.follow(scan(folder / "many")["/"], out, "mean_iou", every=0.01)
+    next(lines)
+    (folder / "many" / "sweep.json").write_text("{")
+    assert next(lines).startswith(f"{out} is left as it was: ")
+
+
 def test_a_page_that_is_written_is_left_while_nothing_changes(folder, monkeypatch):
     made, slept, config = [], [], folder / "one" / "config.json"
 
@@ -232,6 +240,22 @@ def test_a_page_that_is_written_is_left_while_nothing_changes(folder, monkeypatc
     next(lines)
     next(lines)
     assert len(made) == 2 and slept == [watch.EVERY] * 3
+
+
+def test_names_are_quoted_in_addresses(folder, serve):
+    (folder / "one").rename(folder / "ü 1")
+    served = serve(folder)
+    assert 'href="%C3%BC%201/report.html"' in served.page("/")[1]
+    assert served.ask("/%C3%BC%201/report.html")[0].status == 200
+
+
+def test_the_answer_to_head_has_no_body(folder, serve):
+    port = serve(folder / "one").server.server_port
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as link:
+        link.sendall(b"HEAD / HTTP/1.0\r\nHost: localhost\r\n\r\n")
+        answer = b"".join(iter(lambda: link.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.0 200") and answer.endswith(b"\r\n\r\n")
+    assert b"<" not in answer
 
 
 def test_a_run_that_begins_gets_a_page(folder, serve, page_run):
