@@ -77,6 +77,7 @@ def results(work):
     }
 
 
+@pytest.mark.bits
 def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_is_not(
     study, tmp_path
 ):

@@ -166,6 +166,7 @@ class Interrupted(Exception):
     """Stands for a crash in the middle of the loop."""
 
 
+@pytest.mark.bits
 @pytest.mark.parametrize("after", [1, 3, 5])
 def test_a_crashed_run_goes_on_to_the_same_bits(
     finished, overrides, tmp_path, monkeypatch, after
@@ -186,6 +187,7 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
     assert_equal_runs(finished, tmp_path / "run")
 
 
+@pytest.mark.bits
 def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
     """SIGKILL to the process of the command line, at a moment nobody chose."""
     options = [

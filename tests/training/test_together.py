@@ -220,6 +220,7 @@ def test_runs_at_different_steps_and_folders_in_use_are_refused(
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
 
 
+@pytest.mark.bits
 def test_a_slice_that_diverges_leaves_the_others_alone(
     config_of, together, programs, tmp_path
 ):
@@ -290,6 +291,7 @@ def assert_equal_runs(one, two):
         )
 
 
+@pytest.mark.bits
 def test_an_interrupted_group_goes_on_to_the_same_bits(
     config_of, together, programs, tmp_path, monkeypatch
 ):
