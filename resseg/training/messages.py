@@ -29,7 +29,7 @@ def headline(
     device = mesh.devices.flat[0]
     measured = f"{len(forks)} forks"
     if config.log.gradients.every and not changes_no_bit(device.platform):
-        measured += f" (measuring them moves last bits with JAX {jax.__version__})"
+        measured += f" (measuring them may move last bits with JAX {jax.__version__})"
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     model, plan = config.model, spell_out(config.model)
     name = f"ResNet-{model.backbone.depth} {model.backbone.variant}"

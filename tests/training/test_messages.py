@@ -32,7 +32,7 @@ def test_the_headline_warns_where_measuring_moves_bits(
     monkeypatch.setattr(jax, "__version__", ".".join(map(str, version)))
     said = line(every)
     assert ", 1,200 parameters, 8 forks" in said and said.endswith(", 1 x cpu")
-    warning = " (measuring them moves last bits with JAX 0.10.2)"
+    warning = " (measuring them may move last bits with JAX 0.10.2)"
     assert (warning in said) == warns
 
 
