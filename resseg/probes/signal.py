@@ -6,6 +6,7 @@ end of the branch; and at the join the size of both addends and their cosine.
 """
 
 import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from resseg.gradients.joins import COMPUTED, moments, with_addends
+from resseg.gradients.joins import COMPUTED, AddendMoments, moments, with_addends
 from resseg.probes.probe import Options, Probe, Rows, rows_from, slope
 from resseg.probes.subject import Subject
 from resseg.runs.tables import Column
@@ -48,46 +49,53 @@ def measure(subject: Subject, options: Options) -> Rows:
         _, addends = with_addends(apply)
         return {name: _statistics(parts) for name, parts in addends.items()}
 
-    totals: dict[str, np.ndarray] = {}
+    sums: dict[str, _Signal] | None = None
     for batch in subject.batches(options.batches):
-        for name, values in of_batch(subject.variables, batch["image"]).items():
-            totals[name] = totals.get(name, 0.0) + np.asarray(values, np.float64)
+        found = of_batch(subject.variables, batch["image"])
+        found = jax.tree.map(lambda value: np.asarray(value, np.float64), found)
+        sums = found if sums is None else jax.tree.map(np.add, sums, found)
+    means = jax.tree.map(lambda value: value / options.batches, sums)
     order = [fork.name for fork in subject.forks if fork.kind == "block"]
-    records = [
-        _record(depth, name, totals[name] / options.batches)
-        for depth, name in enumerate(order)
-    ]
+    records = [_record(depth, name, means[name]) for depth, name in enumerate(order)]
     return rows_from(records, COLUMNS)
 
 
-def _statistics(addends: dict[str, jax.Array]) -> jax.Array:
+class _Signal(NamedTuple):
+    """Of the sum of a block: `mean_squared`, `variance`; of its branch; of both."""
+
+    mean_squared: jax.Array
+    variance: jax.Array
+    branch_variance: jax.Array
+    addends: AddendMoments
+
+
+def _statistics(addends: dict[str, jax.Array]) -> _Signal:
     total = functools.reduce(jnp.add, addends.values())
-    return jnp.concatenate(
-        [_channels(total), _channels(addends[COMPUTED])[1:], moments(addends).array]
-    )
+    _, branch_variance = _channels(addends[COMPUTED])
+    return _Signal(*_channels(total), branch_variance, moments(addends))
 
 
-def _channels(x: jax.Array) -> jax.Array:
-    """`[2]`: mean squared channel mean, mean channel variance."""
+def _channels(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Mean squared channel mean, mean channel variance."""
     x = x.astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
     mean = x.mean(axes)
-    return jnp.stack([jnp.mean(mean * mean), jnp.mean(x.var(axes))])
+    return jnp.mean(mean * mean), jnp.mean(x.var(axes))
 
 
-def _record(depth: int, name: str, values: np.ndarray) -> dict:
-    mean_squared, variance, branch_variance, carried, computed, product = values
+def _record(depth: int, name: str, signal: _Signal) -> dict:
+    carried, computed = signal.addends.shortcut, signal.addends.branch
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "depth": depth,
             "fork": name,
-            "mean_squared": mean_squared,
-            "variance": variance,
-            "branch_variance": branch_variance,
+            "mean_squared": signal.mean_squared,
+            "variance": signal.variance,
+            "branch_variance": signal.branch_variance,
             "shortcut_rms": np.sqrt(carried),
             "branch_rms": np.sqrt(computed),
             "fraction": np.sqrt(computed / carried),
-            "cosine": product / np.sqrt(carried * computed),
+            "cosine": signal.addends.product / np.sqrt(carried * computed),
         }
 
 
