@@ -14,8 +14,8 @@ nothing that is differentiated only the tap measures. So taps are the default.
 
 What is trained is the same to the last bit whether it is measured or not, on CPUs and
 from JAX 0.12 on. With JAX 0.10 that is sure only before XLA optimises: on one machine
-measuring moved 2 of the 65 arrays of 6 steps of `quickstart`, by up to 2e-7, and none on
-another. On other devices nobody has looked.
+measuring moved 2 of the 65 arrays of 6 steps of `quickstart` by up to 2e-7, on another
+none. On other devices nobody has looked.
 """
 
 from collections.abc import Callable, Mapping
