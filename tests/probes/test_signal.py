@@ -41,7 +41,7 @@ def test_every_column_is_the_mean_over_batches():
         batches=lambda count: ({"image": image} for image in BATCHES[:count]),
     )
     rows = measure(subject, Options(batches=2, seed=0))
-    (row,) = [dict(zip(rows, values, strict=True)) for values in zip(*rows.values())]
+    assert rows["fork"] == ["block1"] and rows["depth"] == [0]
     carried, computed = 0.5 * BATCHES, np.tanh(BATCHES)
     total, pixels = carried + computed, (1, 2, 3)
     squares = [np.mean(part**2) for part in (carried, computed)]
@@ -54,6 +54,5 @@ def test_every_column_is_the_mean_over_batches():
         "fraction": np.sqrt(squares[1] / squares[0]),
         "cosine": np.mean(carried * computed) / np.sqrt(squares[0] * squares[1]),
     }
-    assert row["depth"] == 0 and row["fork"] == "block1"
     for name, value in expected.items():
-        np.testing.assert_allclose(row[name], value, rtol=1e-5, err_msg=name)
+        np.testing.assert_allclose(rows[name], [value], rtol=1e-5, err_msg=name)
