@@ -5,7 +5,8 @@ python benchmarks/before_first_step.py [--config FILE] [--repeats N] [--config.K
 From the config to the lowered train step, as `resseg train` goes there, without reading
 data or compiling: blueprint and checks, the program that draws the weights, the train
 step. A trace is a call of the network from Python. Printed are traces and the median of
-the seconds of each part; the first repeat, which imports and warms up, is left out.
+the seconds that this process computed in each part, so that what else the machine does
+is left out, as is the first repeat, which warms up.
 """
 
 import argparse
@@ -37,7 +38,7 @@ class Clock:
     def __init__(self):
         self.traces: dict[str, int] = {}
         self.seconds: dict[str, float] = {}
-        self._seen, self._began = 0, time.perf_counter()
+        self._seen, self._began = 0, time.process_time()
 
     def __call__(self, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         """To intercept the methods of modules with."""
@@ -46,9 +47,9 @@ class Clock:
         return call(*args, **kwargs)
 
     def end(self, part: str) -> None:
-        now = time.perf_counter()
+        now = time.process_time()
         self.traces[part], self.seconds[part] = self._seen, now - self._began
-        self._seen, self._began = 0, time.perf_counter()
+        self._seen, self._began = 0, time.process_time()
 
 
 def measure(config: Any) -> Clock:
