@@ -83,9 +83,9 @@ def swept(study: Study, folder: Path, jobs: int, together: int) -> tuple[float, 
     cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     text = _run("sweep", study.path, "--workdir", folder, *arguments, **cache)
     seconds = time.monotonic() - began
-    found = re.search(r"compiled (\d+) train steps", text)
-    assert found, text
-    return seconds, int(found[1])
+    match = re.search(r"compiled (\d+) train steps", text)
+    assert match, text
+    return seconds, int(match[1])
 
 
 def _run(*arguments: object, **environment: str) -> str:

@@ -15,7 +15,7 @@ class Backbone(NamedTuple):
         stage_sizes: blocks per stage.
         block: basic or bottleneck.
         width: channels of the stem, and of the first stage before expansion.
-        order, stem, stride_on, transition: see `resseg.architecture.Variant`.
+        order, stem, stride_on, transition: see `resseg.architecture.ResNetVariant`.
         stage_strides: of the first block of each stage.
         native_stride: input pixels per deepest feature if nothing is dilated.
         output_stride: the same, after dilation.
@@ -109,7 +109,7 @@ BRANCH_INITS = ("he", "zero_gamma", "fixup")
 DILATIONS = ("torchvision", "uniform")
 
 
-class Variant(NamedTuple):
+class ResNetVariant(NamedTuple):
     """What the variant of a ResNet says unless a config says otherwise.
 
     Attributes:
@@ -126,11 +126,11 @@ class Variant(NamedTuple):
 
 
 VARIANTS = {
-    "v1": Variant("post", "7x7", "1x1", "B"),  # He 2015
-    "v1.5": Variant("post", "7x7", "3x3", "B"),  # torchvision
-    "v1c": Variant("post", "deep", "3x3", "B"),  # He 2019, ResNet-C
-    "v1d": Variant("post", "deep", "3x3", "D"),  # He 2019, ResNet-D
-    "v2": Variant("pre", "7x7", "3x3", "B"),  # He 2016, full pre-activation
+    "v1": ResNetVariant("post", "7x7", "1x1", "B"),  # He 2015
+    "v1.5": ResNetVariant("post", "7x7", "3x3", "B"),  # torchvision
+    "v1c": ResNetVariant("post", "deep", "3x3", "B"),  # He 2019, ResNet-C
+    "v1d": ResNetVariant("post", "deep", "3x3", "D"),  # He 2019, ResNet-D
+    "v2": ResNetVariant("pre", "7x7", "3x3", "B"),  # He 2016, full pre-activation
 }
 
 

@@ -79,8 +79,8 @@ def table(results: dict[str, pd.DataFrame], depths) -> pd.DataFrame:
             "sigma_max": row["sigma_max"],
             "gain": row["gain"],
         }
-        for name, found in results.items()
-        for place, row in enumerate(found.to_dict("records"), 1)
+        for name, values in results.items()
+        for place, row in enumerate(values.to_dict("records"), 1)
     ]
     for layers in LAYERS:
         for depth in depths:

@@ -29,7 +29,7 @@ BLOCKS, SEEDS = 54, 3
 FAILED = 20.0  # error in percent from which the paper says "fail"
 
 
-class Variant(NamedTuple):
+class Initialisation(NamedTuple):
     """A row of the paper.
 
     Attributes:
@@ -55,41 +55,41 @@ def _order(order: str) -> dict[str, Any]:
 
 
 VARIANTS = {
-    "identity": Variant({}, 6.61),
-    "plain": Variant(_shortcut("none"), FAILED),
-    "constant 0.5": Variant(_shortcut("constant", shortcut__scale=0.5), FAILED),
-    "constant 0.5, branch 0.5": Variant(
+    "identity": Initialisation({}, 6.61),
+    "plain": Initialisation(_shortcut("none"), FAILED),
+    "constant 0.5": Initialisation(_shortcut("constant", shortcut__scale=0.5), FAILED),
+    "constant 0.5, branch 0.5": Initialisation(
         _shortcut("constant", shortcut__scale=0.5, branch__scale=0.5), 12.35
     ),
-    "exclusive gate 0": Variant(
+    "exclusive gate 0": Initialisation(
         _shortcut("gate_exclusive", shortcut__gate_bias=0.0), FAILED
     ),
-    "exclusive gate -3": Variant(
+    "exclusive gate -3": Initialisation(
         _shortcut("gate_exclusive", shortcut__gate_bias=-3.0), FAILED, judged=False
     ),
-    "exclusive gate -6": Variant(
+    "exclusive gate -6": Initialisation(
         _shortcut("gate_exclusive", shortcut__gate_bias=-6.0), 8.70
     ),
-    "exclusive gate -7": Variant(
+    "exclusive gate -7": Initialisation(
         _shortcut("gate_exclusive", shortcut__gate_bias=-7.0), 9.81
     ),
-    "shortcut gate 0": Variant(
+    "shortcut gate 0": Initialisation(
         _shortcut("gate_shortcut", shortcut__gate_bias=0.0), 12.86
     ),
-    "shortcut gate -6": Variant(
+    "shortcut gate -6": Initialisation(
         _shortcut("gate_shortcut", shortcut__gate_bias=-6.0), 6.91
     ),
-    "1x1 convolution": Variant(_shortcut("conv1x1"), 12.22),
-    "dropout 0.5": Variant(
+    "1x1 convolution": Initialisation(_shortcut("conv1x1"), 12.22),
+    "dropout 0.5": Initialisation(
         _shortcut("dropout", shortcut__rate=0.5), FAILED, judged=False
     ),
-    "BN after the sum": Variant(_order("bn_after_add"), 8.17),
-    "ReLU before the sum": Variant(_order("relu_before_add"), 7.84),
-    "ReLU-only pre-activation": Variant(_order("relu_only_pre"), 6.71),
-    "full pre-activation": Variant(_order("pre"), 6.37),
-    "zero gamma": Variant({"model__branch__init": "zero_gamma"}, None),
-    "no norm": Variant({"model__norm": "none"}, None),
-    "no norm, branch L^-0.5": Variant(
+    "BN after the sum": Initialisation(_order("bn_after_add"), 8.17),
+    "ReLU before the sum": Initialisation(_order("relu_before_add"), 7.84),
+    "ReLU-only pre-activation": Initialisation(_order("relu_only_pre"), 6.71),
+    "full pre-activation": Initialisation(_order("pre"), 6.37),
+    "zero gamma": Initialisation({"model__branch__init": "zero_gamma"}, None),
+    "no norm": Initialisation({"model__norm": "none"}, None),
+    "no norm, branch L^-0.5": Initialisation(
         {"model__norm": "none", "model__branch__scale": '{"power": -0.5}'}, None
     ),
 }
@@ -114,7 +114,7 @@ def table(results: dict[str, np.ndarray]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def verdict(variant: Variant, ratio: float) -> str:
+def verdict(variant: Initialisation, ratio: float) -> str:
     """Error of 12 % and more: above 1e5; below 9 %: below 1e4; "" where not judged."""
     if variant.error is None or not variant.judged:
         return ""
@@ -167,9 +167,9 @@ def draw(profiles: pd.DataFrame):
     left.set_xlabel("block, first to last")
     left.set_ylabel("gradient at the block / at the last block")
     left.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    shown = [name for name in order if VARIANTS[name].error is not None]
-    places = label_places({name: ratios[name] for name in shown})
-    for name in shown:
+    chosen = [name for name in order if VARIANTS[name].error is not None]
+    places = label_places({name: ratios[name] for name in chosen})
+    for name in chosen:
         variant = VARIANTS[name]
         mark = "o" if variant.judged else "x"
         colour, _ = look(variant)
@@ -196,7 +196,7 @@ def draw(profiles: pd.DataFrame):
 MARKERS = "os^Dvp*XP<"
 
 
-def look(variant: Variant) -> tuple[str, str]:
+def look(variant: Initialisation) -> tuple[str, str]:
     """Colour and line: at least 12 %, below 9 %, and what the rule leaves out."""
     if variant.error is None or not variant.judged or 9 <= variant.error < 12:
         return "0.45", ":"

@@ -80,10 +80,10 @@ def table(results: dict[tuple[str, int], float]) -> pd.DataFrame:
             {
                 "network": kind,
                 "layers": depth,
-                "R": found,
+                "R": values,
                 "stylised": exact(kind, depth),
             }
-            for (kind, depth), found in results.items()
+            for (kind, depth), values in results.items()
         ]
     )
 

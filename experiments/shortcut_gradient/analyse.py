@@ -111,9 +111,9 @@ def draw(results: pd.DataFrame, file: Path) -> None:
 
 def main(folder: str) -> None:
     sweep = read_plan(folder)
-    found = results(sweep)
-    found.round(5).to_csv(HERE / "results.csv", index=False)
-    draw(found, HERE / "figure.png")
+    table = results(sweep)
+    table.round(5).to_csv(HERE / "results.csv", index=False)
+    draw(table, HERE / "figure.png")
     print(summary(sweep))
 
 

@@ -109,9 +109,9 @@ def _classes(arguments: argparse.Namespace, data: Any) -> tuple[int, str]:
         return arguments.classes, "as asked for"
     if Path(arguments.config, layout.DATASET).is_file():
         return len(open_run(arguments.config).classes), "of the run"
-    found = find_classes(data)
-    if found is not None:
-        return found, f"of data set {data.name}"
+    known = find_classes(data)
+    if known is not None:
+        return known, f"of data set {data.name}"
     return ASSUMED_CLASSES, f"assumed: data set {data.name} is not prepared"
 
 

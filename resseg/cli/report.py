@@ -143,11 +143,11 @@ def _write_sweep(arguments: argparse.Namespace, folder: Path) -> int:
     from resseg.report.sweep.read import read
 
     out = check_out(arguments.out, folder / f"{_NAME}.{arguments.format}")
-    told = read(folder, arguments.metric or _METRIC)
+    sweep = read(folder, arguments.metric or _METRIC)
     if arguments.format == "md":
-        markdown.save(told, out)
+        markdown.save(sweep, out)
     else:
-        write(out, page.render(told))
+        write(out, page.render(sweep))
     print(f"wrote {out}")
     return 0
 

@@ -19,8 +19,8 @@ BASE = "base"  # every key at its default
 def names() -> tuple[str, ...]:
     """What `--config` takes besides files and folders."""
     files = (path.relative_to(FOLDER) for path in FOLDER.rglob("*.py"))
-    found = (file.with_suffix("").as_posix() for file in files if file.stem[0] != "_")
-    return (BASE, *sorted(found))
+    names = (file.with_suffix("").as_posix() for file in files if file.stem[0] != "_")
+    return (BASE, *sorted(names))
 
 
 def file_of(name: str) -> Path:

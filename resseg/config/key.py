@@ -6,7 +6,7 @@ from enum import Enum
 from resseg.config.values import UNSAID, Value
 
 
-class Program(Enum):
+class ProgramRole(Enum):
     """What a key is to the compiled train step."""
 
     SHAPES = "shapes the compiled program: runs that differ in it compile their own"
@@ -36,13 +36,17 @@ class Norms(Enum):
     CHANGED = "not comparable: norms of runs that differ in it mean something else"
 
 
-SHAPES, NUMBER, SWITCH = Program.SHAPES, Program.NUMBER, Program.SWITCH
-OUTSIDE, LOOP, LOOP_SWITCH = Program.OUTSIDE, Program.LOOP, Program.LOOP_SWITCH
+SHAPES, NUMBER, SWITCH = ProgramRole.SHAPES, ProgramRole.NUMBER, ProgramRole.SWITCH
+OUTSIDE, LOOP, LOOP_SWITCH = (
+    ProgramRole.OUTSIDE,
+    ProgramRole.LOOP,
+    ProgramRole.LOOP_SWITCH,
+)
 FIXED, FREE = Resume.FIXED, Resume.FREE
 SAME, CHANGED = Norms.SAME, Norms.CHANGED
 
-_QUESTIONS: dict[type[Program | Resume | Norms], str] = {
-    Program: "once what it is to the compiled program",
+_QUESTIONS: dict[type[ProgramRole | Resume | Norms], str] = {
+    ProgramRole: "once what it is to the compiled program",
     Resume: "once whether it may differ where a run goes on",
     Norms: "once whether gradient norms stay comparable",
 }
@@ -56,7 +60,7 @@ class Key:
         name: dotted, `optim.learning_rate`.
         value: default, type, and which values are allowed.
         meaning: with its unit.
-        facts: one of `Program`, one of `Resume`, one of `Norms`.
+        facts: one of `ProgramRole`, one of `Resume`, one of `Norms`.
         later: the key came after sweeps of the present `NUMERICS` had been written, and
             its default is what they did: it enters a run's id only where it is set.
 
@@ -67,7 +71,7 @@ class Key:
     name: str
     value: Value
     meaning: str = ""
-    facts: tuple[Program | Resume | Norms, ...] = ()
+    facts: tuple[ProgramRole | Resume | Norms, ...] = ()
     later: bool = False
 
     def __post_init__(self) -> None:
@@ -83,8 +87,8 @@ class Key:
         raise ValueError(f"config key {self.name!r} has to say {what}")
 
     @property
-    def program(self) -> Program:
-        return next(fact for fact in self.facts if isinstance(fact, Program))
+    def program(self) -> ProgramRole:
+        return next(fact for fact in self.facts if isinstance(fact, ProgramRole))
 
     @property
     def resume(self) -> Resume:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from resseg.config import coefficients
-from resseg.config.key import Program
+from resseg.config.key import ProgramRole
 from resseg.config.keys import flatten
 from resseg.config.rows import KEYS
 from resseg.errors import UserError
@@ -24,9 +24,9 @@ def structure(config: Any) -> dict[str, Any]:
     flat = flatten(config)
     kept = {}
     for key, row in KEYS.items():
-        if row.program is Program.SHAPES:
+        if row.program is ProgramRole.SHAPES:
             kept[key] = flat[key]
-        elif row.program in (Program.SWITCH, Program.LOOP_SWITCH):
+        elif row.program in (ProgramRole.SWITCH, ProgramRole.LOOP_SWITCH):
             kept[key] = _is_on(flat[key])
     return kept
 
@@ -63,7 +63,7 @@ def check_together(configs: Sequence[Any]) -> None:
 
 def _in_step(key: str) -> bool:
     """Runs that step together take the same step, and stop at the same."""
-    return KEYS[key].program in (Program.LOOP, Program.LOOP_SWITCH)
+    return KEYS[key].program in (ProgramRole.LOOP, ProgramRole.LOOP_SWITCH)
 
 
 def _to_agree_in(config: Any) -> dict[str, Any]:

@@ -172,10 +172,10 @@ def is_prepared(entry: Entry, data_dir: str | Path) -> bool:
 
 def _directory(entry: Entry, data_dir: str | Path) -> Path:
     """The newest prepared version."""
-    found = _versions(entry, data_dir)
-    if not found:
+    versions = _versions(entry, data_dir)
+    if not versions:
         raise UserError(how_to_prepare(entry, data_dir))
-    return max(found, key=lambda path: [int(part) for part in path.name.split(".")])
+    return max(versions, key=lambda path: [int(part) for part in path.name.split(".")])
 
 
 def _versions(entry: Entry, data_dir: str | Path) -> list[Path]:

@@ -19,7 +19,7 @@ from resseg.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class _Facts:
+class _PairFacts:
     """What is known of one pair once it was decoded."""
 
     split: str
@@ -48,7 +48,7 @@ def check_folder(
         where: what the report is about.
     """
     outcomes = _in_threads(lambda pair: _examine(pair, rule), listing.pairs, "checking")
-    facts = [outcome for outcome in outcomes if isinstance(outcome, _Facts)]
+    facts = [outcome for outcome in outcomes if isinstance(outcome, _PairFacts)]
     broken = [outcome for outcome in outcomes if isinstance(outcome, Finding)]
     report = _report(
         where, tuple(classes), list(listing.splits), facts, listing.findings + broken
@@ -69,11 +69,11 @@ def check_prepared(data_config) -> Report:
     from resseg.data import sources
 
     spec = sources.dataset_spec(data_config)
-    facts: list[_Facts] = []
+    facts: list[_PairFacts] = []
     for split in spec.splits:
         source = sources.open_split(data_config, split)
 
-        def examine(index: int, source=source, split=split) -> _Facts:
+        def examine(index: int, source=source, split=split) -> _PairFacts:
             record = source[index]
             name = f"{split}/{record['name']}"
             return _facts(split, name, name, record["image"], record["mask"])
@@ -97,7 +97,7 @@ def _in_threads(function: Callable, items: Sequence, description: str) -> list:
         return list(watched(pool.map(function, items), description, len(items)))
 
 
-def _examine(pair: Pair, rule: MaskRule) -> _Facts | Finding:
+def _examine(pair: Pair, rule: MaskRule) -> _PairFacts | Finding:
     try:
         image = reading.decode(pair.image)
         turned = reading.is_turned(pair.image)
@@ -112,12 +112,12 @@ def _examine(pair: Pair, rule: MaskRule) -> _Facts | Finding:
 
 def _facts(
     split: str, image_file: str, mask_file: str, image: np.ndarray, mask: np.ndarray
-) -> _Facts:
+) -> _PairFacts:
     # Same bytes in another shape are another picture.
     digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
     digest.update(image.tobytes())
     values, counts = _count(mask)
-    return _Facts(
+    return _PairFacts(
         split=split,
         image=image_file,
         mask=mask_file,
@@ -140,7 +140,7 @@ def _report(
     where: str,
     classes: tuple[str, ...],
     names: list[str],
-    facts: list[_Facts],
+    facts: list[_PairFacts],
     findings: list[Finding],
 ) -> Report:
     splits = {name: SplitReport() for name in names}
@@ -167,7 +167,7 @@ def _of_splits(
     where: str,
     classes: tuple[str, ...],
     splits: dict[str, SplitReport],
-    facts: list[_Facts],
+    facts: list[_PairFacts],
     earlier: list[Finding],
 ) -> Iterator[Finding]:
     """Whatever concerns a split, or the data set, as a whole."""
@@ -208,7 +208,7 @@ def _of_splits(
             yield Finding("unseen", where, message)
 
 
-def _of_pairs(classes: tuple[str, ...], facts: list[_Facts]) -> Iterator[Finding]:
+def _of_pairs(classes: tuple[str, ...], facts: list[_PairFacts]) -> Iterator[Finding]:
     """Whatever concerns one image and its mask."""
     for item in facts:
         if item.size != item.mask_size:
@@ -226,12 +226,12 @@ def _of_pairs(classes: tuple[str, ...], facts: list[_Facts]) -> Iterator[Finding
             if value != VOID and not 0 <= value < len(classes)
         }
         if wrong:
-            shown = [f"{value} ({pixels} px)" for value, pixels in wrong.items()][:4]
-            more = ", ..." * (len(wrong) > len(shown))
+            some = [f"{value} ({pixels} px)" for value, pixels in wrong.items()][:4]
+            more = ", ..." * (len(wrong) > len(some))
             yield Finding(
                 "id",
                 item.mask,
-                f"holds {', '.join(shown)}{more}; classes are 0 to {len(classes) - 1}, "
+                f"holds {', '.join(some)}{more}; classes are 0 to {len(classes) - 1}, "
                 "255 is void",
             )
         if set(item.values) == {VOID}:
@@ -241,8 +241,8 @@ def _of_pairs(classes: tuple[str, ...], facts: list[_Facts]) -> Iterator[Finding
             yield Finding("turned", item.image, message)
 
 
-def _duplicates(facts: list[_Facts]) -> Iterator[Finding]:
-    first: dict[bytes, _Facts] = {}
+def _duplicates(facts: list[_PairFacts]) -> Iterator[Finding]:
+    first: dict[bytes, _PairFacts] = {}
     for item in facts:
         earlier = first.setdefault(item.digest, item)
         if earlier.split != item.split:

@@ -65,13 +65,13 @@ def _draw(
     epochs = math.ceil(count / len(source))
     order = np.concatenate([rng.permutation(len(source)) for _ in range(epochs)])
     mean, std = np.array(data_config.mean), np.array(data_config.std)
-    drawn = []
+    examples = []
     for index in order[:count].tolist():
         record = source[index]
         example = transform(record, rng)
         image = np.rint(255 * (example["image"] * std + mean)).clip(0, 255)
-        drawn.append((record["name"], image.astype(np.uint8), example["label"]))
-    return drawn
+        examples.append((record["name"], image.astype(np.uint8), example["label"]))
+    return examples
 
 
 def _sheet(
@@ -136,8 +136,8 @@ def _legend(spec: DatasetSpec, shares: np.ndarray, width: int) -> Image.Image:
 
 def _fit(text: str, width: int, font) -> str:
     """The text, shortened in the middle until it is no wider than `width` pixels."""
-    shown, kept = text, len(text)
-    while font.getlength(shown) > width and kept > 2:
+    short, kept = text, len(text)
+    while font.getlength(short) > width and kept > 2:
         kept -= 1
-        shown = f"{text[: kept // 2]}...{text[len(text) - kept // 2 :]}"
-    return shown
+        short = f"{text[: kept // 2]}...{text[len(text) - kept // 2 :]}"
+    return short

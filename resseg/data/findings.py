@@ -95,14 +95,14 @@ class Report:
         """One line per finding; of each kind the first few and the number of others."""
         listed: list[str] = []
         for kind in SEVERITY:
-            found = [item for item in self.findings if item.kind == kind]
-            if not found or SEVERITY[kind] != severity:
+            items = [item for item in self.findings if item.kind == kind]
+            if not items or SEVERITY[kind] != severity:
                 continue
             listed += [
-                f"{item.file}: {item.message}" for item in found[:_LINES_PER_KIND]
+                f"{item.file}: {item.message}" for item in items[:_LINES_PER_KIND]
             ]
-            if len(found) > _LINES_PER_KIND:
-                more = len(found) - _LINES_PER_KIND
+            if len(items) > _LINES_PER_KIND:
+                more = len(items) - _LINES_PER_KIND
                 listed.append(f"... and {more} more findings of this kind ({kind})")
         return listed
 

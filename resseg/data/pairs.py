@@ -94,10 +94,10 @@ def split_by_fraction(listing: Listing, fraction: float, seed: int) -> Listing:
             f"--val-fraction {fraction}: of {len(pairs)} pairs, {count} would be val; "
             "expected at least one pair in train and in val"
         )
-    drawn = set(np.random.default_rng(seed).permutation(len(pairs))[:count].tolist())
+    chosen = set(np.random.default_rng(seed).permutation(len(pairs))[:count].tolist())
     splits: dict[str, list[Pair]] = {"train": [], "val": []}
     for index, pair in enumerate(pairs):
-        split = "val" if index in drawn else "train"
+        split = "val" if index in chosen else "train"
         splits[split].append(dataclasses.replace(pair, split=split))
     if fraction == 0:
         del splits["val"]
@@ -175,11 +175,11 @@ def _match(
         for item in findings
         if item.kind == "layout" and Path(item.file).parent == masks
     }
-    for folder, found, what, suffixes in (
+    for folder, files, what, suffixes in (
         (images, left, "image", IMAGE_SUFFIXES),
         (masks, right or refused, "mask", MASK_SUFFIXES),
     ):
-        if not found:
+        if not files:
             message = f"holds no {what} ({', '.join(suffixes)})"
             findings.append(Finding("layout", str(folder), message))
             return []
@@ -203,7 +203,7 @@ def _match(
 def _by_stem(
     folder: Path, suffixes: Sequence[str], what: str, findings: list[Finding]
 ) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.name.startswith("."):
             continue
@@ -214,13 +214,13 @@ def _by_stem(
             findings.append(
                 Finding("extra", str(path), f"not {what} ({', '.join(suffixes)})")
             )
-        elif path.stem in found:
+        elif path.stem in files:
             findings.append(
-                Finding("pair", str(path), f"same name as {found[path.stem].name}")
+                Finding("pair", str(path), f"same name as {files[path.stem].name}")
             )
         else:
-            found[path.stem] = path
-    return found
+            files[path.stem] = path
+    return files
 
 
 def _require_folder(option: str, folder: Path) -> None:

@@ -182,8 +182,8 @@ def rare_classes(data_config) -> tuple[int, ...]:
     if data_config.rare_classes:
         return tuple(data_config.rare_classes)
     pixels = class_pixels(data_config, data_config.split)
-    shown = np.flatnonzero(pixels)
-    return (int(shown[np.argmin(pixels[shown])]),)
+    present = np.flatnonzero(pixels)
+    return (int(present[np.argmin(pixels[present])]),)
 
 
 def _read(items: grain.MapDataset, threads: int) -> grain.IterDataset:

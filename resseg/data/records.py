@@ -131,8 +131,8 @@ def read_record(records: Any, index: int, folder: Path, split: str) -> dict:
     Raises:
         UserError: its file is missing or damaged.
     """
-    found = list(folder.glob(f"*-{split}.array_record-*"))
-    file = found[0] if len(found) == 1 else folder / f"*-{split}.array_record-*"
+    shards = list(folder.glob(f"*-{split}.array_record-*"))
+    file = shards[0] if len(shards) == 1 else folder / f"*-{split}.array_record-*"
     try:
         record = records[index]
     except (RuntimeError, OSError, ValueError) as error:

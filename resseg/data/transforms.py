@@ -104,10 +104,10 @@ def rare_pixel(
     mask: np.ndarray, rare_classes: Sequence[int], rng: np.random.Generator
 ) -> tuple[int, int] | None:
     """Row and column of a random pixel of a random rare class that the mask shows."""
-    shown = [index for index in rare_classes if (mask == index).any()]
-    if not shown:
+    present = [index for index in rare_classes if (mask == index).any()]
+    if not present:
         return None
-    places = np.flatnonzero(mask == shown[rng.integers(len(shown))])
+    places = np.flatnonzero(mask == present[rng.integers(len(present))])
     row, column = divmod(int(places[rng.integers(len(places))]), mask.shape[1])
     return row, column
 

@@ -71,11 +71,12 @@ def check_comparable(selected: Sequence[Selected]) -> None:
     Raises:
         UserError: there is a `mismatch`.
     """
-    found = mismatch(selected)
-    if found is not None:
+    differing = mismatch(selected)
+    if differing is not None:
         raise UserError(
-            f"{found.one} and {found.other} cannot be compared by norm: "
-            f"{found.difference}; --normalized divides each by that of its last block"
+            f"{differing.one} and {differing.other} cannot be compared by norm: "
+            f"{differing.difference}; --normalized divides each by that of its last "
+            "block"
         )
 
 

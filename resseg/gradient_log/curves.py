@@ -131,8 +131,8 @@ def _short(names: list[str]) -> list[str]:
 
 def _first_paths(line: Timeline) -> list[tuple[str, np.ndarray]]:
     """The first of two paths says it all; of more, all but the last do."""
-    shown = line.paths if len(line.paths) > 2 else line.paths[:1]
-    return list(zip(shown, line.share, strict=False))
+    names = line.paths if len(line.paths) > 2 else line.paths[:1]
+    return list(zip(names, line.share, strict=False))
 
 
 def _thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

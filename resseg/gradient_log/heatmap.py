@@ -41,7 +41,7 @@ class _Panel(NamedTuple):
     is_share: bool
 
 
-class _Section(NamedTuple):
+class _PanelRow(NamedTuple):
     kind: str
     labels: list[str]
     panels: list[_Panel]
@@ -82,7 +82,7 @@ def _bins(steps: np.ndarray) -> _Bins:
     return _Bins(unique, np.arange(len(unique)) * count // len(unique), count)
 
 
-def _sections(kind: str, rows: pd.DataFrame, bins: _Bins) -> list[_Section]:
+def _sections(kind: str, rows: pd.DataFrame, bins: _Bins) -> list[_PanelRow]:
     """Forks whose paths have the same names share a section."""
     steps = column(rows, "step")
     one = where(rows, steps == steps[0])
@@ -104,7 +104,7 @@ def _sections(kind: str, rows: pd.DataFrame, bins: _Bins) -> list[_Section]:
             ]
             share = _share(rows, by_path[0], bins)
             panels.append(_Panel(f"share of {panels[0].title}", share, True))
-        sections.append(_Section(kind, labels, panels))
+        sections.append(_PanelRow(kind, labels, panels))
     return sections
 
 
@@ -112,8 +112,8 @@ def _cells(
     rows: pd.DataFrame, keys: list[tuple[int, str]], bins: _Bins
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """The rows of `keys`, and for each the flat index of its cell in [keys, bins]."""
-    path, found = pd.factorize(column(rows, "path"))
-    names = {name: code for code, name in enumerate(found)}
+    path, paths = pd.factorize(column(rows, "path"))
+    names = {name: code for code, name in enumerate(paths)}
     code = column(rows, "depth") * len(names) + path
     lines = np.full(code.max() + 1, -1)
     for line, (depth, name) in enumerate(keys):
@@ -155,7 +155,7 @@ def _share(rows: pd.DataFrame, keys: list[tuple[int, str]], bins: _Bins) -> np.n
     return mean.reshape(len(keys), bins.count)
 
 
-def _draw(sections: list[_Section], bins: _Bins, title: str) -> Figure:
+def _draw(sections: list[_PanelRow], bins: _Bins, title: str) -> Figure:
     row = min(0.3, max(0.11, 9.0 / sum(len(s.labels) for s in sections)))
     heights = [max(len(section.labels) * row, 0.35) for section in sections]
     columns = max(len(section.panels) for section in sections)
@@ -205,7 +205,7 @@ def _draw(sections: list[_Section], bins: _Bins, title: str) -> Figure:
     return figure
 
 
-def _site_scale(sections: list[_Section]) -> Normalize:
+def _site_scale(sections: list[_PanelRow]) -> Normalize:
     """Symmetric about the median, wide enough for 98 % of the cells."""
     values = np.concatenate(
         [p.values.ravel() for s in sections for p in s.panels if not p.is_share]

@@ -21,8 +21,8 @@ def _enter_forward(x):
 def _enter_backward(_, cotangents):
     g, wanted = cotangents
     wide = g.astype(jnp.float32)
-    found = jnp.sum(wide * wide)
-    factor = jnp.sqrt(wanted / jnp.where(found > 0, found, 1.0))
+    squares = jnp.sum(wide * wide)
+    factor = jnp.sqrt(wanted / jnp.where(squares > 0, squares, 1.0))
     return ((wide * factor).astype(g.dtype),)
 
 

@@ -10,6 +10,7 @@ from flax import traverse_util
 from resseg.architecture import spell_out
 from resseg.errors import UserError, choose
 from resseg.interop.architecture import Architecture, of_config
+from resseg.interop.backbones import Shapes
 from resseg.interop.layers import Layer, Tensor, counters, tensors
 from resseg.interop.layouts import LAYOUTS, Layout
 
@@ -26,8 +27,6 @@ _NEUTRAL = {
     "long_skip.kind": "native",
     "long_skip.scale": 1.0,
 }
-
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 def from_torch(
@@ -62,11 +61,11 @@ def from_torch(
         choose(f"{what}: architecture", architecture, rules.architectures)
         what = f"{architecture} of {what}"
     try:
-        found = rules.read(shapes)
+        network = rules.read(shapes)
         if architecture:
-            found = fitted(rules, rules.architectures[architecture], shapes)
-        _check_backbone(rules, found)
-        table = rules.layers(found)
+            network = fitted(rules, rules.architectures[architecture], shapes)
+        _check_backbone(rules, network)
+        table = rules.layers(network)
         wanted = {tensor.name: tensor.shape for tensor in _all(table)}
         counts = set(counters(table))
         _compare(wanted, {name: shapes[name] for name in shapes if name not in counts})
@@ -77,7 +76,7 @@ def from_torch(
         tensor.path: tensor.from_torch(arrays[tensor.name]) for tensor in _all(table)
     }
     variables = traverse_util.unflatten_dict(flat, sep="/")
-    return rules.overrides(found), variables
+    return rules.overrides(network), variables
 
 
 def to_torch(
@@ -153,14 +152,14 @@ def _check_types(arrays: Mapping[str, np.ndarray]) -> None:
             raise UserError(f"{name}: expected {kinds}, found {array.dtype.name}")
 
 
-def _compare(wanted: Shapes, found: Shapes) -> None:
+def _compare(wanted: Shapes, given: Shapes) -> None:
     """Raises UserError for the first wrong shape, else for what is missing or left."""
     for name, shape in wanted.items():
-        if name in found and found[name] != shape:
-            raise UserError(f"{name}: expected shape {shape}, found {found[name]}")
+        if name in given and given[name] != shape:
+            raise UserError(f"{name}: expected shape {shape}, found {given[name]}")
     differing = {
-        "missing": [name for name in wanted if name not in found],
-        "left over": [name for name in found if name not in wanted],
+        "missing": [name for name in wanted if name not in given],
+        "left over": [name for name in given if name not in wanted],
     }
     lists = [f"{what}: {_listed(names)}" for what, names in differing.items() if names]
     if lists:
@@ -195,10 +194,10 @@ def _check_meaning(model: Any, settings: Mapping[str, Any]) -> None:
         expected["head.align_corners"] = settings["model.head.align_corners"]
     for key, value in expected.items():
         section, _, name = key.rpartition(".")
-        found = (model[section] if section else model)[name]
+        given = (model[section] if section else model)[name]
         if name == "output_stride":
-            found = plan.output_stride
-        if isinstance(value, float) and not isinstance(found, int | float):
-            found = value if all(one == value for one in found) else found
-        if found != value:
-            raise UserError(f"config.model.{key}={found!r}, expected {value!r}")
+            given = plan.output_stride
+        if isinstance(value, float) and not isinstance(given, int | float):
+            given = value if all(one == value for one in given) else given
+        if given != value:
+            raise UserError(f"config.model.{key}={given!r}, expected {value!r}")

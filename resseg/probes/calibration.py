@@ -8,14 +8,14 @@ import jax.numpy as jnp
 
 from resseg.models.layers import BATCH_MOMENTUM
 from resseg.models.segmenter import Segmenter
-from resseg.probes.subject import Batch, Subject
+from resseg.probes.subject import HostBatch, Subject
 
 Variables = dict[str, Any]
 
 
 def make_reestimate(
     model: Segmenter, seed: int = 0
-) -> Callable[[Variables, Sequence[Batch]], Variables]:
+) -> Callable[[Variables, Sequence[HostBatch]], Variables]:
     """Builds `reestimate(variables, batches) -> variables`, compiled once.
 
     The new running statistics are the plain mean, over the batches, of the means and
@@ -37,7 +37,7 @@ def make_reestimate(
         share = 1 - BATCH_MOMENTUM
         return jax.tree.map(lambda leaf: leaf / share, updated["batch_stats"])
 
-    def reestimate(variables: Variables, batches: Sequence[Batch]) -> Variables:
+    def reestimate(variables: Variables, batches: Sequence[HostBatch]) -> Variables:
         if not variables.get("batch_stats"):
             return variables
         each = [of_batch(variables, batch["image"]) for batch in batches]
@@ -47,7 +47,7 @@ def make_reestimate(
     return reestimate
 
 
-def settled(subject: Subject, batches: Sequence[Batch]) -> Variables:
+def settled(subject: Subject, batches: Sequence[HostBatch]) -> Variables:
     """Variables under which each image can be asked by itself.
 
     A norm that uses the statistics of the batch makes every output a function of every

@@ -63,17 +63,17 @@ def list_features(
     Args:
         image_shape: `[batch, height, width, 3]`.
     """
-    found: list[FeatureInfo] = []
+    listed: list[FeatureInfo] = []
 
     def run(images):
         (outputs, _), features = with_features(
             model.init_with_output, jax.random.key(0), images
         )
         for name, value in (features | {LOGITS: outputs["logits"]}).items():
-            found.append(FeatureInfo(name, _kind(name), value.shape))
+            listed.append(FeatureInfo(name, _kind(name), value.shape))
 
     jax.eval_shape(run, jax.ShapeDtypeStruct(tuple(image_shape), jnp.float32))
-    return tuple(found)
+    return tuple(listed)
 
 
 def _kind(name: str) -> str:

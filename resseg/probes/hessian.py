@@ -35,7 +35,7 @@ COLUMNS = (
     Column("gradient", "float64", "loss / weight", "norm of its gradient"),
     Column("parameters", "int64", "", "number of weights"),
 )
-_SHOWN = 5  # eigenvalues from each end of the spectrum
+_ENDS = 5  # eigenvalues from each end of the spectrum
 _CONVERGED = 0.01  # residual over the largest magnitude
 
 
@@ -104,9 +104,9 @@ def measure(subject: Subject, options: Options) -> Rows:
 
 def ends(table: pd.DataFrame) -> pd.DataFrame:
     """The largest and the smallest Ritz values."""
-    if len(table) <= 2 * _SHOWN:
+    if len(table) <= 2 * _ENDS:
         return table
-    return pd.concat([table.head(_SHOWN), table.tail(_SHOWN)])
+    return pd.concat([table.head(_ENDS), table.tail(_ENDS)])
 
 
 def draw(table: pd.DataFrame, figure: Figure) -> None:

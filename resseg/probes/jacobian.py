@@ -93,8 +93,8 @@ def _parts(
     @jax.jit
     def inputs_of(variables, images):
         forward = functools.partial(_forward, subject.model)
-        found, inputs = recorded_parts(forward, tuple(_KINDS), variables, images)
-        modules.update(found)
+        parts, inputs = recorded_parts(forward, tuple(_KINDS), variables, images)
+        modules.update(parts)
         return inputs
 
     inputs = inputs_of(subject.variables, images)

@@ -72,7 +72,7 @@ def measure(subject: Subject, options: Options) -> Rows:
 
         return with_sample(moments, jax.grad(loss)(variables["params"]))
 
-    found: dict[str, list[Noise]] = {}
+    by_block: dict[str, list[Noise]] = {}
     with counting("noise scale", len(batches) * size) as done:
         for batch in batches:
             moments = no_moments(variables["params"])
@@ -81,10 +81,10 @@ def measure(subject: Subject, options: Options) -> Rows:
                 moments = with_image(moments, variables, image)
                 done(1)
             for block, noise in noise_by_block(moments).items():
-                found.setdefault(block, []).append(noise)
+                by_block.setdefault(block, []).append(noise)
     records = [
-        _record(block, found[block], len(batches) * size)
-        for block in sorted(found, key=_depth)
+        _record(block, by_block[block], len(batches) * size)
+        for block in sorted(by_block, key=_depth)
     ]
     return rows_from(records, COLUMNS)
 

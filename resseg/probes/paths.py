@@ -39,7 +39,7 @@ from resseg.probes.probe import (
 from resseg.probes.routes import (
     ALL,
     DEEPEST,
-    Block,
+    RouteBlock,
     backbone_blocks,
     blocks_on,
     draw_paths,
@@ -95,16 +95,16 @@ def measure(subject: Subject, options: Options) -> Rows:
     with counting("paths", work) as done:
         for batch in subject.batches(options.batches):
             for route, factors in routes.items():
-                found = jax.device_get(spectrum(subject.variables, batch, factors))
-                for name, rows in found.items():
+                spectra = jax.device_get(spectrum(subject.variables, batch, factors))
+                for name, rows in spectra.items():
                     square = np.asarray(rows.norm, np.float64) ** 2
                     part = np.asarray(rows.projection, np.float64)
                     totals[route][name] = totals[route][name] + np.stack([square, part])
                 done(1)
             for length in lengths:
                 chosen = draw_paths(subject.forks, length, options.samples, rng)
-                drawn = np.asarray(norms(subject.variables, batch, chosen), np.float64)
-                squares[length] += float(np.mean(drawn**2)) / options.batches
+                each = np.asarray(norms(subject.variables, batch, chosen), np.float64)
+                squares[length] += float(np.mean(each**2)) / options.batches
                 done(1)
     alone = DEEPEST if DEEPEST in routes else ALL
     records = []
@@ -152,7 +152,7 @@ def _programs(
 
 
 def _records(
-    block: Block, means: np.ndarray, longest: int, counted: bool
+    block: RouteBlock, means: np.ndarray, longest: int, counted: bool
 ) -> list[dict[str, Any]]:
     """One record per length; `means` `[2, longest + 3]`: squared norm and part."""
     squares, parts = means

@@ -47,18 +47,18 @@ class Probe(NamedTuple):
     Attributes:
         summary: one line for `--help`.
         columns: of its table.
-        shown: names of the columns that the terminal shows.
+        printed: names of the columns that the terminal shows.
         measure: gives the table, by column.
         draw: draws the table into an empty figure.
         conclude: sentences on what came out.
         second_order: needs second derivatives, so it refuses a scaled backward pass.
         short: the rows that the terminal shows, where they are not all; without the
-            columns of `shown` that say nothing there.
+            columns of `printed` that say nothing there.
     """
 
     summary: str
     columns: tuple[Column, ...]
-    shown: tuple[str, ...]
+    printed: tuple[str, ...]
     measure: Callable[[Subject, Options], Rows]
     draw: Callable[[pd.DataFrame, Figure], None]
     conclude: Callable[[pd.DataFrame], list[str]] = lambda table: []

@@ -54,11 +54,11 @@ def measure(subject: Subject, options: Options) -> Rows:
 
     @jax.jit
     def of_batch(variables, images, chosen):
-        outputs, found = with_features(
+        outputs, features = with_features(
             subject.model.apply, variables, images, train=False
         )
         result = {}
-        for name, x in (found | {LOGITS: outputs["logits"]}).items():
+        for name, x in (features | {LOGITS: outputs["logits"]}).items():
             rows = x.reshape(-1, x.shape[-1]).astype(jnp.float32)
             result[name] = rows[chosen[name]], jnp.sum(rows == 0, axis=0)
         return result
@@ -67,8 +67,8 @@ def measure(subject: Subject, options: Options) -> Rows:
     zeros: dict[str, list[np.ndarray]] = {f.name: [] for f in features}
     with counting("features", len(batches)) as done:
         for batch in batches:
-            found = jax.device_get(of_batch(variables, batch["image"], chosen))
-            for name, (part, zero) in found.items():
+            features = jax.device_get(of_batch(variables, batch["image"], chosen))
+            for name, (part, zero) in features.items():
                 rows[name].append(part)
                 zeros[name].append(zero)
             done(1)
@@ -82,8 +82,8 @@ def measure(subject: Subject, options: Options) -> Rows:
 
 def _sites(shape: tuple[int, ...], seed: int) -> np.ndarray:
     count = int(np.prod(shape[:-1]))
-    drawn = np.random.default_rng(seed).permutation(count)[:SITES]
-    return np.sort(drawn)
+    places = np.random.default_rng(seed).permutation(count)[:SITES]
+    return np.sort(places)
 
 
 def _record(

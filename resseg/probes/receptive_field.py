@@ -80,16 +80,16 @@ def _field(subject: Subject, name: str, variables, images, signs) -> jax.Array:
 
 
 def _columns(feature: FeatureInfo, field: np.ndarray) -> dict[str, list]:
-    found = extent(field)
+    measured = extent(field)
     sums, y, x = coarse(field, _CELLS)
     same = {
         "feature": feature.name,
         "stride": field.shape[0] / feature.shape[1],
-        "radius": found.radius,
-        "std_y": found.std_y,
-        "std_x": found.std_x,
-        "area": found.area,
-        "area_fraction": found.area / field.size,
+        "radius": measured.radius,
+        "std_y": measured.std_y,
+        "std_x": measured.std_x,
+        "area": measured.area,
+        "area_fraction": measured.area / field.size,
     }
     total = field.sum()
     return {name: [value] * sums.size for name, value in same.items()} | {

@@ -73,7 +73,7 @@ def run(name: str, subject: Subject, options: Options, folder: Path) -> None:
     seconds = time.monotonic() - began
     short = probe.short(table)
     _print_table(
-        short.loc[:, [column for column in probe.shown if column in short]],
+        short.loc[:, [column for column in probe.printed if column in short]],
         f"{name} of {subject.name}, step {subject.step} ({seconds:.0f} s)",
     )
     for sentence in probe.conclude(table):

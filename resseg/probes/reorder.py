@@ -79,9 +79,9 @@ def random_orders(
     random = np.random.default_rng(seed)
     orders = [(0, scrambled(sizes, 0, random))]
     for wanted in np.linspace(1, pairs(sizes), count).round().astype(int):
-        drawn = int(wanted), scrambled(sizes, int(wanted), random)
-        if drawn not in orders:
-            orders.append(drawn)
+        order = int(wanted), scrambled(sizes, int(wanted), random)
+        if order not in orders:
+            orders.append(order)
     return orders
 
 

@@ -21,7 +21,7 @@ _OUTWARD = {"long_skip": SKIP, "auxiliary": AUX}
 Factors = dict[tuple[str, str], float]
 
 
-class Block(NamedTuple):
+class RouteBlock(NamedTuple):
     """A block on a route.
 
     Attributes:
@@ -69,13 +69,13 @@ def route_factors(forks: Sequence[ForkInfo]) -> dict[str, Factors]:
     return routes
 
 
-def blocks_on(forks: Sequence[ForkInfo], route: str) -> list[Block]:
+def blocks_on(forks: Sequence[ForkInfo], route: str) -> list[RouteBlock]:
     """The blocks that the route passes, in depth order; for `all` every one."""
     names = [fork.name for fork in forks]
     end = names.index(_BACKBONE + route) if _BACKBONE + route in names else len(names)
     passed = backbone_blocks(forks[:end])
     return [
-        Block(
+        RouteBlock(
             fork.name,
             len(passed) - place,
             sum(SHORTCUT not in later.paths for later in passed[place:]),

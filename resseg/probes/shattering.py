@@ -76,12 +76,12 @@ def measure(subject: Subject, options: Options) -> Rows:
     def gradients(points: np.ndarray) -> np.ndarray:
         """`[points, features]`, computed in batches of one size."""
         size = subject.config.data.batch_size
-        found = []
+        parts = []
         for start in range(0, len(points), size):
             part = points[start : start + size]
             padded = np.resize(part, (size, *part.shape[1:]))
-            found.append(np.asarray(gradient(padded))[: len(part)])
-        return np.concatenate(found).reshape(len(points), -1)
+            parts.append(np.asarray(gradient(padded))[: len(part)])
+        return np.concatenate(parts).reshape(len(points), -1)
 
     pairs = random_pairs(len(images), options.samples, options.seed)
     walks: dict[str, list] = {"line": [], "circle": []}
@@ -89,14 +89,16 @@ def measure(subject: Subject, options: Options) -> Rows:
         for first, second in pairs:
             for walk, course in (("line", line), ("circle", circle)):
                 points = course(images[first], images[second], POINTS)
-                found = autocorrelation(gradients(points), periodic=walk == "circle")
-                walks[walk].append((found, _distances(points)))
+                correlations = autocorrelation(
+                    gradients(points), periodic=walk == "circle"
+                )
+                walks[walk].append((correlations, _distances(points)))
                 done(1)
     records = []
-    for walk, found in walks.items():
+    for walk, measured in walks.items():
         steps = POINTS if walk == "circle" else POINTS - 1
-        curves = np.array([curve for curve, _ in found])
-        distances = np.mean([distance for _, distance in found], axis=0)
+        curves = np.array([curve for curve, _ in measured])
+        distances = np.mean([distance for _, distance in measured], axis=0)
         spread = (
             curves.std(axis=0, ddof=1)
             if len(pairs) > 1

@@ -18,7 +18,7 @@ from resseg.models.segmenter import Segmenter
 from resseg.runs import open_run
 from resseg.training import recipe
 
-Batch = Mapping[str, np.ndarray]
+HostBatch = Mapping[str, np.ndarray]
 
 # The coefficients that belong to one kind of fork; the others are of blocks.
 _OF_KIND = {"long_skip": "long_skip", "pyramid": "pyramid", "aux": "auxiliary"}
@@ -61,7 +61,7 @@ class Subject:
         """In depth order, with the shapes of a training batch."""
         return self.blueprint.forks(self.config.data.batch_size)
 
-    def batches(self, count: int) -> Iterator[Batch]:
+    def batches(self, count: int) -> Iterator[HostBatch]:
         """The first `count` training batches of the run's seed, augmented as there."""
         loader = pipeline.TrainLoader(self.config.data, self.config.seed)
         try:
@@ -71,7 +71,7 @@ class Subject:
             loader.close()
 
     def total_loss(
-        self, variables: Mapping[str, Any], batch: Batch, *, train: bool
+        self, variables: Mapping[str, Any], batch: HostBatch, *, train: bool
     ) -> jax.Array:
         """The loss of training, the auxiliary term included; dropout draws one mask.
 
@@ -143,13 +143,13 @@ def at_init(name: str, config: Any) -> Subject:
     """
     spec = sources.dataset_spec(config.data)
     blueprint = Blueprint.of(config, spec.num_classes)
-    drawn = jax.jit(blueprint.drawing())(jax.random.key(config.seed))
+    initial = jax.jit(blueprint.drawing())(jax.random.key(config.seed))
     return Subject(
         name=name,
         config=config,
         spec=spec,
         blueprint=blueprint,
-        variables=drawn | {"paths": blueprint.paths(config)},
+        variables=initial | {"paths": blueprint.paths(config)},
         loss=recipe.build_loss(config, spec.num_classes),
         step=0,
     )

@@ -12,8 +12,7 @@ from flax import traverse_util
 
 from resseg.gradients.fork import ForkInfo
 from resseg.gradients.names import BRANCH_FACTOR, FACTOR
-
-Variables = dict[str, Any]
+from resseg.probes.calibration import Variables
 
 
 def without_branches(variables: Variables, blocks: Iterable[str]) -> Variables:

@@ -6,7 +6,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from resseg.errors import UserError
-from resseg.report.page import document, numbers
+from resseg.report.page import document, formatting
 from resseg.report.page.document import Section
 from resseg.report.page.markup import Cell, join, table, tag
 from resseg.sweeps import plan
@@ -24,7 +24,7 @@ def render(folder: Path, names: tuple[str, ...], live: str) -> str:
     rows = [_row(folder / name) for name in names]
     field = tag("input", type="search", id="filter", data_filter="index-table")
     listed = table(
-        f"{numbers.plural(len(rows), 'run or sweep')} in this folder",
+        f"{formatting.plural(len(rows), 'run or sweep')} in this folder",
         ["name", "what", "state", "tells it apart", "step", "best mean IoU", "written"],
         rows,
         text_columns=4,
@@ -50,7 +50,7 @@ def _row(folder: Path) -> list[Cell]:
     except (UserError, KeyError) as error:
         return [first, Cell(""), Cell("damaged"), Cell(str(error)), *[Cell("")] * 3]
     ages = [run.age for run in runs if run.age is not None]
-    written = _written(min(ages)) if ages else Cell(numbers.NOTHING, 0)
+    written = _written(min(ages)) if ages else Cell(formatting.NOTHING, 0)
     if not (folder / plan.FILE).is_file():
         return [first, Cell("run"), *_run(runs[0]), written]
     counts = Counter(run.status for run in runs)
@@ -61,20 +61,20 @@ def _row(folder: Path) -> list[Cell]:
 
 
 def _run(run: Listed) -> list[Cell]:
-    step = numbers.NOTHING if run.step is None else f"{run.step:,}"
+    step = formatting.NOTHING if run.step is None else f"{run.step:,}"
     of = "" if run.steps is None else f" of {run.steps:,}"
     text = described(run)
-    shown = Cell(numbers.shorten(text, 120), title=text)
+    what = Cell(formatting.shorten(text, 120), title=text)
     return [
         Cell(run.status),
-        shown,
+        what,
         Cell(f"{step}{of}", run.step or 0),
         _score(run.best),
     ]
 
 
 def _score(best: float | None) -> Cell:
-    return Cell(numbers.score(best), -1.0 if best is None else best)
+    return Cell(formatting.score(best), -1.0 if best is None else best)
 
 
 def _written(age: float) -> Cell:

@@ -108,10 +108,10 @@ def render(place: Place, live: str = "", metric: str = "mean_iou") -> str:
     if place.kind == SWEEP:
         from resseg.report.sweep import page, read
 
-        told = read.read(place.folder, metric)
+        sweep = read.read(place.folder, metric)
         if live:
-            told = told._replace(pages=frozenset(place.inside))
-        return page.render(told, live)
+            sweep = sweep._replace(pages=frozenset(place.inside))
+        return page.render(sweep, live)
     from resseg.report import index
 
     return index.render(place.folder, place.inside, live)

@@ -101,11 +101,11 @@ def check_same_config(
     differing = [
         key
         for key in sorted(stored | given)
-        if _shown(stored, key) != _shown(given, key) and key not in free
+        if _in_words(stored, key) != _in_words(given, key) and key not in free
     ]
     if differing:
         listed = [
-            f"{key} is {_shown(stored, key)} there and {_shown(given, key)} here"
+            f"{key} is {_in_words(stored, key)} there and {_in_words(given, key)} here"
             for key in differing[:_NAMED]
         ]
         rest = len(differing) - _NAMED
@@ -143,5 +143,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _shown(values: Mapping[str, Any], key: str) -> str:
+def _in_words(values: Mapping[str, Any], key: str) -> str:
     return json.dumps(values[key]) if key in values else "missing"

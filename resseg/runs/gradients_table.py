@@ -60,7 +60,7 @@ BLOCK_COLUMNS = (
 )
 
 
-class ForkInfo(Protocol):
+class LoggedFork(Protocol):
     """What the log needs to know about a fork."""
 
     @property
@@ -107,7 +107,7 @@ class JoinMeasured(Protocol):
 
 def rows(
     step: int,
-    forks: Sequence[ForkInfo],
+    forks: Sequence[LoggedFork],
     statistics: Mapping[str, ForkMeasured],
     loss_pixels: float,
     loss_scale: float = 1.0,
@@ -177,7 +177,7 @@ def cosine(squares: np.ndarray, inner: float) -> float:
         return float(inner / (np.sqrt(squares[0]) * np.sqrt(squares[1])))
 
 
-def addends(fork: ForkInfo, moments: JoinMeasured | None) -> dict[str, list[float]]:
+def addends(fork: LoggedFork, moments: JoinMeasured | None) -> dict[str, list[float]]:
     """The columns on what a block adds; NaN for a fork that is no block's."""
     count = len(fork.paths)
     if moments is None:

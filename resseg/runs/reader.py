@@ -31,10 +31,8 @@ def open_run(path: str | os.PathLike) -> "Run":
     """
     folder = Path(path)
     if not (folder / layout.CONFIG).is_file():
-        runs = sorted(
-            found.parent for found in folder.parent.glob(f"*/{layout.CONFIG}")
-        )
-        inside = sorted(found.parent for found in folder.glob(f"*/{layout.CONFIG}"))
+        runs = sorted(file.parent for file in folder.parent.glob(f"*/{layout.CONFIG}"))
+        inside = sorted(file.parent for file in folder.glob(f"*/{layout.CONFIG}"))
         hint = f" (try {inside[0]})" if inside else nearest(folder, runs)
         what = f"holds no {layout.CONFIG}" if folder.exists() else "does not exist"
         raise UserError(f"{folder} is not a run folder: it {what}{hint}")

@@ -219,8 +219,9 @@ def groups(claim: Claim, configs: Iterable[Mapping[str, Any]]) -> list[dict[str,
     that `where` leaves are not there.
     """
     left = [config for config in configs if matches(config, claim["where"])]
-    found = [{key: config[key] for key in claim["each"]} for config in left]
-    return [group for group, _ in itertools.groupby(sorted(found, key=found.index))]
+    values = [{key: config[key] for key in claim["each"]} for config in left]
+    in_order = sorted(values, key=values.index)
+    return [group for group, _ in itertools.groupby(in_order)]
 
 
 def selected(claim: Claim, group: Selector, position: int) -> list[Selector]:

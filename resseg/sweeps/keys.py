@@ -37,15 +37,15 @@ def find_key(option: str, name: str, keys: Iterable[str]) -> str:
         UserError: none or several do; `option` begins the message.
     """
     keys = list(keys)
-    found = [key for key in keys if _ends(key, name)]
-    if name in found:
+    named = [key for key in keys if _ends(key, name)]
+    if name in named:
         return name
-    if len(found) == 1:
-        return found[0]
+    if len(named) == 1:
+        return named[0]
     if not keys:
         raise UserError(f"{option} {name!r}: the runs of this sweep set no key")
-    listed = ", ".join(found or keys)
-    what = "names several" if found else "no run sets it"
+    listed = ", ".join(named or keys)
+    what = "names several" if named else "no run sets it"
     raise UserError(
         f"{option} {name!r}: {what}; choose from {listed}{nearest(name, keys)}"
     )
@@ -68,10 +68,10 @@ def parse_values(option: str, text: str, keys: Iterable[str]) -> dict[str, Any]:
     return plain(values)
 
 
-def shown(value: Any) -> str:
+def typed_value(value: Any) -> str:
     """A config value as it is typed."""
     if isinstance(value, list | tuple):
-        return ",".join(map(shown, value)) or "()"
+        return ",".join(map(typed_value, value)) or "()"
     if isinstance(value, bool):
         return str(value).lower()
     return "none" if value is None else str(value)
@@ -80,6 +80,6 @@ def shown(value: Any) -> str:
 def pairs(values: Mapping[str, Any], names: Mapping[str, str] | None = None) -> str:
     """`key=value key=value`, with short names where they are given."""
     return " ".join(
-        f"{names[key] if names else key}={shown(value)}"
+        f"{names[key] if names else key}={typed_value(value)}"
         for key, value in values.items()
     )

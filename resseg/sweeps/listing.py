@@ -66,14 +66,14 @@ def list_runs(folder: str | Path) -> list[Listed]:
         what = "is a file" if folder.exists() else "does not exist"
         raise UserError(f"{folder} {what}, expected a folder of runs")
     if (folder / layout.CONFIG).is_file():
-        found = [folder]
+        folders = [folder]
     else:
-        found = sorted(file.parent for file in folder.glob(f"*/{layout.CONFIG}"))
-    if not found:
+        folders = sorted(file.parent for file in folder.glob(f"*/{layout.CONFIG}"))
+    if not folders:
         raise UserError(f"{folder} holds no runs: no folder in it has {layout.CONFIG}")
     first: dict[str, Any] | None = None
     listed = []
-    for each in found:
+    for each in folders:
         try:
             config = flatten(runs.read_json(each / layout.CONFIG))
             first = first or config

@@ -142,7 +142,7 @@ def read_plan(folder: str | Path) -> Plan:
     folder = Path(folder)
     if not (folder / FILE).is_file():
         what = f"holds no {FILE}" if folder.is_dir() else "does not exist"
-        inside = sorted(found.parent for found in folder.glob(f"*/{FILE}"))
+        inside = sorted(file.parent for file in folder.glob(f"*/{FILE}"))
         hint = f" (try {inside[0]})" if inside else ""
         raise UserError(f"{folder} is not a sweep folder: it {what}{hint}")
     values = runs.read_json(folder / FILE)

@@ -70,12 +70,12 @@ def measure(folder: Path, names: Iterable[str]) -> dict[str, float]:
     rows = runs.read_metrics(folder)
     evaluation = [row for row in rows if row["split"] == "val"][-1:]
     losses = [row["loss"] for row in rows if row["split"] == "train"][-ROWS:]
-    found = dict(evaluation[0]) if evaluation else {}
+    scores = dict(evaluation[0]) if evaluation else {}
     if losses:
-        found[TRAIN_LOSS] = float(np.mean(losses))
+        scores[TRAIN_LOSS] = float(np.mean(losses))
     if any(name in GRADIENTS for name in names):
-        found |= gradient_scores(folder)
-    return {name: float(found.get(name, math.nan)) for name in names}
+        scores |= gradient_scores(folder)
+    return {name: float(scores.get(name, math.nan)) for name in names}
 
 
 def gradient_scores(folder: Path) -> dict[str, float]:

@@ -102,14 +102,14 @@ def load(config: Any, variables: Mapping[str, Any]) -> Initial | None:
     try:
         run = runs.open_run(source)
         step = choose_step(run.path)
-        found = _of_interest(restore_variables(run.path, step), bool(backbone))
+        restored = _of_interest(restore_variables(run.path, step), bool(backbone))
     except UserError as error:
         raise UserError(f"{field}: {error}") from error
     wanted = _of_interest(variables, bool(backbone))
     optional = may_be_random_backbone if backbone else is_class_score
     arrays, random = {}, []
     for path, leaf in wanted.items():
-        there = found.pop(path, None)
+        there = restored.pop(path, None)
         if there is not None and there.shape == leaf.shape:
             arrays[path] = there
         elif optional(path):
@@ -120,14 +120,14 @@ def load(config: Any, variables: Mapping[str, Any]) -> Initial | None:
                 f"{field} holds another network: {path}: expected {leaf.shape}, "
                 f"found {shape}"
             )
-    left = [path for path in found if not optional(path)]
+    left = [path for path in restored if not optional(path)]
     if left:
         raise UserError(
             f"{field} holds another network, this one lacks: {_listed(left)}"
         )
     if not arrays:
         raise UserError(f"{field} holds no array of this network")
-    return Initial(str(source), step, arrays, sorted(random), sorted(found))
+    return Initial(str(source), step, arrays, sorted(random), sorted(restored))
 
 
 def _of_interest(variables: Mapping[str, Any], backbone: bool) -> dict[str, Any]:

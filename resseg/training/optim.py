@@ -152,8 +152,8 @@ def _scale_backbone(
     whole: optax.GradientTransformation, factor: ArrayLike
 ) -> optax.GradientTransformation:
     def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
-        found, state = whole.update(updates, state, params)
-        moves: Any = found
+        moved, state = whole.update(updates, state, params)
+        moves: Any = moved
         if BACKBONE not in moves:
             raise ValueError(f"no top-level key {BACKBONE!r} in {sorted(moves)}")
         scaled = jax.tree.map(lambda u: factor * u, moves[BACKBONE])

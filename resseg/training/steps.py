@@ -16,10 +16,10 @@ from resseg.gradients.joins import moments, with_addends
 from resseg.gradients.measure import Measured, by_taps
 from resseg.metrics import confusion_matrix
 from resseg.training import optim
+from resseg.training.losses import Loss
 from resseg.training.optim import OptimizerOf
 
 Batch = Mapping[str, jax.Array]
-Loss = Callable[[jax.Array, jax.Array], tuple[jax.Array, dict[str, jax.Array]]]
 
 
 class TrainState(flax.struct.PyTreeNode):

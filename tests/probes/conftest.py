@@ -69,7 +69,7 @@ def shown(tmp_path):
         table = write_table(tmp_path / "probe.parquet", probe.columns, rows)
         figure = figure_of(probe, table)
         figure.savefig(tmp_path / "probe.png")
-        assert len(probe.short(table)) and set(probe.shown) <= set(table.columns)
+        assert len(probe.short(table)) and set(probe.printed) <= set(table.columns)
         assert all(isinstance(sentence, str) for sentence in probe.conclude(table))
         return table
 

@@ -74,7 +74,7 @@ def test_every_column_is_explained_and_the_short_table_shows_some(name):
     probe = registry.PROBES[name]
     names = [column.name for column in probe.columns]
     assert len(set(names)) == len(names) and probe.summary
-    assert set(probe.shown) <= set(names)
+    assert set(probe.printed) <= set(names)
     for column in probe.columns:
         assert column.meaning and column.dtype in ("int64", "float64", "str")
 

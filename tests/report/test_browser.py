@@ -77,7 +77,7 @@ def test_a_click_on_the_heat_map_chooses_fork_and_step(opened):
     opened.page.mouse.click(box["x"] + box["width"] / 24, box["y"] + box["height"] / 12)
     row = "document.querySelector('tr.selected').dataset.fork"
     opened.until(f"{row} === 'backbone/stage1/block1'")
-    assert opened.page.text_content("#step-told") == "step 1"
+    assert opened.page.text_content("#step-value") == "step 1"
 
 
 def test_the_slider_moves_profile_and_drawing(opened, planted_run):
@@ -89,7 +89,7 @@ def test_the_slider_moves_profile_and_drawing(opened, planted_run):
         np.testing.assert_allclose(
             opened.curve("profile", "branch"), expected, rtol=1e-5
         )
-    assert opened.page.text_content("#step-told") == "step 12"
+    assert opened.page.text_content("#step-value") == "step 12"
 
 
 def test_heat_maps_show_what_is_asked_for(opened):

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.run.drawing import draw
 from resseg.report.run.flow import fork_hash, read_flow
 from resseg.report.run.fork_table import spark
@@ -76,20 +76,20 @@ def test_little_lines_break_where_nothing_is_defined():
 @pytest.mark.parametrize(
     ("shown", "expected"),
     [
-        (numbers.number(0.0012345), "0.00123"),
-        (numbers.number(1.5e-9), "1.5e-9"),
-        (numbers.number(float("nan")), "–"),
-        (numbers.percent(0.0), "0 %"),
-        (numbers.percent(2e-7), "2e-5 %"),
-        (numbers.percent(0.4567), "45.7 %"),
-        (numbers.large(505_231), "0.505 M"),
-        (numbers.large(3.2e9), "3.2 G"),
-        (numbers.large(None), "not recorded"),
-        (numbers.duration(42.0), "42 s"),
-        (numbers.duration(3725.0), "62 min"),
-        (numbers.duration(7500.0), "2 h 05 min"),
-        (numbers.plural(1, "step"), "1 step"),
-        (numbers.shorten("x" * 50, 10), "xxxxxxxxx…"),
+        (formatting.number(0.0012345), "0.00123"),
+        (formatting.number(1.5e-9), "1.5e-9"),
+        (formatting.number(float("nan")), "–"),
+        (formatting.percent(0.0), "0 %"),
+        (formatting.percent(2e-7), "2e-5 %"),
+        (formatting.percent(0.4567), "45.7 %"),
+        (formatting.large(505_231), "0.505 M"),
+        (formatting.large(3.2e9), "3.2 G"),
+        (formatting.large(None), "not recorded"),
+        (formatting.duration(42.0), "42 s"),
+        (formatting.duration(3725.0), "62 min"),
+        (formatting.duration(7500.0), "2 h 05 min"),
+        (formatting.plural(1, "step"), "1 step"),
+        (formatting.shorten("x" * 50, 10), "xxxxxxxxx…"),
     ],
 )
 def test_numbers_read_well(shown, expected):

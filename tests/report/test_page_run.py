@@ -15,7 +15,7 @@ from resseg.cli.main import main
 from resseg.report.run import page
 from resseg.report.run.facts import gather
 from resseg.report.run.findings import find
-from resseg.report.run.flow import SHOWN, choose_steps, read_flow
+from resseg.report.run.flow import MOST_STEPS, choose_steps, read_flow
 from resseg.report.run.samples import run_lengths
 from resseg.runs import is_locked, layout, open_run
 
@@ -197,7 +197,7 @@ def test_long_runs_are_thinned_but_keep_what_happened():
     kept = choose_steps(100_000, [12_345, 99_998])
     assert kept[0] == 0 and kept[-1] == 99_999
     assert {12_345, 99_998} <= set(kept.tolist())
-    assert SHOWN <= len(kept) <= SHOWN + 2
+    assert MOST_STEPS <= len(kept) <= MOST_STEPS + 2
 
 
 def test_a_long_run_stays_small(page_run, tmp_path):
@@ -205,7 +205,7 @@ def test_a_long_run_stays_small(page_run, tmp_path):
     text = page.render(page.read(folder))
     assert len(text.encode()) < 8e6
     flow = data_of(text)["gradients"]
-    assert len(flow["steps"]) == SHOWN and flow["logged"] == 1500
+    assert len(flow["steps"]) == MOST_STEPS and flow["logged"] == 1500
     assert flow["steps"][0] == 1 and flow["steps"][-1] == 1500
 
 

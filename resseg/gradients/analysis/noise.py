@@ -83,13 +83,13 @@ def noise_by_block(moments: Moments) -> dict[str, Noise]:
     directions = sum_squares_by_block(moments.directions)
     whole = sum_squares_by_block(moments.whole_directions)
     directions[WHOLE] = sum(whole.values(), jnp.zeros(()))
-    found = {}
+    noise = {}
     for block, squares in moments.squares.items():
         small, large = float(squares) / count, float(total[block]) / count**2
         signal, trace = two_batches(1, small, count, large)
         cosine = (float(directions[block]) - count) / (count * (count - 1))
-        found[block] = Noise(signal, trace, cosine)
-    return found
+        noise[block] = Noise(signal, trace, cosine)
+    return noise
 
 
 def two_batches(

@@ -26,8 +26,8 @@ def filter_normalized(key: jax.Array, params: Any) -> Any:
 def _direction(key: jax.Array, leaf: jax.Array) -> jax.Array:
     if leaf.ndim < 2:
         return jnp.zeros_like(leaf)
-    drawn = jax.random.normal(key, leaf.shape, leaf.dtype)
-    return drawn * (filter_norms(leaf) / filter_norms(drawn))
+    normal = jax.random.normal(key, leaf.shape, leaf.dtype)
+    return normal * (filter_norms(leaf) / filter_norms(normal))
 
 
 def filter_norms(leaf: jax.Array) -> jax.Array:

@@ -27,8 +27,10 @@ def plotly() -> str:
     Raises:
         ValueError: it is not the file that the notice names.
     """
-    told = notice()
-    script = gzip.decompress((_FOLDER / told["file"]).read_bytes())
-    if hashlib.sha256(script).hexdigest() != told["sha256"]:
-        raise ValueError(f"{told['file']} is not {told['name']} {told['version']}")
+    library = notice()
+    script = gzip.decompress((_FOLDER / library["file"]).read_bytes())
+    if hashlib.sha256(script).hexdigest() != library["sha256"]:
+        raise ValueError(
+            f"{library['file']} is not {library['name']} {library['version']}"
+        )
     return script.decode("utf-8")

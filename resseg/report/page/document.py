@@ -204,10 +204,10 @@ def _section(section: Section) -> Html:
 
 
 def _licence() -> Html:
-    told = assets.notice()
+    library = assets.notice()
     return tag(
         "p",
-        f"Figures by plotly.js {told['version']} (MIT), embedded. This file loads "
+        f"Figures by plotly.js {library['version']} (MIT), embedded. This file loads "
         "nothing from anywhere.",
     )
 

@@ -62,7 +62,7 @@ def tag(name: str, /, *children: Child, **attributes: object) -> Html:
 class Cell(NamedTuple):
     """A cell of a table: what it shows, and what it is sorted by."""
 
-    shown: Child
+    content: Child
     value: float | str | None = None
     cls: str | None = None
     title: str | None = None
@@ -123,8 +123,8 @@ def _cell(cell: Cell | Child, place: int, text_columns: int) -> Html:
     if cell.value is None:
         del more["data_value"]
     if place == 0:
-        return tag("th", cell.shown, scope="row", **more)
-    return tag("td", cell.shown, **more)
+        return tag("th", cell.content, scope="row", **more)
+    return tag("td", cell.content, **more)
 
 
 def json_block(id_: str, value: Any) -> Html:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import csv_button
 from resseg.report.page.markup import Cell, Html, escape, join, table, tag
 from resseg.report.run.facts import Facts
@@ -15,8 +15,8 @@ _MATRIX = 25  # classes of a confusion matrix that is shown whole
 def class_table(facts: Facts, colors: Sequence[str]) -> Html:
     """The scores of every class at the last evaluation, IoU as bars."""
     keys = [
-        (key, shown)
-        for key, shown in (
+        (key, label)
+        for key, label in (
             ("dice", "Dice"),
             ("boundary_iou", "boundary IoU"),
             ("class_accuracy", "accuracy"),
@@ -38,16 +38,16 @@ def class_table(facts: Facts, colors: Sequence[str]) -> Html:
         row: list[Cell] = [
             Cell(join([swatch, escape(name)]), name),
             Cell(bar, -1.0 if iou is None else iou),
-            Cell(numbers.score(iou), -1.0 if iou is None else iou),
+            Cell(formatting.score(iou), -1.0 if iou is None else iou),
         ]
         for key, _ in keys:
             value = _at(facts.scores[key], place)
-            row.append(Cell(numbers.score(value), -1.0 if value is None else value))
+            row.append(Cell(formatting.score(value), -1.0 if value is None else value))
         rows.append(row)
     return table(
         f"Scores at step {facts.scored_at:,}; – = the class is in neither truth nor "
         "prediction and counts in no mean",
-        ["class", "IoU, 0 to 1", "IoU", *(shown for _, shown in keys)],
+        ["class", "IoU, 0 to 1", "IoU", *(label for _, label in keys)],
         rows,
         text_columns=2,
         id_="class-table",
@@ -70,20 +70,20 @@ def confusion(matrix: np.ndarray, classes: Sequence[str], split: str) -> Html:
     head = [
         tag("th", "true ↓  predicted →", scope="col"),
         *[
-            tag("th", numbers.shorten(name), scope="col", title=name)
+            tag("th", formatting.shorten(name), scope="col", title=name)
             for name in classes
         ],
         tag("th", "pixels", scope="col"),
     ]
     body = []
     for i, name in enumerate(classes):
-        cells = [tag("th", numbers.shorten(name), scope="row", title=name)]
+        cells = [tag("th", formatting.shorten(name), scope="row", title=name)]
         for j in range(len(classes)):
             value = float(share[i, j]) if true[i] else None
             cells.append(
                 tag(
                     "td",
-                    numbers.percent(value),
+                    formatting.percent(value),
                     cls="diagonal" if i == j else None,
                     style=_ground(value or 0.0, right=i == j),
                     title=f"{int(matrix[i, j]):,} pixels",
@@ -127,7 +127,7 @@ def _largest(matrix: np.ndarray, share: np.ndarray, classes: Sequence[str]) -> H
             [
                 classes[i],
                 classes[j],
-                Cell(numbers.percent(value), value),
+                Cell(formatting.percent(value), value),
                 Cell(f"{int(matrix[i, j]):,}", int(matrix[i, j])),
             ]
         )

@@ -11,11 +11,11 @@ from resseg.gradient_log.comparison import changed_keys, labels, mismatch
 from resseg.gradient_log.selection import Selected, Wanted, select
 from resseg.gradient_log.summary import USED
 from resseg.gradient_log.timeline import Timeline, timelines
-from resseg.report.page import document, numbers
+from resseg.report.page import document, formatting
 from resseg.report.page.document import Plot, Section, figure
 from resseg.report.page.markup import Cell, Html, join, table, tag
 from resseg.report.run import training
-from resseg.report.run.facts import Facts, gather, rows_of, shown
+from resseg.report.run.facts import Facts, config_value, gather, rows_of
 from resseg.report.run.findings import find
 from resseg.report.run.flow import RECENT, make_flow, recent_share, recent_site
 from resseg.runs.reader import Run
@@ -38,8 +38,8 @@ def render(paths: Sequence[str | Path]) -> str:
     chosen = [select(path, Wanted(last=RECENT), columns) for path in paths]
     names = labels(chosen)
     facts = [gather(each.run) for each in chosen]
-    found = mismatch(chosen)
-    reason = "" if found is None else found.difference
+    differing = mismatch(chosen)
+    reason = "" if differing is None else differing.difference
     curves, tables = _curves([each.run for each in chosen], names)
     profile, shares = _profiles(chosen, names, divided=bool(reason))
     tables |= {"profile": profile, "shares": shares}
@@ -91,19 +91,19 @@ def render(paths: Sequence[str | Path]) -> str:
 def _numbers(names: Sequence[str], facts: Sequence[Facts]) -> Html:
     rows = []
     for name, one in zip(names, facts, strict=True):
-        best = numbers.NOTHING
+        best = formatting.NOTHING
         if one.best is not None:
-            best = f"{numbers.score(one.best[1])} at {one.best[0]:,}"
+            best = f"{formatting.score(one.best[1])} at {one.best[0]:,}"
         rows.append(
             [
                 Cell(name),
                 Cell(one.model),
-                Cell(numbers.score(one.mean_iou), _sortable(one.mean_iou)),
+                Cell(formatting.score(one.mean_iou), _sortable(one.mean_iou)),
                 Cell(best, one.best[1] if one.best else -1.0),
                 Cell(f"{one.step:,} ({one.state})", one.step),
-                Cell(numbers.duration(one.seconds), _sortable(one.seconds)),
-                Cell(numbers.large(one.params), one.params or -1),
-                Cell(numbers.large(one.macs), one.macs or -1),
+                Cell(formatting.duration(one.seconds), _sortable(one.seconds)),
+                Cell(formatting.large(one.params), one.params or -1),
+                Cell(formatting.large(one.macs), one.macs or -1),
                 Cell(str(one.seed), one.seed),
             ]
         )
@@ -123,12 +123,15 @@ def _sortable(value: float | None) -> float:
 
 def _differences(chosen: Sequence[Selected], names: Sequence[str]) -> Html:
     rows = [
-        [Cell(tag("code", key), key), *[Cell(tag("code", shown(v))) for v in values]]
+        [
+            Cell(tag("code", key), key),
+            *[Cell(tag("code", config_value(v))) for v in values],
+        ]
         for key, values in changed_keys(chosen).items()
     ]
     if not rows:
         return tag("p", "The configs are the same.")
-    caption = f"{numbers.plural(len(rows), 'config key')} with different values"
+    caption = f"{formatting.plural(len(rows), 'config key')} with different values"
     return table(caption, ["key", *names], rows, text_columns=1 + len(names))
 
 
@@ -233,8 +236,8 @@ def _findings(
 ) -> Html:
     parts = []
     for each, name, one in zip(chosen, names, facts, strict=True):
-        found = find(one, make_flow(each.rows))
-        items = [tag("li", finding.text, cls=finding.severity) for finding in found]
+        findings = find(one, make_flow(each.rows))
+        items = [tag("li", each.text, cls=each.severity) for each in findings]
         parts.append(tag("h3", name))
         parts.append(
             tag("ul", *items, cls="findings-list")

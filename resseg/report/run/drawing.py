@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from resseg.gradient_log.timeline import Timeline
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.markup import EMPTY, Html, join, tag
 from resseg.report.run.flow import Flow, labels, recent_share, recent_site, stage_of
 
@@ -105,8 +105,8 @@ def _stages(placed: Sequence[_Placed], y: float) -> Html:
         parts.append(
             tag("rect", **ground, height=_BOW + 46, rx=5, cls="stage", fill="none")
         )
-        shown = name if len(name) <= 24 else name[:23] + "…"
-        parts.append(_text((left + right) / 2, y + 54, shown, "stage-name"))
+        short = name if len(name) <= 24 else name[:23] + "…"
+        parts.append(_text((left + right) / 2, y + 54, short, "stage-name"))
         parts += [
             _text((e.left + e.right) / 2, y + 32, e.line.name.rpartition("/")[2][-9:])
             for e in group
@@ -118,13 +118,13 @@ def _fork(each: _Placed, box: tuple[float, float, float, float], *parts: Html) -
     """What can be chosen: the paths of a fork, its node, and a place to click on."""
     x, y, width, height = box
     line = each.line
-    told = ", ".join(
-        f"{path} {numbers.percent(recent_share(line, place))}"
+    shares = ", ".join(
+        f"{path} {formatting.percent(recent_share(line, place))}"
         for place, path in enumerate(line.paths)
     )
     return tag(
         "g",
-        tag("title", f"{line.name}: {told} of the gradient"),
+        tag("title", f"{line.name}: {shares} of the gradient"),
         tag("rect", x=x, y=y, width=width, height=height, rx=4, cls="hit"),
         *parts,
         cls="fork",
@@ -132,7 +132,7 @@ def _fork(each: _Placed, box: tuple[float, float, float, float], *parts: Html) -
         role="button",
         aria_pressed="false",
         data_fork=line.name,
-        aria_label=f"{line.name}: {told} of the gradient",
+        aria_label=f"{line.name}: {shares} of the gradient",
     )
 
 

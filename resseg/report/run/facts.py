@@ -117,11 +117,11 @@ def changed_from_base(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     }
 
 
-def shown(value: Any) -> str:
+def config_value(value: Any) -> str:
     """A config value as it is typed on a command line."""
     value = _listed(value)
     if isinstance(value, list):
-        return ", ".join(map(shown, value)) or "()"
+        return ", ".join(map(config_value, value)) or "()"
     if isinstance(value, float):
         return f"{value:g}"
     return "none" if value is None else str(value) if value != "" else "“”"

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resseg.gradient_log.timeline import FAR, Timeline, Trouble, first_events
-from resseg.report.page import numbers
-from resseg.report.run.facts import Facts, shown
+from resseg.report.page import formatting
+from resseg.report.run.facts import Facts, config_value
 from resseg.report.run.flow import Flow
 
 # A path is nearly dead where the odds of its share are this far below the median of
@@ -18,7 +18,7 @@ _TAIL = 10
 _FACTORS = ("model.gradient.", "model.shortcut.", "model.branch.", "model.long_skip.")
 
 
-class Finding(NamedTuple):
+class RunFinding(NamedTuple):
     """One thing that a reader must not miss.
 
     Attributes:
@@ -57,39 +57,39 @@ class Finding(NamedTuple):
         }
 
 
-def find(facts: Facts, flow: Flow | None) -> list[Finding]:
+def find(facts: Facts, flow: Flow | None) -> list[RunFinding]:
     """The findings, the gravest first; [] where nothing stands out."""
-    found: list[Finding] = []
+    findings: list[RunFinding] = []
     if flow is not None:
-        found += _not_finite(flow)
+        findings += _not_finite(flow)
         dead = _dead(flow, facts.changed)
-        found += dead
+        findings += dead
         named = {(fork, finding.path) for finding in dead for fork in finding.forks}
-        found += _dying(flow)
-        found += _nearly_dead(flow, named)
-        found += _far(flow)
+        findings += _dying(flow)
+        findings += _nearly_dead(flow, named)
+        findings += _far(flow)
     missing = [
         facts.classes[place]
         for place, value in enumerate(facts.scores.get("iou", ()))
         if value == 0 and place < len(facts.classes)
     ]
     if missing:
-        found.append(
-            Finding(
+        findings.append(
+            RunFinding(
                 "warning",
                 f"IoU is exactly 0 at step {facts.scored_at:,} for "
                 f"{', '.join(missing)}: the class is predicted nowhere right.",
             )
         )
-    return sorted(found, key=lambda finding: finding.severity != "error")
+    return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
 def checked(flow: Flow | None) -> str:
     """What was looked for, in a sentence for those who see no finding."""
     if flow is None:
         return "This run has no gradient log to look into."
-    forks = numbers.plural(len(flow.lines), "fork")
-    steps = numbers.plural(len(flow.steps), "logged step")
+    forks = formatting.plural(len(flow.lines), "fork")
+    steps = formatting.plural(len(flow.steps), "logged step")
     return (
         f"Checked: {forks} in {steps} for paths whose gradient is exactly 0, becomes "
         f"so or is nearly so, for blocks whose norm is a {FAR:,.0f}th or {FAR:,.0f} "
@@ -97,7 +97,7 @@ def checked(flow: Flow | None) -> str:
     )
 
 
-def _not_finite(flow: Flow) -> list[Finding]:
+def _not_finite(flow: Flow) -> list[RunFinding]:
     bad = flow.nonfinite > 0
     bad |= np.stack([~np.isfinite(line.total) for line in flow.lines])
     steps = np.flatnonzero(bad.any(axis=0))
@@ -108,19 +108,19 @@ def _not_finite(flow: Flow) -> list[Finding]:
     count = int(flow.nonfinite[flow.fork(origin.name), steps[0]])
     step = int(flow.steps[steps[0]])
     return [
-        Finding(
+        RunFinding(
             "error",
             "The gradient is not finite in "
-            f"{numbers.plural(steps.size, 'logged step')}; first at step {step:,}, "
+            f"{formatting.plural(steps.size, 'logged step')}; first at step {step:,}, "
             "deepest in ",
-            f" ({numbers.plural(count, 'value')}).",
+            f" ({formatting.plural(count, 'value')}).",
             (origin.name,),
             step=step,
         )
     ]
 
 
-def _dead(flow: Flow, changed: Mapping[str, tuple[Any, Any]]) -> list[Finding]:
+def _dead(flow: Flow, changed: Mapping[str, tuple[Any, Any]]) -> list[RunFinding]:
     """Paths that send back exactly 0 in every logged step; equal paths together."""
     dead: dict[tuple[str, str], list[Timeline]] = {}
     peers: dict[tuple[str, str], int] = {}
@@ -142,7 +142,7 @@ def _dead_path(
     path: str,
     peers: int,
     changed: Mapping[str, tuple[Any, Any]],
-) -> Finding:
+) -> RunFinding:
     first, last = int(flow.steps[0]), int(flow.steps[-1])
     names = tuple(line.name for line in lines)
     before, after = f"No gradient comes back over the {path} of ", ""
@@ -150,25 +150,26 @@ def _dead_path(
         before, after = f"{before}{len(names)} forks, ", " first"
     after += (
         ": its share is exactly 0 in "
-        f"all {numbers.plural(len(flow.steps), 'logged step')} ({first:,} to {last:,})"
+        f"all {formatting.plural(len(flow.steps), 'logged step')} "
+        f"({first:,} to {last:,})"
     )
     others = peers - len(names)
     if others:
         kind = lines[0].kind
         word = "block" if kind == "block" else "fork"
-        after += f"; the other {numbers.plural(others, word)} receive it"
+        after += f"; the other {formatting.plural(others, word)} receive it"
     asked = [
-        f"{key} = {shown(here)}"
+        f"{key} = {config_value(here)}"
         for key, (here, _) in changed.items()
         if key.startswith(_FACTORS)
     ]
     after += f". The config sets {'; '.join(asked)}." if asked else "."
-    return Finding("error", before, after, names, path)
+    return RunFinding("error", before, after, names, path)
 
 
-def _dying(flow: Flow) -> list[Finding]:
+def _dying(flow: Flow) -> list[RunFinding]:
     """Paths that send back exactly 0 from some step to the last."""
-    found = []
+    findings = []
     count = len(flow.steps)
     for line in flow.lines:
         for place, path in enumerate(line.paths):
@@ -182,14 +183,16 @@ def _dying(flow: Flow) -> list[Finding]:
             after = (
                 " dies: no gradient comes back over it from "
                 f"step {step:,} to the last, {int(flow.steps[-1]):,} "
-                f"({numbers.plural(count - since, 'logged step')})."
+                f"({formatting.plural(count - since, 'logged step')})."
             )
             before = f"The {path} of "
-            found.append(Finding("error", before, after, (line.name,), path, step))
-    return found
+            findings.append(
+                RunFinding("error", before, after, (line.name,), path, step)
+            )
+    return findings
 
 
-def _nearly_dead(flow: Flow, named: set[tuple[str, str]]) -> list[Finding]:
+def _nearly_dead(flow: Flow, named: set[tuple[str, str]]) -> list[RunFinding]:
     """Paths whose share is far below that of the same path in forks of the kind."""
     odds: dict[tuple[str, str], list[tuple[Timeline, float, float]]] = {}
     for line in flow.lines:
@@ -200,30 +203,30 @@ def _nearly_dead(flow: Flow, named: set[tuple[str, str]]) -> list[Finding]:
                 usual = float(np.median(share))
                 ratio = usual / max(1 - usual, 1e-12)
                 odds.setdefault((line.kind, path), []).append((line, usual, ratio))
-    found = []
+    findings = []
     for (_, path), group in odds.items():
         median = float(np.median([ratio for _, _, ratio in group]))
         peers = median / (1 + median)
         for line, usual, ratio in group:
             if len(group) > 2 and ratio * _ODDS < median:
-                found.append(
-                    Finding(
+                findings.append(
+                    RunFinding(
                         "warning",
                         f"The {path} of ",
                         " is nearly dead: its share is "
-                        f"{numbers.percent(usual)} (median over the steps), where "
-                        f"that of its peers is {numbers.percent(peers)}.",
+                        f"{formatting.percent(usual)} (median over the steps), where "
+                        f"that of its peers is {formatting.percent(peers)}.",
                         (line.name,),
                         path,
                     )
                 )
-    return found
+    return findings
 
 
-def _far(flow: Flow) -> list[Finding]:
+def _far(flow: Flow) -> list[RunFinding]:
     """The first block that vanishes and the first that explodes."""
     return [
-        Finding("error", "", event.deed, (event.fork,), step=event.step)
+        RunFinding("error", "", event.deed, (event.fork,), step=event.step)
         for event in first_events(flow.lines)
         if event.what != Trouble.NOT_FINITE
     ]

@@ -12,7 +12,9 @@ from resseg.gradient_log.summary import USED, column, geometric_mean, where
 from resseg.gradient_log.timeline import Timeline, first_events, timelines
 from resseg.runs.reader import Run
 
-SHOWN = 300  # logged steps on a page at most, besides those where something happens
+MOST_STEPS = (
+    300  # logged steps on a page at most, besides those where something happens
+)
 _TROUBLED = 40  # of the steps that are not finite, so many are kept at most
 RECENT = 50  # logged steps at the end that means are taken over
 
@@ -24,14 +26,14 @@ class Flow(NamedTuple):
         lines: the forks in depth order, over all logged steps.
         cosine, nonfinite: `[forks, steps]`, in the same order; cosines are NaN where a
             fork has not just two paths.
-        shown: places of the steps that the page shows.
+        kept: places of the steps that the page shows.
         loss_pixels: `[steps]`, the denominator of the loss.
     """
 
     lines: list[Timeline]
     cosine: np.ndarray
     nonfinite: np.ndarray
-    shown: np.ndarray
+    kept: np.ndarray
     loss_pixels: np.ndarray
 
     @property
@@ -81,7 +83,7 @@ def make_flow(rows: pd.DataFrame) -> Flow:
 
 def choose_steps(count: int, marked: ArrayLike = ()) -> np.ndarray:
     """Places of at most 300 of `count` steps, first and last in, and those marked."""
-    even = np.linspace(0, count - 1, min(SHOWN, count)).round().astype(int)
+    even = np.linspace(0, count - 1, min(MOST_STEPS, count)).round().astype(int)
     return np.unique(np.concatenate([even, np.asarray(marked, int)]))
 
 
@@ -118,9 +120,9 @@ def recent_site(values: np.ndarray) -> float:
 
 
 def for_scripts(flow: Flow) -> dict[str, Any]:
-    """What the scripts draw from; `shown` steps alone."""
+    """What the scripts draw from; the steps that are kept alone."""
     names = labels([line.name for line in flow.lines])
-    at = flow.shown
+    at = flow.kept
     return {
         "steps": flow.steps[at],
         "logged": len(flow.steps),

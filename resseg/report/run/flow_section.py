@@ -3,7 +3,7 @@
 import math
 
 from resseg.gradient_log.timeline import Timeline, slope_per_block
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import Plot, csv_button, figure
 from resseg.report.page.markup import EMPTY, Html, join, tag
 from resseg.report.run import drawing
@@ -32,9 +32,9 @@ def _of(flow: Flow, kind: str) -> list[Timeline]:
 
 def _intro(flow: Flow) -> Html:
     slope = slope_per_block(flow.lines)
-    told = ""
+    slope_words = ""
     if not math.isnan(slope):
-        told = (
+        slope_words = (
             f" Over depth the site norm changes ×{10**slope:.3g} per block, the first "
             "block to the last (least squares of geometric means over all steps)."
         )
@@ -45,13 +45,14 @@ def _intro(flow: Flow) -> Html:
         tag("b", "site norm"),
         " is rms × loss pixels, so it means the same at every resolution; the ",
         tag("b", "share"),
-        " of a path is its l2² over the sum of those of the fork's paths." + told,
+        " of a path is its l2² over the sum of those of the fork's paths."
+        + slope_words,
     )
 
 
 def _step_bar(flow: Flow) -> Html:
-    last = len(flow.shown) - 1
-    step = int(flow.steps[flow.shown[-1]])
+    last = len(flow.kept) - 1
+    step = int(flow.steps[flow.kept[-1]])
     options = [
         tag("option", name, value=place)
         for place, name in enumerate(labels([line.name for line in flow.lines]))
@@ -69,7 +70,7 @@ def _step_bar(flow: Flow) -> Html:
             step=1,
             aria_valuetext=f"step {step:,}",
         ),
-        tag("output", f"step {step:,}", id="step-told", for_="step"),
+        tag("output", f"step {step:,}", id="step-value", for_="step"),
         tag("button", "▶ Play", type="button", id="play", aria_pressed="false"),
         tag("label", "Fork", for_="fork-menu"),
         tag("select", *options, id="fork-menu"),
@@ -77,12 +78,12 @@ def _step_bar(flow: Flow) -> Html:
     )
 
 
-def _shown(flow: Flow) -> str:
-    shown, all_ = len(flow.shown), len(flow.steps)
-    if shown == all_:
-        return f"All {numbers.plural(all_, 'logged step')}, one run."
+def _which_steps(flow: Flow) -> str:
+    some, all_ = len(flow.kept), len(flow.steps)
+    if some == all_:
+        return f"All {formatting.plural(all_, 'logged step')}, one run."
     return (
-        f"{shown:,} of {all_:,} logged steps, evenly spaced, with the first, the last "
+        f"{some:,} of {all_:,} logged steps, evenly spaced, with the first, the last "
         "and those where something happens; single steps, no means. One run."
     )
 
@@ -167,7 +168,7 @@ def _heat(name: str, title: str, flow: Flow, kind: str) -> Html:
         for place, path in enumerate(line.paths)
         if not line.site[place].any()
     ]
-    told = f" Exactly 0 in every logged step: {', '.join(dead)}." if dead else ""
+    zeros = f" Exactly 0 in every logged step: {', '.join(dead)}." if dead else ""
     return figure(
         Plot(
             name,
@@ -175,9 +176,9 @@ def _heat(name: str, title: str, flow: Flow, kind: str) -> Html:
             "Colour: log10 of the site norm, relative to the median that is chosen "
             "above (0, the middle colour); blue is less, orange is more. Of the share: "
             "minus one half. ✕ on magenta: exactly 0. ▲: not finite. The first row is "
-            f"next to the image. {_shown(flow)}",
-            f"Heat map of {len(lines)} forks over the logged steps.{told} The table of "
-            "forks below holds means.",
+            f"next to the image. {_which_steps(flow)}",
+            f"Heat map of {len(lines)} forks over the logged steps.{zeros} The table "
+            "of forks below holds means.",
             "gradients",
             max(130, 66 + 20 * len(lines)),
             _views(flow, kind),
@@ -204,15 +205,15 @@ def _profile(flow: Flow) -> Html:
 def _ends(blocks: list[Timeline]) -> str:
     first, last = blocks[0], blocks[-1]
     return (
-        f"{numbers.number(recent_site(first.total))} at the first, {first.name}, "
-        f"{numbers.number(recent_site(last.total))} at the last, {last.name}"
+        f"{formatting.number(recent_site(first.total))} at the first, {first.name}, "
+        f"{formatting.number(recent_site(last.total))} at the last, {last.name}"
     )
 
 
 def _others(flow: Flow) -> Html:
     lines = [line for line in flow.lines if line.kind != "block"]
-    told = "; ".join(
-        f"{line.name} {line.paths[0]} {numbers.percent(recent_share(line))}"
+    shares = "; ".join(
+        f"{line.name} {line.paths[0]} {formatting.percent(recent_share(line))}"
         for line in lines
     )
     return figure(
@@ -220,7 +221,7 @@ def _others(flow: Flow) -> Html:
             "others",
             "Shares of long skips, pyramid and auxiliary paths at the chosen step",
             "Of a fork with two paths, the first; the other has the rest.",
-            f"Mean shares at the end: {told}.",
+            f"Mean shares at the end: {shares}.",
             "gradients",
             70 + 24 * len(lines),
         )
@@ -234,7 +235,7 @@ def _fork(flow: Flow) -> Html:
             "The chosen fork over training",
             "Site norm and share of each path, and the cosine between two. "
             "Thin lines: shares of the other forks of its kind. A value that is 0 or "
-            f"not defined is left out. {_shown(flow)}",
+            f"not defined is left out. {_which_steps(flow)}",
             "Curves of the fork that is chosen above; the table of forks holds means.",
             "gradients",
             520,

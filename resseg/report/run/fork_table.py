@@ -6,7 +6,7 @@ import numpy as np
 
 from resseg.gradient_log.summary import KINDS
 from resseg.gradient_log.timeline import Timeline
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import csv_button
 from resseg.report.page.markup import Cell, Html, join, table, tag
 from resseg.report.run.flow import RECENT, Flow, fork_hash, recent_share, recent_site
@@ -72,11 +72,11 @@ def _row(line: Timeline, cosine: np.ndarray) -> list[Cell]:
         Cell(KINDS[line.kind].lower()),
         Cell(", ".join(line.paths)),
         _site(line, 0),
-        _site(line, 1) if len(line.paths) == 2 else Cell(numbers.NOTHING, -1.0),
-        Cell(numbers.percent(share), -1.0 if math.isnan(share) else share),
+        _site(line, 1) if len(line.paths) == 2 else Cell(formatting.NOTHING, -1.0),
+        Cell(formatting.percent(share), -1.0 if math.isnan(share) else share),
         Cell(spark(line.share[0]), -1.0 if math.isnan(share) else share),
         Cell(
-            numbers.NOTHING if math.isnan(mean) else f"{mean:+.2f}",
+            formatting.NOTHING if math.isnan(mean) else f"{mean:+.2f}",
             -2.0 if math.isnan(mean) else mean,
         ),
     ]
@@ -86,7 +86,7 @@ def _site(line: Timeline, place: int) -> Cell:
     if not line.site[place].any():
         return Cell("0 (dead)", 0.0, "dead")
     value = recent_site(line.site[place])
-    return Cell(numbers.number(value), -1.0 if math.isnan(value) else value)
+    return Cell(formatting.number(value), -1.0 if math.isnan(value) else value)
 
 
 def spark(values: np.ndarray) -> Html:

@@ -2,25 +2,25 @@
 
 from collections.abc import Sequence
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import Fact, fact_list
 from resseg.report.page.markup import EMPTY, Html, escape, join, tag
 from resseg.report.run.facts import Facts, RunState
-from resseg.report.run.findings import Finding, checked
+from resseg.report.run.findings import RunFinding, checked
 from resseg.report.run.flow import Flow, fork_hash
 
 _BARS = 12  # classes of which the headline shows bars
 _LINKS = 6  # forks that a finding links to at most
 
 
-def header(facts: Facts, found: Sequence[Finding], flow: Flow | None) -> Html:
+def header(facts: Facts, findings: Sequence[RunFinding], flow: Flow | None) -> Html:
     """Name, state, findings, numbers and bars: all that a glance must give."""
     return join(
         [
             tag("h1", facts.name),
             tag("p", f"{facts.model}. {facts.data}.", cls="soft"),
             _state(facts),
-            _findings(found, flow),
+            _findings(findings, flow),
             _headline(facts),
             _class_bars(facts),
         ]
@@ -44,9 +44,9 @@ def _state(facts: Facts) -> Html:
     return tag("p", words, cls="note warning state", id="state")
 
 
-def _findings(found: Sequence[Finding], flow: Flow | None) -> Html:
+def _findings(findings: Sequence[RunFinding], flow: Flow | None) -> Html:
     """The box that names what a reader must see first."""
-    if not found:
+    if not findings:
         return tag(
             "div",
             tag("h2", "Nothing stands out"),
@@ -54,8 +54,8 @@ def _findings(found: Sequence[Finding], flow: Flow | None) -> Html:
             cls="findings none",
             id="findings",
         )
-    items = [_finding(each) for each in found]
-    worst = found[0].severity
+    items = [_finding(each) for each in findings]
+    worst = findings[0].severity
     return tag(
         "div",
         tag("h2", "What stands out"),
@@ -67,7 +67,7 @@ def _findings(found: Sequence[Finding], flow: Flow | None) -> Html:
     )
 
 
-def _finding(finding: Finding) -> Html:
+def _finding(finding: RunFinding) -> Html:
     links = [
         tag("a", f"show {name}", href=fork_hash(name, finding.path, finding.step))
         for name in finding.forks[:_LINKS]
@@ -82,7 +82,7 @@ def _finding(finding: Finding) -> Html:
 def _headline(facts: Facts) -> Html:
     clock = "training steps alone"
     if facts.images_per_second:
-        clock = f"steps alone, {numbers.number(facts.images_per_second)} images/s"
+        clock = f"steps alone, {formatting.number(facts.images_per_second)} images/s"
     of = f" of {facts.steps:,}" if facts.steps is not None else ""
     seed = f"1 seed ({facts.seed}), step {facts.scored_at:,}" if facts.scores else ""
     size = f"one image of {facts.macs_size}" if facts.macs else ""
@@ -90,15 +90,15 @@ def _headline(facts: Facts) -> Html:
         [
             Fact(
                 "mean IoU",
-                numbers.score(facts.mean_iou) if facts.scores else "not yet",
+                formatting.score(facts.mean_iou) if facts.scores else "not yet",
                 seed,
                 main=True,
             ),
             _best(facts),
             Fact("steps", f"{facts.step:,}{of}", facts.state),
-            Fact("time", numbers.duration(facts.seconds), clock),
-            Fact("parameters", numbers.large(facts.params)),
-            Fact("MACs", numbers.large(facts.macs), size),
+            Fact("time", formatting.duration(facts.seconds), clock),
+            Fact("parameters", formatting.large(facts.params)),
+            Fact("MACs", formatting.large(facts.macs), size),
         ]
     )
 
@@ -108,7 +108,7 @@ def _best(facts: Facts) -> Fact:
     if facts.best is None or facts.best[0] == facts.scored_at:
         return Fact("evaluations", str(facts.evaluations))
     step, score = facts.best
-    return Fact("best", numbers.score(score), f"step {step:,}")
+    return Fact("best", formatting.score(score), f"step {step:,}")
 
 
 def _class_bars(facts: Facts) -> Html:
@@ -125,7 +125,7 @@ def _class_bars(facts: Facts) -> Html:
                 "li",
                 tag("span", name, title=name),
                 tag("span", bar, cls="bar-ground", aria_hidden="true"),
-                tag("span", numbers.score(value)),
+                tag("span", formatting.score(value)),
             )
         )
     return tag("ul", *items, cls="bars", aria_label="IoU of each class, 0 to 1")

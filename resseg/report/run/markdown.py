@@ -12,12 +12,12 @@ from resseg.errors import UserError
 from resseg.gradient_log import curves
 from resseg.gradient_log.heatmap import save_heatmap
 from resseg.gradient_log.timeline import Timeline
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.files import write
 from resseg.report.run import page
-from resseg.report.run.facts import RunState, shown
+from resseg.report.run.facts import RunState, config_value
 from resseg.report.run.flow import recent_share, recent_site
-from resseg.report.run.page import Read
+from resseg.report.run.page import RunReport
 
 _MATRIX = 25  # classes of a confusion matrix whose cells hold numbers at most
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&$])")
@@ -58,7 +58,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]], text: int = 1) -> 
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, rule, *rows])
 
 
-def _headline(one: Read) -> list[str]:
+def _headline(one: RunReport) -> list[str]:
     facts = one.facts
     parts = [f"# {escape(facts.name)}", f"{escape(facts.model)}. {escape(facts.data)}."]
     of = "" if facts.steps is None else f" of {facts.steps:,}"
@@ -67,20 +67,20 @@ def _headline(one: Read) -> list[str]:
     if one.findings:
         parts.append("**What stands out**")
         parts.append("\n".join(f"- {escape(each.text)}" for each in one.findings))
-    score = numbers.score(facts.mean_iou) if facts.scores else "not yet"
+    score = formatting.score(facts.mean_iou) if facts.scores else "not yet"
     row = [
         score,
         f"{facts.step:,}{of}",
-        numbers.duration(facts.seconds),
-        numbers.large(facts.params),
-        numbers.large(facts.macs),
+        formatting.duration(facts.seconds),
+        formatting.large(facts.params),
+        formatting.large(facts.macs),
         str(facts.seed),
     ]
     head = ["mean IoU", "steps", "time of steps", "parameters", "MACs", "seed"]
     return [*parts, table(head, [row], text=0)]
 
 
-def _gradients(one: Read, folder: Path) -> list[str]:
+def _gradients(one: RunReport, folder: Path) -> list[str]:
     flow = one.flow
     if flow is None:
         return []
@@ -106,15 +106,15 @@ def _gradients(one: Read, folder: Path) -> list[str]:
 
 def _fork(line: Timeline) -> list[str]:
     sites = [
-        "0 (dead)" if not site.any() else numbers.number(recent_site(site))
+        "0 (dead)" if not site.any() else formatting.number(recent_site(site))
         for site in line.site
     ]
-    second = sites[1] if len(sites) == 2 else numbers.NOTHING
-    share = numbers.percent(recent_share(line))
+    second = sites[1] if len(sites) == 2 else formatting.NOTHING
+    share = formatting.percent(recent_share(line))
     return [code(line.name), escape(", ".join(line.paths)), sites[0], second, share]
 
 
-def _rest(one: Read, folder: Path) -> list[str]:
+def _rest(one: RunReport, folder: Path) -> list[str]:
     facts, parts = one.facts, []
     if not (one.train.empty and one.validation.empty):
         _save_training(one, folder / "training.png")
@@ -123,7 +123,7 @@ def _rest(one: Read, folder: Path) -> list[str]:
     if facts.scores and facts.classes:
         iou = facts.scores["iou"]
         rows = [
-            [escape(name), numbers.score(value)]
+            [escape(name), formatting.score(value)]
             for name, value in zip(facts.classes, iou, strict=False)
         ]
         parts += ["## Classes", table(["class", "IoU"], rows)]
@@ -132,7 +132,7 @@ def _rest(one: Read, folder: Path) -> list[str]:
         _save_confusion(one.predictions.confusion, one.predictions.classes, path)
         parts.append(_picture(path, "Confusion matrix: share of each true class"))
     changed = [
-        [code(key), code(shown(here)), code(shown(base))]
+        [code(key), code(config_value(here)), code(config_value(base))]
         for key, (here, base) in facts.changed.items()
     ]
     if changed:
@@ -148,7 +148,7 @@ def _picture(path: Path, words: str) -> str:
     return f"![{escape(words)}]({path.parent.name}/{path.name})\n\n*{escape(words)}.*"
 
 
-def _save_training(one: Read, path: Path) -> None:
+def _save_training(one: RunReport, path: Path) -> None:
     figure = figures.new_figure(9, 3.2)
     left, right = figure.subplots(1, 2)
     _curve(left, one.train, "loss", 0)

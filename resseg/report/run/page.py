@@ -11,7 +11,7 @@ from resseg.report.page.document import Section
 from resseg.report.page.markup import Html, join, tag
 from resseg.report.run import classes, flow_section, probes, records, training
 from resseg.report.run.facts import Facts, gather, rows_of
-from resseg.report.run.findings import Finding, find
+from resseg.report.run.findings import RunFinding, find
 from resseg.report.run.flow import Flow, for_scripts, read_flow
 from resseg.report.run.headline import header
 from resseg.report.run.pictures import sample_section
@@ -30,20 +30,20 @@ _SCRIPTS = (
 )
 
 
-class Read(NamedTuple):
+class RunReport(NamedTuple):
     """Everything that a page says of a run, read once."""
 
     run: Run
     facts: Facts
     flow: Flow | None
-    findings: list[Finding]
+    findings: list[RunFinding]
     train: pd.DataFrame
     validation: pd.DataFrame
     predictions: Predictions
     probes: dict[str, pd.DataFrame]
 
 
-def read(path: str | Path) -> Read:
+def read(path: str | Path) -> RunReport:
     """Reads a run folder, finished or still growing.
 
     Raises:
@@ -51,7 +51,7 @@ def read(path: str | Path) -> Read:
     """
     run = open_run(path)
     facts, flow = gather(run), read_flow(run)
-    return Read(
+    return RunReport(
         run,
         facts,
         flow,
@@ -63,15 +63,15 @@ def read(path: str | Path) -> Read:
     )
 
 
-def render(one: Read, live: str = "") -> str:
+def render(one: RunReport, live: str = "") -> str:
     """The HTML file; for `live` see `document.render`."""
-    drawn = training.curves(one.train, one.validation, one.facts)
-    sections = _sections(one, drawn)
+    curves = training.curves(one.train, one.validation, one.facts)
+    sections = _sections(one, curves)
     return document.render(
         f"{one.facts.name} – resseg report",
         header(one.facts, one.findings, one.flow),
         sections,
-        _data(one, drawn),
+        _data(one, curves),
         _SCRIPTS,
         live=live,
         footer=tag(
@@ -80,7 +80,7 @@ def render(one: Read, live: str = "") -> str:
     )
 
 
-def _sections(one: Read, drawn: Sequence[Any]) -> list[Section]:
+def _sections(one: RunReport, curves: Sequence[Any]) -> list[Section]:
     facts, flow = one.facts, one.flow
     sections = []
     if flow is not None:
@@ -88,8 +88,8 @@ def _sections(one: Read, drawn: Sequence[Any]) -> list[Section]:
     else:
         body = document.paragraphs(_no_gradients(one))
         sections.append(Section("flow", "Gradient flow", body))
-    if drawn:
-        sections.append(Section("training", "Training", training.figures(drawn)))
+    if curves:
+        sections.append(Section("training", "Training", training.figures(curves)))
     if facts.scores and facts.classes:
         sections.append(Section("classes", "Classes", _classes(one)))
     pictures = sample_section(one.predictions, facts.classes)
@@ -108,7 +108,7 @@ def _sections(one: Read, drawn: Sequence[Any]) -> list[Section]:
     return sections
 
 
-def _no_gradients(one: Read) -> str:
+def _no_gradients(one: RunReport) -> str:
     config: Any = one.run.config
     try:
         every = config.log.gradients.every
@@ -122,38 +122,41 @@ def _no_gradients(one: Read) -> str:
     return "This run logged no gradients (log.gradients.every = 0)."
 
 
-def _classes(one: Read) -> Html:
+def _classes(one: RunReport) -> Html:
     facts = one.facts
     table = classes.class_table(facts, colors(len(facts.classes)))
-    told = one.predictions
-    if told.confusion is None:
+    matrix = one.predictions.confusion
+    if matrix is None:
         missing = "The confusion matrix is not recorded in this run folder."
         return join([table, tag("p", missing, cls="soft")])
-    return join([table, classes.confusion(told.confusion, told.classes, told.split)])
+    split = one.predictions.split
+    confusion = classes.confusion(matrix, one.predictions.classes, split)
+    return join([table, confusion])
 
 
-def _data(one: Read, drawn: Sequence[Any]) -> dict[str, Any]:
+def _data(one: RunReport, curves: Sequence[Any]) -> dict[str, Any]:
     facts = one.facts
     tables: dict[str, Any] = {}
     if not one.train.empty:
         tables["train"] = training.train_table(one.train)
     if not one.validation.empty:
         tables["validation"] = training.validation_table(one.validation, facts.classes)
-    told = one.predictions
-    if told.confusion is not None:
+    predictions = one.predictions
+    if predictions.confusion is not None:
+        counts = predictions.confusion.tolist()
         tables["confusion"] = {
-            "columns": ["truth", *told.classes],
+            "columns": ["truth", *predictions.classes],
             "rows": [
                 [name, *row]
-                for name, row in zip(told.classes, told.confusion.tolist(), strict=True)
+                for name, row in zip(predictions.classes, counts, strict=True)
             ],
         }
-        tables["images"] = records.image_table(told.images)
+        tables["images"] = records.image_table(predictions.images)
     moving = rows_of(one.run, records.COEFFICIENTS)
-    curves = [{"id": plot.id, **how} for plot, how in drawn]
+    hows = [{"id": plot.id, **how} for plot, how in curves]
     if not moving.empty:
         tables["coefficients"] = training.train_table(moving)
-        curves.append(records.coefficient_curve(moving))
+        hows.append(records.coefficient_curve(moving))
     for name, frame in one.probes.items():
         tables[probes.table_name(name)] = probes.for_scripts(frame)
     palette = colors(len(facts.classes))
@@ -166,6 +169,6 @@ def _data(one: Read, drawn: Sequence[Any]) -> dict[str, Any]:
         "findings": [finding.for_scripts() for finding in one.findings],
         "gradients": None if one.flow is None else for_scripts(one.flow),
         "tables": tables,
-        "curves": curves,
-        "samples": told.samples,
+        "curves": hows,
+        "samples": predictions.samples,
     }

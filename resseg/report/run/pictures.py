@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import csv_button
 from resseg.report.page.markup import EMPTY, Html, join, tag
 from resseg.report.run.samples import Predictions, colors
@@ -16,11 +16,11 @@ _PANELS = {
 }
 
 
-def sample_section(told: Predictions, classes: tuple[str, ...]) -> Html:
+def sample_section(predictions: Predictions, classes: tuple[str, ...]) -> Html:
     """Best, median and worst image; overlays of an older run; or nothing."""
-    if told.samples:
-        return _samples(told, classes)
-    if not told.overlays:
+    if predictions.samples:
+        return _samples(predictions, classes)
+    if not predictions.overlays:
         return EMPTY
     parts = [
         tag(
@@ -29,22 +29,23 @@ def sample_section(told: Predictions, classes: tuple[str, ...]) -> Html:
             "image, truth, prediction, errors.",
         )
     ]
-    for name, uri in told.overlays:
+    for name, uri in predictions.overlays:
         alternative = f"Image, truth, prediction and errors of {name}"
         picture = tag("img", src=uri, alt=alternative, cls="overlay", loading="lazy")
         parts.append(tag("figure", picture, tag("figcaption", name)))
     return join(parts)
 
 
-def _samples(told: Predictions, classes: tuple[str, ...]) -> Html:
-    count = len(told.images)
-    seen = sorted({place for sample in told.samples for place in sample["present"]})
+def _samples(predictions: Predictions, classes: tuple[str, ...]) -> Html:
+    count = len(predictions.images)
+    samples = predictions.samples
+    seen = sorted({place for sample in samples for place in sample["present"]})
     palette = colors(len(classes))
     toggles = [
         tag(
             "button",
             tag("span", cls="swatch", style=f"background: {palette[place]}"),
-            numbers.shorten(classes[place]),
+            formatting.shorten(classes[place]),
             type="button",
             title=classes[place],
             data_class=place,
@@ -54,10 +55,10 @@ def _samples(told: Predictions, classes: tuple[str, ...]) -> Html:
         if place < len(classes)
     ]
     intro = (
-        f"Of {numbers.plural(count, 'image')} of the {told.split} split, by the mean "
-        "IoU of each image alone: the best, the worst, and the one next to the median "
-        "(of at most 24 images spread evenly over the split). They show the range, not "
-        "what is typical. "
+        f"Of {formatting.plural(count, 'image')} of the {predictions.split} split, by "
+        "the mean IoU of each image alone: the best, the worst, and the one next to "
+        "the median (of at most 24 images spread evenly over the split). They show the "
+        "range, not what is typical. "
     )
     controls = tag(
         "div",
@@ -66,9 +67,7 @@ def _samples(told: Predictions, classes: tuple[str, ...]) -> Html:
         role="group",
         aria_label="Classes that are painted",
     )
-    frames = [
-        _sample(number, sample, classes) for number, sample in enumerate(told.samples)
-    ]
+    frames = [_sample(*numbered, classes) for numbered in enumerate(samples)]
     return join(
         [
             tag("p", intro, csv_button("images", "the score of every image")),
@@ -87,12 +86,12 @@ def _sample(number: int, sample: dict[str, Any], classes: tuple[str, ...]) -> Ht
     alternative = f"Image {sample['name']}"
     picture = tag("img", src=sample["image"], alt=alternative, cls=cls)
     panels = [tag("figure", picture, tag("figcaption", "image"))]
-    for name, shown in _PANELS.items():
+    for name, label in _PANELS.items():
         if name == "confidence" and "confidence" not in sample:
             continue
-        words = shown
+        words = label
         if name == "error":
-            words = f"errors, {numbers.percent(wrong)} of the pixels"
+            words = f"errors, {formatting.percent(wrong)} of the pixels"
         if name == "confidence":
             words = "confidence: probability of the predicted class, black 0, white 1"
         canvas = tag(
@@ -106,7 +105,7 @@ def _sample(number: int, sample: dict[str, Any], classes: tuple[str, ...]) -> Ht
         )
         panels.append(tag("figure", canvas, tag("figcaption", words)))
     by_class = ", ".join(
-        f"{numbers.shorten(classes[place])} {numbers.score(value)}"
+        f"{formatting.shorten(classes[place])} {formatting.score(value)}"
         for place, value in enumerate(sample["iou"])
         if value is not None and place < len(classes)
     )
@@ -115,7 +114,7 @@ def _sample(number: int, sample: dict[str, Any], classes: tuple[str, ...]) -> Ht
         tag(
             "h3",
             f"{sample['role'].capitalize()}: {sample['name']}, mean IoU "
-            f"{numbers.score(sample['mean_iou'])}",
+            f"{formatting.score(sample['mean_iou'])}",
         ),
         tag("p", f"IoU: {by_class}", cls="soft"),
         tag("div", *panels, cls="panels"),

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import csv_button
 from resseg.report.page.markup import Cell, Html, join, table, tag
 from resseg.report.run.samples import file_uri
 from resseg.runs import layout
 from resseg.runs.tables import read_table
 
-_SHOWN = 12  # rows of a table that stand on the page
+_FIRST = 12  # rows of a table that stand on the page
 _WHOLE = 5000  # rows that its download holds at most
 
 
@@ -33,15 +33,15 @@ def section(folder: Path, tables: dict[str, pd.DataFrame]) -> Html:
 
 def _probe(folder: Path, name: str, frame: pd.DataFrame) -> Html:
     picture = folder / layout.PROBES / f"{name}.png"
-    shown = None
+    image = None
     if picture.is_file():
-        shown = tag(
+        image = tag(
             "img",
             src=file_uri(picture.read_bytes(), "png"),
             alt=f"Figure of the probe {name}; its numbers are in the table below",
         )
-    rows = numbers.plural(len(frame), "row")
-    more = "" if len(frame) <= _SHOWN else f", the first {_SHOWN} shown"
+    rows = formatting.plural(len(frame), "row")
+    more = "" if len(frame) <= _FIRST else f", the first {_FIRST} shown"
     kept = frame if len(frame) <= _WHOLE else frame.head(_WHOLE)
     caption = f"{name}: {rows}{more}"
     if len(kept) < len(frame):
@@ -49,7 +49,7 @@ def _probe(folder: Path, name: str, frame: pd.DataFrame) -> Html:
     return tag(
         "figure",
         tag("h3", name),
-        shown,
+        image,
         tag(
             "figcaption",
             f"resseg probe --what {name}. ",
@@ -81,7 +81,7 @@ def _tuples(frame: pd.DataFrame):
 
 
 def _head(frame: pd.DataFrame):
-    return _tuples(frame.head(_SHOWN))
+    return _tuples(frame.head(_FIRST))
 
 
 def _texts(frame: pd.DataFrame) -> int:
@@ -96,5 +96,5 @@ def _texts(frame: pd.DataFrame) -> int:
 
 def _cell(value: object) -> Cell:
     if isinstance(value, float):
-        return Cell(numbers.number(value), value if value == value else -1e308)
+        return Cell(formatting.number(value), value if value == value else -1e308)
     return Cell(str(value))

@@ -8,10 +8,10 @@ import pandas as pd
 
 from resseg.config.keys import flatten
 from resseg.gradient_log.summary import column
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import Plot, figure
 from resseg.report.page.markup import EMPTY, Cell, Html, join, table, tag
-from resseg.report.run.facts import Facts, shown
+from resseg.report.run.facts import Facts, config_value
 from resseg.report.run.flow import Flow
 from resseg.runs.reader import Run
 
@@ -37,7 +37,7 @@ def warnings(facts: Facts, flow: Flow | None, train: pd.DataFrame) -> Html:
         empty = int((pixels == 0).sum())
         if empty:
             notes.append(
-                f"{numbers.plural(empty, 'logged step')} had no valid pixel at all."
+                f"{formatting.plural(empty, 'logged step')} had no valid pixel at all."
             )
     if "clip_factor" in train:
         factor = column(train, "clip_factor").astype(float)
@@ -45,8 +45,8 @@ def warnings(facts: Facts, flow: Flow | None, train: pd.DataFrame) -> Html:
         if clipped:
             notes.append(
                 f"Clipping shortened the parameter gradient in {clipped:,} of "
-                f"{len(factor):,} logged rows, to ×{numbers.number(factor.min())} at "
-                "most. Path gradients on this page are before clipping."
+                f"{len(factor):,} logged rows, to ×{formatting.number(factor.min())} "
+                "at most. Path gradients on this page are before clipping."
             )
     absent = [
         name
@@ -79,9 +79,11 @@ def warnings(facts: Facts, flow: Flow | None, train: pd.DataFrame) -> Html:
 def _range(pixels: np.ndarray) -> str:
     least, most = pixels.min(), pixels.max()
     if least == most:
-        return f"{numbers.count(least)} in every step"
-    median = numbers.count(float(np.median(pixels)))
-    return f"{numbers.count(least)} to {numbers.count(most)}, {median} in the median"
+        return f"{formatting.count(least)} in every step"
+    median = formatting.count(float(np.median(pixels)))
+    return (
+        f"{formatting.count(least)} to {formatting.count(most)}, {median} in the median"
+    )
 
 
 def coefficients(rows: pd.DataFrame, facts: Facts) -> Html:
@@ -93,8 +95,8 @@ def coefficients(rows: pd.DataFrame, facts: Facts) -> Html:
                 Plot(
                     "curve-coefficients",
                     "Coefficients and gates over training",
-                    f"Means over the channels, {numbers.plural(len(rows), 'row')}; the "
-                    f"first {_CURVES} are drawn, the CSV holds all.",
+                    f"Means over the channels, {formatting.plural(len(rows), 'row')}; "
+                    f"the first {_CURVES} are drawn, the CSV holds all.",
                     "Coefficients over the steps; the CSV holds the values.",
                     "coefficients",
                 )
@@ -106,7 +108,10 @@ def coefficients(rows: pd.DataFrame, facts: Facts) -> Html:
         if isinstance(here, dict) and any(word in here for word in _MOVES)
     ]
     if set_:
-        items = [tag("li", tag("code", f"{key} = {shown(here)}")) for key, here in set_]
+        items = [
+            tag("li", tag("code", f"{key} = {config_value(here)}"))
+            for key, here in set_
+        ]
         parts += [tag("p", "Set by the config over steps or depth:"), tag("ul", *items)]
     return join(parts) if parts else EMPTY
 
@@ -129,11 +134,11 @@ def config(run: Run, facts: Facts) -> Html:
     rows, attributes = [], []
     for key in keys:
         changed = key in facts.changed
-        base = shown(facts.changed[key][1]) if changed else ""
+        base = config_value(facts.changed[key][1]) if changed else ""
         rows.append(
             [
                 Cell(tag("code", key), key),
-                Cell(tag("code", shown(flat[key]))),
+                Cell(tag("code", config_value(flat[key]))),
                 Cell(tag("code", base) if changed else "as the base"),
             ]
         )
@@ -176,25 +181,25 @@ def config(run: Run, facts: Facts) -> Html:
 
 def environment(facts: Facts) -> Html:
     """Versions, devices, commit, command; what is missing is said."""
-    told = facts.environment
-    if not told:
-        return tag("p", numbers.MISSING, cls="soft")
-    devices = told.get("devices") or {}
-    git = told.get("git") or {}
-    packages = told.get("packages") or {}
+    recorded = facts.environment
+    if not recorded:
+        return tag("p", formatting.MISSING, cls="soft")
+    devices = recorded.get("devices") or {}
+    git = recorded.get("git") or {}
+    packages = recorded.get("packages") or {}
     values: Sequence[tuple[str, object]] = (
-        ("command", tag("code", told.get("command", numbers.MISSING))),
-        ("started", told.get("started", numbers.MISSING)),
+        ("command", tag("code", recorded.get("command", formatting.MISSING))),
+        ("started", recorded.get("started", formatting.MISSING)),
         ("devices", f"{devices.get('count', '?')} × {devices.get('kind', '?')}"),
-        ("commit", tag("code", git.get("commit", numbers.MISSING))),
-        ("python", f"{told.get('python', '?')}, {told.get('platform', '?')}"),
+        ("commit", tag("code", git.get("commit", formatting.MISSING))),
+        ("python", f"{recorded.get('python', '?')}, {recorded.get('platform', '?')}"),
         ("packages", ", ".join(f"{name} {v}" for name, v in packages.items())),
-        ("earlier starts", str(len(told.get("earlier_starts") or []))),
+        ("earlier starts", str(len(recorded.get("earlier_starts") or []))),
     )
     items = []
     for name, value in values:
-        shown_ = value if isinstance(value, Html) else str(value)
-        items += [tag("dt", name), tag("dd", shown_)]
+        text = value if isinstance(value, Html) else str(value)
+        items += [tag("dt", name), tag("dd", text)]
     return tag("dl", *items, cls="env")
 
 

@@ -90,21 +90,23 @@ def run_lengths(mask: np.ndarray) -> list[int]:
     return np.stack([flat[starts].astype(np.int64), lengths], axis=1).ravel().tolist()
 
 
-def _sample(folder: Path, told: dict[str, Any]) -> dict[str, Any] | None:
+def _sample(folder: Path, recorded: dict[str, Any]) -> dict[str, Any] | None:
     """One sample for scripts; None where a file of it is missing."""
     try:
         pictures = {
             name: read_image(_inside(folder, file))
-            for name, file in told["files"].items()
+            for name, file in recorded["files"].items()
         }
     except UserError:
         return None
     image = pictures["image"]
     masks = {name: pictures[name][..., 0] for name in ("truth", "prediction")}
-    sample = {key: told[key] for key in ("role", "name", "mean_iou", "pixel_accuracy")}
+    sample = {
+        key: recorded[key] for key in ("role", "name", "mean_iou", "pixel_accuracy")
+    }
     sample |= {
-        "iou": told["iou"],
-        "size": told["size"],
+        "iou": recorded["iou"],
+        "size": recorded["size"],
         "height": image.shape[0],
         "width": image.shape[1],
         "image": data_uri(image),

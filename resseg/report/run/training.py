@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from resseg.gradient_log.summary import column, where
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import Plot, figure
 from resseg.report.page.markup import Html, tag
 from resseg.report.run.facts import Facts
@@ -71,7 +71,7 @@ def curves(
     train: pd.DataFrame, validation: pd.DataFrame, facts: Facts
 ) -> list[tuple[Plot, dict[str, Any]]]:
     """The figures, and for each what the script draws: table, columns, axes."""
-    found = []
+    curves_ = []
     every = _every(train)
     if not train.empty:
         terms = [
@@ -80,27 +80,27 @@ def curves(
             if name not in (*_SKIPPED, *_SCALARS) and not _is_list(train, name)
         ]
         weighted = [["loss", "loss"]] + [[name, name] for name in terms]
-        found.append(
+        curves_.append(
             (
                 Plot(
                     "curve-loss",
                     "Training loss",
                     f"The loss of the batch of a step and its terms before they are "
                     f"weighted, {every}. One run, nothing is smoothed.",
-                    _told("Training loss", train, "loss"),
+                    _in_words("Training loss", train, "loss"),
                     "train",
                 ),
                 {"table": "train", "columns": weighted, "unit": "loss"},
             )
         )
-        found.append(
+        curves_.append(
             (
                 Plot(
                     "curve-rate",
                     "Gradient norm and learning rate",
                     "l2 norm of the gradient of all parameters before clipping (left, "
                     f"log scale), learning rate (right), {every}.",
-                    _told("Gradient norm", train, "grad_norm"),
+                    _in_words("Gradient norm", train, "grad_norm"),
                     "train",
                 ),
                 {
@@ -116,17 +116,17 @@ def curves(
             )
         )
     if not validation.empty:
-        found += _scores(validation, facts)
-    return found
+        curves_ += _scores(validation, facts)
+    return curves_
 
 
 def _scores(
     validation: pd.DataFrame, facts: Facts
 ) -> list[tuple[Plot, dict[str, Any]]]:
-    count = numbers.plural(len(validation), "evaluation")
+    count = formatting.plural(len(validation), "evaluation")
     means = [
-        [name, shown]
-        for name, shown in (
+        [name, label]
+        for name, label in (
             ("mean_iou", "mean IoU"),
             ("mean_dice", "mean Dice"),
             ("mean_boundary_iou", "mean boundary IoU"),
@@ -134,14 +134,14 @@ def _scores(
         )
         if name in validation
     ]
-    found = [
+    curves_ = [
         (
             Plot(
                 "curve-scores",
                 "Validation scores",
                 f"Each from one confusion matrix over the whole split; {count}, one "
                 "run, so no interval is drawn.",
-                _told("Mean IoU", validation, "mean_iou"),
+                _in_words("Mean IoU", validation, "mean_iou"),
                 "validation",
             ),
             {"table": "validation", "columns": means, "unit": "score", "share": True},
@@ -149,11 +149,11 @@ def _scores(
     ]
     if "iou" in validation and facts.classes:
         kept = _hardest(facts)
-        shown = [facts.classes[place] for place in kept]
+        names = [facts.classes[place] for place in kept]
         some = ""
         if len(kept) < len(facts.classes):
             some = f" (lowest IoU at the end) of {len(facts.classes)}"
-        found.append(
+        curves_.append(
             (
                 Plot(
                     "curve-classes",
@@ -167,15 +167,15 @@ def _scores(
                 {
                     "table": "validation",
                     "columns": [
-                        [class_column("iou", name), numbers.shorten(name)]
-                        for name in shown
+                        [class_column("iou", name), formatting.shorten(name)]
+                        for name in names
                     ],
                     "unit": "IoU",
                     "share": True,
                 },
             )
         )
-    return found
+    return curves_
 
 
 def _hardest(facts: Facts) -> list[int]:
@@ -195,20 +195,21 @@ def _every(train: pd.DataFrame) -> str:
     return f"logged {each}, {len(train):,} rows"
 
 
-def _told(what: str, rows: pd.DataFrame, name: str) -> str:
+def _in_words(what: str, rows: pd.DataFrame, name: str) -> str:
     """A curve in a sentence."""
     values = column(rows, name).astype(float)
     steps = column(rows, "step")
     best = ""
     if np.isfinite(values).any():
         lowest, highest = np.nanmin(values), np.nanmax(values)
-        best = f"; lowest {numbers.number(lowest)}, highest {numbers.number(highest)}"
+        ends = (formatting.number(lowest), formatting.number(highest))
+        best = f"; lowest {ends[0]}, highest {ends[1]}"
     return (
-        f"{what}: {numbers.number(values[0])} at step {steps[0]:,}, "
-        f"{numbers.number(values[-1])} at step {steps[-1]:,}{best}."
+        f"{what}: {formatting.number(values[0])} at step {steps[0]:,}, "
+        f"{formatting.number(values[-1])} at step {steps[-1]:,}{best}."
     )
 
 
-def figures(drawn: Sequence[tuple[Plot, dict[str, Any]]]) -> Html:
+def figures(plots: Sequence[tuple[Plot, dict[str, Any]]]) -> Html:
     """Curves, two beside each other where there is room."""
-    return tag("div", *[figure(plot) for plot, _ in drawn], cls="pair")
+    return tag("div", *[figure(plot) for plot, _ in plots], cls="pair")

@@ -1,7 +1,7 @@
 """Values of equal places, taken together over the seeds of a variant."""
 
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ class Band(NamedTuple):
     high: tuple[float, ...]
 
 
-def band(seeds: Sequence[Mapping[Hashable, float]]) -> Band | None:
+def band(seeds: Sequence[Mapping[Any, float]]) -> Band | None:
     """The band of one mapping, place -> value, per seed; None where all are empty.
 
     Places keep the order in which they are first met, steps are sorted.

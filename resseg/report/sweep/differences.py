@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import Plot
-from resseg.report.sweep.read import Told, Variant
+from resseg.report.sweep.read import SweepReport, SweepVariant
 from resseg.report.sweep.tables import student
 from resseg.sweeps.table.statistics import largest_coverage
 
@@ -14,14 +14,14 @@ COVERED = {3: 0.71, 5: 0.85, 10: 0.91, 20: 0.93}
 _ROW, _FRAME = 30, 90  # pixels
 
 
-def compared(told: Told) -> list[tuple[int, Variant]]:
+def compared(report: SweepReport) -> list[tuple[int, SweepVariant]]:
     """The variants that have a pair, with their places."""
-    return [(at, v) for at, v in enumerate(told.variants) if v.row.pairs]
+    return [(at, v) for at, v in enumerate(report.variants) if v.row.pairs]
 
 
-def forest(told: Told) -> tuple[Plot, dict[str, Any], dict[str, Any]] | None:
+def forest(report: SweepReport) -> tuple[Plot, dict[str, Any], dict[str, Any]] | None:
     """The figure, what its script draws, and its data; None without any pair."""
-    rows = compared(told)
+    rows = compared(report)
     if not rows:
         return None
     lines, dots = [], []
@@ -42,9 +42,9 @@ def forest(told: Told) -> tuple[Plot, dict[str, Any], dict[str, Any]] | None:
             dots.append([at, variant.seeds[name], name, value])
     plot = Plot(
         "forest",
-        f"{told.table.metric} minus that of the baseline, seed by seed",
-        caption(told),
-        _alternative(told),
+        f"{report.table.metric} minus that of the baseline, seed by seed",
+        caption(report),
+        _alternative(report),
         "differences",
         _FRAME + _ROW * len(rows),
     )
@@ -52,12 +52,12 @@ def forest(told: Told) -> tuple[Plot, dict[str, Any], dict[str, Any]] | None:
         "columns": ["variant", "seed", "run", "difference"],
         "rows": dots,
     }
-    return plot, {"rows": lines, "metric": told.table.metric}, table
+    return plot, {"rows": lines, "metric": report.table.metric}, table
 
 
-def caption(told: Told) -> str:
+def caption(report: SweepReport) -> str:
     """What dots and intervals are, and how far they can be trusted."""
-    counts = [len(v.row.pairs) for _, v in compared(told)]
+    counts = [len(v.row.pairs) for _, v in compared(report)]
     fewest, most = min(counts), max(counts)
     pairs = str(fewest) if fewest == most else f"{fewest} to {most}"
     parts = [
@@ -83,7 +83,7 @@ def caption(told: Told) -> str:
         )
     without = [
         v.short
-        for v in told.variants
+        for v in report.variants
         if v.row.difference is not None and not v.row.pairs
     ]
     if without:
@@ -95,12 +95,14 @@ def _percent(share: float) -> str:
     return f"{100 * share:.0f} %"
 
 
-def _alternative(told: Told) -> str:
+def _alternative(report: SweepReport) -> str:
     texts = []
-    for _, variant in compared(told)[:12]:
+    for _, variant in compared(report)[:12]:
         own = student(variant.row)
-        ends = own.why or f"{numbers.number(own.low)} to {numbers.number(own.high)}"
-        texts.append(f"{variant.short}: {numbers.number(own.mean)} ({ends})")
-    more = len(compared(told)) - len(texts)
+        ends = (
+            own.why or f"{formatting.number(own.low)} to {formatting.number(own.high)}"
+        )
+        texts.append(f"{variant.short}: {formatting.number(own.mean)} ({ends})")
+    more = len(compared(report)) - len(texts)
     rest = f"; {more} more in the table" if more else ""
     return f"Mean differences with Student's interval: {'; '.join(texts)}{rest}."

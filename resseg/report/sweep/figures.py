@@ -2,24 +2,26 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import Plot
+from resseg.report.sweep.bands import Band
 from resseg.report.sweep.naming import short
-from resseg.report.sweep.read import Told, Variant
+from resseg.report.sweep.read import SweepReport, SweepVariant
 from resseg.sweeps.keys import pairs, short_names
 from resseg.sweeps.scores import METRICS
 from resseg.sweeps.table.rows import identity
 
-_LOOKS = 7  # curves that can be told apart
+_LOOKS = 7  # curves that can be report apart
 _ALIKE = 1.05  # costs that differ by less are shown last
 _WIDE = 30  # largest over smallest value of a key: then its axis is logarithmic
 
 
-class Drawn(NamedTuple):
+class Chart(NamedTuple):
     """A figure.
 
     Attributes:
@@ -33,17 +35,28 @@ class Drawn(NamedTuple):
     table: dict[str, Any]
 
 
-def curves(told: Told) -> list[Drawn]:
+def curves(report: SweepReport) -> list[Chart]:
     """Loss and score over the steps: means and ranges over the seeds."""
-    found = []
+    charts = []
     wanted = (
-        ("score", f"Validation {told.curve}", told.curve, "of the whole split"),
-        ("loss", "Training loss", "loss", "of the batch of a step, nothing smoothed"),
+        (
+            "score",
+            f"Validation {report.curve}",
+            report.curve,
+            "of the whole split",
+            [variant.score for variant in report.variants],
+        ),
+        (
+            "loss",
+            "Training loss",
+            "loss",
+            "of the batch of a step, nothing smoothed",
+            [variant.loss for variant in report.variants],
+        ),
     )
-    for name, title, unit, what in wanted:
+    for name, title, unit, what, bands in wanted:
         rows = []
-        for at, variant in enumerate(told.variants):
-            band = getattr(variant, name)
+        for at, band in enumerate(bands):
             if band is not None:
                 columns = zip(*band, strict=True)
                 rows += [[at, *point] for point in columns]
@@ -57,22 +70,21 @@ def curves(told: Told) -> list[Drawn]:
             f"{title} {what}: line = mean over the seeds, band = lowest to highest "
             f"seed ({seeds} at a step; not an interval). A line breaks where the "
             "number of seeds changes and where one is not finite.",
-            _curve_words(told, name, title),
+            _curve_words(report, bands, title),
             f"curve-{name}",
             360,
         )
         head = ["variant", "step", "seeds", "mean", "lowest", "highest"]
         how = {"id": plot.id, "table": plot.csv, "unit": unit}
-        found.append(Drawn(plot, how, {"columns": head, "rows": rows}))
-    return found
+        charts.append(Chart(plot, how, {"columns": head, "rows": rows}))
+    return charts
 
 
-def _curve_words(told: Told, name: str, title: str) -> str:
+def _curve_words(report: SweepReport, bands: Sequence[Band | None], title: str) -> str:
     texts = []
-    for variant in told.variants[:_LOOKS]:
-        band = getattr(variant, name)
+    for variant, band in list(zip(report.variants, bands, strict=True))[:_LOOKS]:
         if band is not None:
-            end = numbers.number(band.mean[-1])
+            end = formatting.number(band.mean[-1])
             texts.append(f"{variant.short}: {end} at step {band.places[-1]}")
     return f"{title}. {'; '.join(texts)}."
 
@@ -83,18 +95,18 @@ def _between(counts: list[int]) -> str:
     return f"{text} seed{'' if high == 1 else 's'}"
 
 
-def numeric_keys(told: Told) -> list[str]:
+def numeric_keys(report: SweepReport) -> list[str]:
     """Swept keys that have two numbers or more where all other keys are equal."""
-    found = []
-    for key in told.table.keys:
+    numeric = []
+    for key in report.table.keys:
         others = Counter(
-            _others(told, variant, key)
-            for variant in told.variants
+            _others(report, variant, key)
+            for variant in report.variants
             if _number(variant.row.values[key])
         )
         if others and max(others.values()) > 1:
-            found.append(key)
-    return found
+            numeric.append(key)
+    return numeric
 
 
 def _number(value: Any) -> bool:
@@ -102,36 +114,36 @@ def _number(value: Any) -> bool:
     return known and math.isfinite(value)
 
 
-def _others(told: Told, variant: Variant, key: str) -> str:
-    rest = [other for other in told.table.keys if other != key]
+def _others(report: SweepReport, variant: SweepVariant, key: str) -> str:
+    rest = [other for other in report.table.keys if other != key]
     return identity(variant.row.values, rest)
 
 
-def doses(told: Told) -> list[Drawn]:
+def doses(report: SweepReport) -> list[Chart]:
     """The metric over each numeric key, a line per combination of the other keys."""
-    return [_dose(told, key, at) for at, key in enumerate(numeric_keys(told))]
+    return [_dose(report, key, at) for at, key in enumerate(numeric_keys(report))]
 
 
-def _dose(told: Told, key: str, at: int) -> Drawn:
-    groups: dict[str, list[Variant]] = {}
+def _dose(report: SweepReport, key: str, at: int) -> Chart:
+    groups: dict[str, list[SweepVariant]] = {}
     left_out = 0
-    for variant in told.variants:
+    for variant in report.variants:
         if _number(variant.row.values[key]):
-            groups.setdefault(_others(told, variant, key), []).append(variant)
+            groups.setdefault(_others(report, variant, key), []).append(variant)
         else:
             left_out += 1
     single = sum(len(group) == 1 for group in groups.values())
     many = [group for group in groups.values() if len(group) > 1]
-    names = short_names(told.table.keys)
+    names = short_names(report.table.keys)
     rows, lines = [], []
-    others = [key_ for key_ in told.table.keys if key_ != key]
+    others = [key_ for key_ in report.table.keys if key_ != key]
     rest = [{k: group[0].row.values[k] for k in others} for group in many]
     labels = short(rest, [pairs(each, names) for each in rest])
     for number, group in enumerate(many):
         group.sort(key=lambda variant: variant.row.values[key])
         lines.append(
             {
-                "name": labels[number] or told.table.metric,
+                "name": labels[number] or report.table.metric,
                 "x": [variant.row.values[key] for variant in group],
                 "mean": [variant.row.score.mean for variant in group],
             }
@@ -157,7 +169,7 @@ def _dose(told: Told, key: str, at: int) -> Drawn:
         )
     plot = Plot(
         f"dose-{at}",
-        f"{told.table.metric} over {key}",
+        f"{report.table.metric} over {key}",
         " ".join(words),
         _dose_words(lines),
         f"dose-{at}",
@@ -170,19 +182,19 @@ def _dose(told: Told, key: str, at: int) -> Drawn:
         "log": bool(spread),
         "lines": lines,
     }
-    table = {"columns": ["line", key, "seed", "run", told.table.metric], "rows": rows}
-    return Drawn(plot, how, table)
+    table = {"columns": ["line", key, "seed", "run", report.table.metric], "rows": rows}
+    return Chart(plot, how, table)
 
 
 def _variants(count: int) -> str:
-    return f"{numbers.plural(count, 'variant')} {'is' if count == 1 else 'are'}"
+    return f"{formatting.plural(count, 'variant')} {'is' if count == 1 else 'are'}"
 
 
 def _dose_words(lines: list[dict[str, Any]]) -> str:
     texts = []
     for line in lines[:_LOOKS]:
         means = [
-            f"{numbers.number(x)}: {numbers.number(mean)}"
+            f"{formatting.number(x)}: {formatting.number(mean)}"
             for x, mean in zip(line["x"], line["mean"], strict=True)
         ]
         texts.append(f"{line['name']}: {', '.join(means)}")
@@ -196,11 +208,11 @@ COSTS = {
 }
 
 
-def cost(told: Told) -> Drawn | None:
+def cost(report: SweepReport) -> Chart | None:
     """The metric over what it costs; None where no cost is recorded."""
-    frame = told.table.runs.set_index("id")
+    frame = report.table.runs.set_index("id")
     rows = []
-    for at, variant in enumerate(told.variants):
+    for at, variant in enumerate(report.variants):
         row = variant.row
         seconds = [float(frame.loc[name, "wall_seconds"]) for name in row.scores]
         known = [value for value in seconds if math.isfinite(value)]
@@ -227,20 +239,20 @@ def cost(told: Told) -> Drawn | None:
             choices.append((alike, name))
     if not choices:
         return None
-    better = "lower" if METRICS[told.table.metric].lower else "higher"
+    better = "lower" if METRICS[report.table.metric].lower else "higher"
     counts = sorted({row[-1] for row in rows})
     plot = Plot(
         "cost",
-        f"{told.table.metric} against cost",
+        f"{report.table.metric} against cost",
         f"One mark per variant: mean over its finished runs ({_between(counts)}), "
         f"bar = Student's t 95 % interval; {better} and further left is better. "
         "Seconds are wall time of a run, all attempts, compilation included; runs "
         "that were trained together share theirs, and machines may have been busy.",
-        f"Cost and {told.table.metric} of {len(rows)} variants; the table has both.",
+        f"Cost and {report.table.metric} of {len(rows)} variants; the table has both.",
         "cost",
         380,
     )
     head = ["variant", *COSTS, "mean", "low", "high", "seeds"]
     order = [name for _, name in sorted(choices, key=lambda each: each[0])]
     how = {"choices": [[name, COSTS[name]] for name in order]}
-    return Drawn(plot, how, {"columns": head, "rows": rows})
+    return Chart(plot, how, {"columns": head, "rows": rows})

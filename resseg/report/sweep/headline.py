@@ -4,10 +4,10 @@ import math
 import re
 from collections import Counter
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import Fact, fact_list
 from resseg.report.page.markup import EMPTY, Html, join, tag
-from resseg.report.sweep.read import Told
+from resseg.report.sweep.read import SweepReport
 from resseg.sweeps.keys import pairs
 from resseg.sweeps.scores import METRICS
 from resseg.sweeps.table.cells import wall
@@ -18,17 +18,17 @@ MARKS = {HOLDS: "✓", FAILS: "✕", OPEN: "?"}
 _STATES = ("running", "failed", "broken off", "preempted", "waiting")
 
 
-def header(told: Told) -> Html:
+def header(report: SweepReport) -> Html:
     """Question, prediction, counts, and a box with the claims."""
-    first, *others = _paragraphs(told.sweep.question) or [told.sweep.study]
+    first, *others = _paragraphs(report.plan.question) or [report.plan.study]
     return join(
         [
-            tag("p", f"Study {told.sweep.study}", cls="soft kicker"),
+            tag("p", f"Study {report.plan.study}", cls="soft kicker"),
             tag("h1", first),
             *[_paragraph(text) for text in others],
-            _state(told),
-            _facts(told),
-            _claims(told.table.claims),
+            _state(report),
+            _facts(report),
+            _claims(report.table.claims),
         ]
     )
 
@@ -46,22 +46,22 @@ def _paragraph(text: str) -> Html:
     return tag("p", tag("strong", f"{word}:"), rest, cls="note prediction")
 
 
-def states(told: Told) -> Counter[str]:
+def states(report: SweepReport) -> Counter[str]:
     """How many runs are in which state."""
-    return Counter(told.table.runs["state"])
+    return Counter(report.table.runs["state"])
 
 
-def missing(told: Told) -> str:
+def missing(report: SweepReport) -> str:
     """What the runs that are not finished do, with counts; "" if all are finished."""
-    counts = states(told)
+    counts = states(report)
     return ", ".join(f"{counts[word]} {word}" for word in _STATES if counts[word])
 
 
-def _state(told: Told) -> Html:
-    others = missing(told)
+def _state(report: SweepReport) -> Html:
+    others = missing(report)
     if not others:
         return EMPTY
-    done, total = states(told)["finished"], len(told.table.runs)
+    done, total = states(report)["finished"], len(report.table.runs)
     return tag(
         "p",
         tag("strong", f"Not the whole study: {done} of {total} runs are finished"),
@@ -77,12 +77,12 @@ def _claims(claims: tuple[Verdict, ...]) -> Html:
     if not claims:
         words = "This study states no claim that could be checked."
         return tag("p", words, cls="soft")
-    found = Counter(verdict.verdict for verdict in claims)
-    worst = "error" if found[FAILS] else "warning" if found[OPEN] else "none"
+    verdicts = Counter(verdict.verdict for verdict in claims)
+    worst = "error" if verdicts[FAILS] else "warning" if verdicts[OPEN] else "none"
     counts = [
-        f"{found[word]} {text}"
+        f"{verdicts[word]} {text}"
         for word, text in ((HOLDS, "hold"), (FAILS, "fail"), (OPEN, "open"))
-        if found[word]
+        if verdicts[word]
     ]
     return tag(
         "div",
@@ -122,50 +122,50 @@ def _claim(verdict: Verdict) -> Html:
         for part in verdict.parts
     ]
     held = sum(part.verdict == HOLDS for part in verdict.parts)
-    values = f"for {held} of {numbers.plural(len(parts), 'combination')} of values"
+    values = f"for {held} of {formatting.plural(len(parts), 'combination')} of values"
     listed = tag(
         "details", tag("summary", values), tag("ul", *parts), open=word != HOLDS
     )
     return tag("li", head, listed, cls=f"claim {word}")
 
 
-def _facts(told: Told) -> Html:
-    table = told.table
+def _facts(report: SweepReport) -> Html:
+    table = report.table
     counts = sorted({row.planned for row in table.rows})
     seeds = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    programs = numbers.plural(round(table.cost.programs), "program")
+    programs = formatting.plural(round(table.cost.programs), "program")
     known = not math.isnan(table.cost.wall_seconds)
     return fact_list(
         [
-            _best(told),
-            Fact("runs finished", f"{states(told)['finished']} of {len(table.runs)}"),
+            _best(report),
+            Fact("runs finished", f"{states(report)['finished']} of {len(table.runs)}"),
             Fact("variants", str(len(table.rows)), f"{seeds} seeds each"),
             Fact(
                 "time",
-                wall(table.cost) if known else numbers.MISSING,
+                wall(table.cost) if known else formatting.MISSING,
                 f"of all runs; {programs} compiled",
             ),
         ]
     )
 
 
-def _best(told: Told) -> Fact:
-    lower = METRICS[told.table.metric].lower
-    best = told.variants[0]
-    for variant in told.variants:  # rows may be grouped, and are then not by score
+def _best(report: SweepReport) -> Fact:
+    lower = METRICS[report.table.metric].lower
+    best = report.variants[0]
+    for variant in report.variants:  # rows may be grouped, and are then not by score
         ahead = variant.row.score.mean - best.row.score.mean
         if (ahead < 0) if lower else (ahead > 0):
             best = variant
     score = best.row.score
-    title = f"best {told.table.metric}"
+    title = f"best {report.table.metric}"
     if not score.count:
-        return Fact(title, numbers.NOTHING, "no run is finished yet", main=True)
+        return Fact(title, formatting.NOTHING, "no run is finished yet", main=True)
     runs = "1 seed" if score.count == 1 else f"mean ± 95 % over {score.count} seeds"
     note = f"{best.short}; {runs}"
     if score.why:
-        return Fact(title, numbers.score(score.mean), note, main=True)
-    if len(told.variants) > 1:
+        return Fact(title, formatting.score(score.mean), note, main=True)
+    if len(report.variants) > 1:
         end = "lowest" if lower else "highest"
-        note += f", the {end} of {len(told.variants)}: by chance a bit too good"
-    value = f"{numbers.score(score.mean)} ± {numbers.number(score.half, 2)}"
+        note += f", the {end} of {len(report.variants)}: by chance a bit too good"
+    value = f"{formatting.score(score.mean)} ± {formatting.number(score.half, 2)}"
     return Fact(title, value, note, main=True)

@@ -8,14 +8,14 @@ from resseg.report.page.files import write
 from resseg.report.run.markdown import code, escape, table
 from resseg.report.sweep import differences, figures, multiples, pictures
 from resseg.report.sweep.headline import MARKS, missing, states
-from resseg.report.sweep.read import Told
+from resseg.report.sweep.read import SweepReport
 from resseg.report.sweep.tables import student, swept_keys
 from resseg.sweeps.table.cells import score
 from resseg.sweeps.table.formats import as_markdown
 from resseg.sweeps.table.words import claim
 
 
-def save(told: Told, out: Path) -> None:
+def save(report: SweepReport, out: Path) -> None:
     """Writes the Markdown file, and its figures into a folder of its name beside it.
 
     Raises:
@@ -26,38 +26,47 @@ def save(told: Told, out: Path) -> None:
         folder.mkdir(exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be made: {error.strerror}") from error
-    parts = [*_question(told), *_claims(told), "## Variants", as_markdown(told.table)]
-    parts += [*_differences(told, folder), *_figures(told, folder), *_config(told)]
+    parts = [
+        *_question(report),
+        *_claims(report),
+        "## Variants",
+        as_markdown(report.table),
+    ]
+    parts += [
+        *_differences(report, folder),
+        *_figures(report, folder),
+        *_config(report),
+    ]
     write(out, "\n\n".join(part.rstrip("\n") for part in parts) + "\n")
 
 
-def _question(told: Told) -> list[str]:
-    first, *others = [p for p in told.sweep.question.split("\n\n") if p.strip()]
+def _question(report: SweepReport) -> list[str]:
+    first, *others = [p for p in report.plan.question.split("\n\n") if p.strip()]
     parts = [f"# {escape(first)}", *[escape(text) for text in others]]
-    if missing(told):
-        counts = f"{states(told)['finished']} of {len(told.table.runs)}"
+    if missing(report):
+        counts = f"{states(report)['finished']} of {len(report.table.runs)}"
         parts.append(
-            f"**Not the whole study: {counts} runs are finished ({missing(told)}).**"
+            f"**Not the whole study: {counts} runs are finished ({missing(report)}).**"
         )
     return parts
 
 
-def _claims(told: Told) -> list[str]:
-    if not told.table.claims:
+def _claims(report: SweepReport) -> list[str]:
+    if not report.table.claims:
         return []
     lines = []
-    for verdict in told.table.claims:
+    for verdict in report.table.claims:
         head, *rest = claim(verdict)
         lines.append(f"- {MARKS[verdict.verdict]} {escape(clean(head))}")
         lines += [f"  - {escape(clean(line))}" for line in rest]
     return ["## Claims", "\n".join(lines)]
 
 
-def _differences(told: Told, folder: Path) -> list[str]:
-    rows = differences.compared(told)
+def _differences(report: SweepReport, folder: Path) -> list[str]:
+    rows = differences.compared(report)
     if not rows:
         return []
-    pictures.save_forest(told, folder / "differences.png")
+    pictures.save_forest(report, folder / "differences.png")
     listed = [
         [escape(variant.name), score(student(variant.row)), str(len(variant.row.pairs))]
         for _, variant in rows
@@ -65,42 +74,42 @@ def _differences(told: Told, folder: Path) -> list[str]:
     head = ["variant", "minus baseline, Student's 95 % interval", "pairs"]
     return [
         "## Differences to the baseline",
-        _picture(folder / "differences.png", differences.caption(told)),
+        _picture(folder / "differences.png", differences.caption(report)),
         table(head, listed),
     ]
 
 
-def _figures(told: Told, folder: Path) -> list[str]:
+def _figures(report: SweepReport, folder: Path) -> list[str]:
     parts = []
-    curves = figures.curves(told)
-    for drawn in curves:
-        path = folder / f"{drawn.plot.id}.png"
-        named = pictures.save_curves(told, drawn, path)
-        parts += [_picture(path, f"{drawn.plot.caption} {named}")]
+    curves = figures.curves(report)
+    for chart in curves:
+        path = folder / f"{chart.plot.id}.png"
+        named = pictures.save_curves(report, chart, path)
+        parts += [_picture(path, f"{chart.plot.caption} {named}")]
     parts = ["## Learning curves", *parts] if parts else []
-    doses = figures.doses(told)
+    doses = figures.doses(report)
     if doses:
         parts.append("## Dose and response")
-    for drawn in doses:
-        path = folder / f"{drawn.plot.id}.png"
-        pictures.save_dose(told, drawn, path)
-        parts.append(_picture(path, f"{drawn.plot.title}. {drawn.plot.caption}"))
-    shown = [what for what in multiples.MULTIPLES if multiples.drawn(told, what)]
-    if shown:
+    for chart in doses:
+        path = folder / f"{chart.plot.id}.png"
+        pictures.save_dose(report, chart, path)
+        parts.append(_picture(path, f"{chart.plot.title}. {chart.plot.caption}"))
+    kept = [what for what in multiples.MULTIPLES if multiples.with_band(report, what)]
+    if kept:
         parts.append("## Gradients")
-    for what in shown:
+    for what in kept:
         path = folder / f"{what.name}.png"
-        pictures.save_multiples(told, what, path)
-        caption = f"{what.title}. {multiples.caption(told, what)}"
+        pictures.save_multiples(report, what, path)
+        caption = f"{what.title}. {multiples.caption(report, what)}"
         parts.append(_picture(path, caption))
-    cost = figures.cost(told)
+    cost = figures.cost(report)
     if cost is not None:
-        pictures.save_cost(told, cost, folder / "cost.png")
+        pictures.save_cost(report, cost, folder / "cost.png")
         parts += ["## Cost and quality", _picture(folder / "cost.png", _cost(cost))]
     return parts
 
 
-def _cost(cost: figures.Drawn) -> str:
+def _cost(cost: figures.Chart) -> str:
     return f"Against {cost.how['choices'][0][1]}. {cost.plot.caption}"
 
 
@@ -109,14 +118,14 @@ def _picture(path: Path, words: str) -> str:
     return f"![{escape(first)}]({path.parent.name}/{path.name})\n\n*{escape(words)}*"
 
 
-def _config(told: Told) -> list[str]:
+def _config(report: SweepReport) -> list[str]:
     rows = [
         [
             code(key),
             ", ".join(f"{code(value)} ({count})" for value, count in counts),
             code(own) if own else "as the run",
         ]
-        for key, counts, own in swept_keys(told)
+        for key, counts, own in swept_keys(report)
     ]
     return [
         "## Swept keys, with the number of runs",

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import csv_button
 from resseg.report.page.markup import Html, join, tag
 from resseg.report.sweep.bands import Band
-from resseg.report.sweep.read import Told, Variant
+from resseg.report.sweep.read import SweepReport, SweepVariant
 from resseg.sweeps.scores import ROWS
 
 _WIDTH, _HEIGHT = 260, 120  # of a drawing, its labels included
@@ -23,55 +23,72 @@ class Multiple(NamedTuple):
     """What is drawn of every variant.
 
     Attributes:
-        name: of the band of a variant, and of the data.
+        name: of the data.
+        band: of a variant.
         title, caption: of all drawings.
-        shown: a value as a label.
+        unit: of the vertical axis.
+        label: a value beside the axis.
         fixed: limits of the vertical axis; None = those of the data.
     """
 
     name: str
+    band: Callable[[SweepVariant], Band | None]
     title: str
     caption: str
-    shown: Callable[[float], str]
+    unit: str
+    label: Callable[[float], str]
     fixed: tuple[float, float] | None = None
 
 
 def _power(value: float) -> str:
     """10^value, as people write it."""
-    return f"{numbers.number(10**value, 2)}×"
+    return f"{formatting.number(10**value, 2)}×"
 
 
 MULTIPLES = (
     Multiple(
         "site",
+        lambda variant: variant.site,
         "Norm over depth",
         "Gradient norm (site norm) of each block over that of the last block of the "
         "same run, log scale, the same in all drawings; 1× is the last block",
+        "log10 of norm over last block",
         _power,
     ),
     Multiple(
         "share",
+        lambda variant: variant.share,
         "Share that comes back over shortcuts",
         "Share of the squared gradient that each block's shortcut carries, 0 to 1",
+        "share",
         lambda value: f"{value:g}",
         (0.0, 1.0),
     ),
 )
 
 
-def drawn(told: Told, what: Multiple) -> list[tuple[int, Variant, Band]]:
+def with_band(
+    report: SweepReport, what: Multiple
+) -> list[tuple[int, SweepVariant, Band]]:
     """The variants that have such a band, with their places."""
-    bands = [(at, v, getattr(v, what.name)) for at, v in enumerate(told.variants)]
-    return [each for each in bands if each[2] is not None]
+    bands = [what.band(variant) for variant in report.variants]
+    return [
+        (at, variant, band)
+        for at, (variant, band) in enumerate(zip(report.variants, bands, strict=True))
+        if band is not None
+    ]
 
 
-def caption(told: Told, what: Multiple) -> str:
+def caption(report: SweepReport, what: Multiple) -> str:
     """What is drawn, how many seeds, what the band is."""
-    counts = [max(band.counts) for _, _, band in drawn(told, what)]
+    chosen = with_band(report, what)
+    counts = [max(band.counts) for _, _, band in chosen]
     seeds = f"{min(counts)}"
     if max(counts) > min(counts):
         seeds += f" to {max(counts)}"
-    paired = any(told.baseline_of(variant) for _, variant, _ in drawn(told, what))
+    paired = any(
+        report.baseline_of(variant) for _, variant, _ in with_band(report, what)
+    )
     own = " Dashed: its baseline." if paired else ""
     return (
         f"{what.caption}. First block left, last block right. Mean of the last {ROWS} "
@@ -81,18 +98,18 @@ def caption(told: Told, what: Multiple) -> str:
     )
 
 
-def section(told: Told, what: Multiple) -> Html:
+def section(report: SweepReport, what: Multiple) -> Html:
     """All drawings; a sentence where no finished run logged gradients."""
-    chosen = drawn(told, what)
+    chosen = with_band(report, what)
     if not chosen:
         words = "No finished run has logged this."
         return join([tag("h3", what.title), tag("p", words, cls="soft")])
-    low, high = limits(told, what)
+    low, high = limits(report, what)
     cards = [
         tag(
             "li",
             tag("p", f"{at + 1} · {variant.short}", title=variant.name),
-            _svg(variant, band, _own(told, variant, what), what, low, high),
+            _svg(variant, band, baseline_band(report, variant, what), what, low, high),
             data_multiple=what.name,
         )
         for at, variant, band in chosen
@@ -102,7 +119,7 @@ def section(told: Told, what: Multiple) -> Html:
             tag("h3", what.title),
             tag(
                 "p",
-                caption(told, what),
+                caption(report, what),
                 " ",
                 csv_button(what.name, what.title),
                 cls="caption soft",
@@ -112,18 +129,21 @@ def section(told: Told, what: Multiple) -> Html:
     )
 
 
-def _own(told: Told, variant: Variant, what: Multiple) -> Band | None:
-    own = told.baseline_of(variant)
-    return None if own is None else getattr(own, what.name)
+def baseline_band(
+    report: SweepReport, variant: SweepVariant, what: Multiple
+) -> Band | None:
+    """That of the variant that one is compared with; None without."""
+    own = report.baseline_of(variant)
+    return None if own is None else what.band(own)
 
 
-def limits(told: Told, what: Multiple) -> tuple[float, float]:
+def limits(report: SweepReport, what: Multiple) -> tuple[float, float]:
     """Of the vertical axis, which all drawings share."""
     if what.fixed is not None:
         return what.fixed
     values = [
         value
-        for _, _, band in drawn(told, what)
+        for _, _, band in with_band(report, what)
         for value in (*band.low, *band.high)
         if math.isfinite(value)
     ]
@@ -131,20 +151,19 @@ def limits(told: Told, what: Multiple) -> tuple[float, float]:
     return (low - 0.05, high + 0.05) if high - low < 0.1 else (low, high)
 
 
-def data(told: Told, what: Multiple) -> dict[str, Any]:
+def data(report: SweepReport, what: Multiple) -> dict[str, Any]:
     """What is drawn, in long form."""
-    value = "log10 of norm over last block" if what.name == "site" else "share"
     rows = [
         [at, *point]
-        for at, _, band in drawn(told, what)
+        for at, _, band in with_band(report, what)
         for point in zip(*band, strict=True)
     ]
-    head = ["variant", "block", "seeds", value, "lowest", "highest"]
+    head = ["variant", "block", "seeds", what.unit, "lowest", "highest"]
     return {"columns": head, "rows": rows}
 
 
 def _svg(
-    variant: Variant, band: Band, own: Band | None, what: Multiple, *ends: float
+    variant: SweepVariant, band: Band, own: Band | None, what: Multiple, *ends: float
 ) -> Html:
     low, high = ends
 
@@ -201,7 +220,7 @@ def _frame(
     for tick in apart:
         y = f"{down(tick):.1f}"
         parts.append(tag("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, cls="rule"))
-        label = what.shown(tick)
+        label = what.label(tick)
         y = f"{down(tick) + 3:.1f}"
         parts.append(tag("text", label, x=_LEFT - 4, y=y, text_anchor="end"))
     return join(parts)
@@ -211,10 +230,10 @@ def _pairs(points: Sequence[tuple[float, float]]) -> str:
     return " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
 
 
-def _alternative(variant: Variant, band: Band, what: Multiple) -> str:
+def _alternative(variant: SweepVariant, band: Band, what: Multiple) -> str:
     first, last = band.mean[0], band.mean[-1]
-    told = [
-        f"{what.shown(value) if math.isfinite(value) else 'not defined'} at {place}"
+    ends = [
+        f"{what.label(value) if math.isfinite(value) else 'not defined'} at {place}"
         for value, place in ((first, band.places[0]), (last, band.places[-1]))
     ]
-    return f"{what.title}, {variant.short}: {' to '.join(told)}"
+    return f"{what.title}, {variant.short}: {' to '.join(ends)}"

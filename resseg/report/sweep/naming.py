@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from resseg.report.page import numbers
-from resseg.sweeps.keys import short_names, shown
+from resseg.report.page import formatting
+from resseg.sweeps.keys import short_names, typed_value
 from resseg.sweeps.table.rows import identity
 
 _LONG = 60  # characters of a label at most
@@ -19,13 +19,15 @@ def short(values: Sequence[Mapping[str, Any]], full: Sequence[str]) -> list[str]
     keys = _telling(values)
     names = _ends(list(values[0]))  # what is left out must not be meant either
     labels = [
-        numbers.shorten(
+        formatting.shorten(
             ", ".join(_pair(names[key], each[key]) for key in keys) or name, _LONG
         )
         for each, name in zip(values, full, strict=True)
     ]
     return [
-        text if labels.count(text) == 1 else f"{numbers.shorten(text, _LONG - 6)} ({n})"
+        text
+        if labels.count(text) == 1
+        else f"{formatting.shorten(text, _LONG - 6)} ({n})"
         for n, text in enumerate(labels, 1)
     ]
 
@@ -49,4 +51,4 @@ def _ends(keys: Sequence[str]) -> dict[str, str]:
 
 
 def _pair(name: str, value: Any) -> str:
-    return value if isinstance(value, str) else f"{name}={shown(value)}"
+    return value if isinstance(value, str) else f"{name}={typed_value(value)}"

@@ -6,9 +6,9 @@ from resseg.report.page import document
 from resseg.report.page.document import Section, figure
 from resseg.report.page.markup import Html, join, tag
 from resseg.report.sweep import differences, figures, multiples, tables
-from resseg.report.sweep.figures import Drawn
+from resseg.report.sweep.figures import Chart
 from resseg.report.sweep.headline import header
-from resseg.report.sweep.read import Told
+from resseg.report.sweep.read import SweepReport
 from resseg.sweeps.table.words import totals
 
 _SCRIPTS = ("sweep.js", "sweep_curves.js", "start.js")
@@ -16,26 +16,27 @@ _STYLES = ("sweep.css",)
 _ONCE = " Runs were scored once, at their end: the scores are in the table."
 
 
-def render(told: Told, live: str = "") -> str:
+def render(report: SweepReport, live: str = "") -> str:
     """The HTML file; for `live` see `document.render`."""
-    forest = differences.forest(told)
-    curves, doses, cost = figures.curves(told), figures.doses(told), figures.cost(told)
-    drawn = [*curves, *doses, *([cost] if cost else [])]
+    forest = differences.forest(report)
+    curves, doses = figures.curves(report), figures.doses(report)
+    cost = figures.cost(report)
+    charts = [*curves, *doses, *([cost] if cost else [])]
     sections = [
-        Section("variants", "Variants", tables.variant_section(told)),
+        Section("variants", "Variants", tables.variant_section(report)),
         Section("differences", "Differences to the baseline", _forest(forest)),
-        *_over_steps(told, curves),
-        *_over_keys(told, doses),
-        Section("depth", "Gradients", _depth(told)),
+        *_over_steps(report, curves),
+        *_over_keys(report, doses),
+        Section("depth", "Gradients", _depth(report)),
         *([Section("costs", "Cost and quality", _cost(cost))] if cost else []),
-        Section("unfinished", "Runs that are missing", tables.unfinished(told)),
-        Section("runs", "Runs", tables.run_section(told)),
-        Section("config", "Swept keys", tables.config_section(told)),
+        Section("unfinished", "Runs that are missing", tables.unfinished(report)),
+        Section("runs", "Runs", tables.run_section(report)),
+        Section("config", "Swept keys", tables.config_section(report)),
     ]
     data = {
-        "title": told.sweep.study,
-        "tables": tables.data(told) | {each.plot.csv: each.table for each in drawn},
-        "sweep": _for_scripts(told),
+        "title": report.plan.study,
+        "tables": tables.data(report) | {each.plot.csv: each.table for each in charts},
+        "sweep": _for_scripts(report),
         "curves": [each.how for each in curves],
         "doses": [each.how for each in doses],
         "cost": cost.how if cost else None,
@@ -44,11 +45,11 @@ def render(told: Told, live: str = "") -> str:
     if forest:
         data["tables"]["differences"] = forest[2]
     for what in multiples.MULTIPLES:
-        data["tables"][what.name] = multiples.data(told, what)
-    footer = f"resseg report of the study {told.sweep.study}. {totals(told.table)}"
+        data["tables"][what.name] = multiples.data(report, what)
+    footer = f"resseg report of the study {report.plan.study}. {totals(report.table)}"
     return document.render(
-        f"{told.sweep.study} – resseg report",
-        header(told),
+        f"{report.plan.study} – resseg report",
+        header(report),
         sections,
         data,
         _SCRIPTS,
@@ -58,16 +59,17 @@ def render(told: Told, live: str = "") -> str:
     )
 
 
-def _for_scripts(told: Told) -> dict[str, Any]:
+def _for_scripts(report: SweepReport) -> dict[str, Any]:
     return {
-        "metric": told.table.metric,
-        "baselines": told.baselines,
+        "metric": report.table.metric,
+        "baselines": report.baselines,
         "variants": [
-            {"name": variant.name, "short": variant.short} for variant in told.variants
+            {"name": variant.name, "short": variant.short}
+            for variant in report.variants
         ],
         "lines": {
             each.plot.csv: [line["name"] for line in each.how["lines"]]
-            for each in figures.doses(told)
+            for each in figures.doses(report)
         },
     }
 
@@ -82,10 +84,10 @@ def _forest(forest: Any) -> Html:
     return figure(forest[0])
 
 
-def _over_steps(told: Told, curves: list[Drawn]) -> list[Section]:
+def _over_steps(report: SweepReport, curves: list[Chart]) -> list[Section]:
     if not curves:
         return []
-    count = len(told.variants)
+    count = len(report.variants)
     intro = (
         "In colour: the variants chosen by their number in the table above"
         + (", seven at most; all others in grey. " if count > 7 else ". ")
@@ -103,18 +105,18 @@ def _over_steps(told: Told, curves: list[Drawn]) -> list[Section]:
     ]
 
 
-def _over_keys(told: Told, doses: list[Drawn]) -> list[Section]:
+def _over_keys(report: SweepReport, doses: list[Chart]) -> list[Section]:
     if not doses:
         return []
     plots = tag("div", *[figure(each.plot) for each in doses], cls="pair doses")
     return [Section("doses", "Dose and response", plots)]
 
 
-def _depth(told: Told) -> Html:
-    return join([multiples.section(told, what) for what in multiples.MULTIPLES])
+def _depth(report: SweepReport) -> Html:
+    return join([multiples.section(report, what) for what in multiples.MULTIPLES])
 
 
-def _cost(cost: Drawn) -> Html:
+def _cost(cost: Chart) -> Html:
     options = [tag("option", text, value=name) for name, text in cost.how["choices"]]
     controls = tag(
         "p",

@@ -9,9 +9,9 @@ from matplotlib.axes import Axes
 
 from resseg.figures import COLORS, new_figure, plain, save, style
 from resseg.report.sweep import differences, multiples
-from resseg.report.sweep.figures import Drawn
+from resseg.report.sweep.figures import Chart
 from resseg.report.sweep.multiples import Multiple
-from resseg.report.sweep.read import Told
+from resseg.report.sweep.read import SweepReport
 
 _DPI = 130
 _MOST = len(COLORS)
@@ -19,11 +19,11 @@ _ACROSS = 4  # small multiples in a row
 _ROWS = 60  # of small multiples at most
 
 
-def save_forest(told: Told, path: Path) -> None:
+def save_forest(report: SweepReport, path: Path) -> None:
     """Differences to the baseline: every seed, means, both intervals."""
-    found = differences.forest(told)
-    assert found is not None
-    _, how, table = found
+    forest = differences.forest(report)
+    assert forest is not None  # a forest is saved where there is one
+    _, how, table = forest
     rows = how["rows"]
     figure = new_figure(9, 1.4 + 0.3 * len(rows))
     axes = figure.subplots()
@@ -51,26 +51,26 @@ def save_forest(told: Told, path: Path) -> None:
     means = [row["mean"] for row in rows]
     axes.plot(means, range(len(rows)), "D", color=COLORS[0], label="mean")
     axes.axvline(0, color="black", linewidth=1)
-    axes.set_yticks(range(len(rows)), _names(told, [row["variant"] for row in rows]))
+    axes.set_yticks(range(len(rows)), _names(report, [row["variant"] for row in rows]))
     axes.set_ylim(len(rows) - 0.4, -0.6)
-    axes.set_xlabel(f"{told.table.metric} minus baseline")
+    axes.set_xlabel(f"{report.table.metric} minus baseline")
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside upper center", ncols=4, fontsize="small", frameon=False)
     save(figure, path, dpi=_DPI)
 
 
-def _names(told: Told, places: Sequence[int]) -> list[str]:
-    return [f"{at + 1} · {plain(told.variants[at].short)}" for at in places]
+def _names(report: SweepReport, places: Sequence[int]) -> list[str]:
+    return [f"{at + 1} · {plain(report.variants[at].short)}" for at in places]
 
 
-def save_curves(told: Told, drawn: Drawn, path: Path) -> str:
+def save_curves(report: SweepReport, chart: Chart, path: Path) -> str:
     """Means and ranges over the seeds; says which variants are in colour."""
     figure = new_figure(9, 3.8)
     axes = figure.subplots()
     by: dict[int, list[list[float]]] = {}
-    for row in drawn.table["rows"]:
+    for row in chart.table["rows"]:
         by.setdefault(row[0], []).append(row[1:])
-    own = [at for at in told.baselines if at in by]
+    own = [at for at in report.baselines if at in by]
     chosen = [*own[:1], *(at for at in by if at not in own[:1])][:_MOST]
     for at, rows in by.items():
         steps, _, mean, low, high = zip(*rows, strict=True)
@@ -79,9 +79,9 @@ def save_curves(told: Told, drawn: Drawn, path: Path) -> str:
             continue
         number = chosen.index(at)
         axes.fill_between(steps, low, high, color=COLORS[number], alpha=0.15)
-        label = _names(told, [at])[0]
+        label = _names(report, [at])[0]
         axes.plot(steps, mean, label=label, **style(number, marks=len(steps) < 40))
-    _finish(axes, "step", drawn.how["unit"])
+    _finish(axes, "step", chart.how["unit"])
     save(figure, path, dpi=_DPI)
     others = len(by) - len(chosen)
     if not others:
@@ -97,13 +97,13 @@ def _finish(axes: Axes, x: str, y: str) -> None:
         axes.legend(fontsize="x-small", frameon=False)
 
 
-def save_dose(told: Told, drawn: Drawn, path: Path) -> None:
+def save_dose(report: SweepReport, chart: Chart, path: Path) -> None:
     """The metric over a numeric key, every seed a mark."""
     figure = new_figure(9, 3.8)
     axes = figure.subplots()
-    lines = drawn.how["lines"]
+    lines = chart.how["lines"]
     for number, line in enumerate(lines):
-        mine = [row for row in drawn.table["rows"] if row[0] == number]
+        mine = [row for row in chart.table["rows"] if row[0] == number]
         known = number < _MOST
         look: dict[str, Any] = {"color": "0.8", "linewidth": 0.8}
         look = style(number) if known else look
@@ -113,43 +113,41 @@ def save_dose(told: Told, drawn: Drawn, path: Path) -> None:
         axes.plot(x, y, linestyle="", **{"marker": "o", **marks, "markersize": 4})
         bare: dict[str, Any] = look | {"marker": ""}
         axes.plot(line["x"], line["mean"], label=name, **bare)
-    if drawn.how["log"]:
+    if chart.how["log"]:
         axes.set_xscale("log")
-    _finish(axes, drawn.how["key"], told.table.metric)
+    _finish(axes, chart.how["key"], report.table.metric)
     save(figure, path, dpi=_DPI)
 
 
-def save_multiples(told: Told, what: Multiple, path: Path) -> None:
+def save_multiples(report: SweepReport, what: Multiple, path: Path) -> None:
     """One little drawing per variant, the first 60."""
-    chosen = multiples.drawn(told, what)[:_ROWS]
+    chosen = multiples.with_band(report, what)[:_ROWS]
     across = min(_ACROSS, len(chosen))
     down = math.ceil(len(chosen) / across)
     figure = new_figure(2.6 * across + 0.4, 1.6 * down + 0.3)
     grid = figure.subplots(down, across, sharey=True, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    low, high = multiples.limits(told, what)
+    low, high = multiples.limits(report, what)
     for axes, (at, variant, band) in zip(grid.flat, chosen, strict=False):
         axes.set_axis_on()
         places = range(len(band.places))
         axes.fill_between(places, band.low, band.high, color=COLORS[0], alpha=0.25)
-        own = told.baseline_of(variant)
-        compared = None if own is None else getattr(own, what.name)
+        compared = multiples.baseline_band(report, variant, what)
         if compared is not None:
             axes.plot(compared.mean, "--", color="black", linewidth=0.9)
         axes.plot(places, band.mean, ".-", color=COLORS[0], linewidth=1.2)
-        axes.set_title(_names(told, [at])[0], fontsize=6, loc="left")
+        axes.set_title(_names(report, [at])[0], fontsize=6, loc="left")
         axes.set_ylim(low - 0.02, high + 0.02)
         axes.tick_params(labelsize=6)
         ends = [plain(band.places[0]), plain(band.places[-1])]
         axes.set_xticks([0, len(band.places) - 1], ends)
         axes.grid(alpha=0.3)
-    unit = "log10 of norm over last block" if what.name == "site" else "share"
-    figure.supylabel(unit, fontsize=8)
+    figure.supylabel(what.unit, fontsize=8)
     save(figure, path, dpi=_DPI)
 
 
-def save_cost(told: Told, cost: Drawn, path: Path) -> None:
+def save_cost(report: SweepReport, cost: Chart, path: Path) -> None:
     """The metric against the cost that varies most."""
     name, words = cost.how["choices"][0]
     columns = cost.table["columns"]
@@ -162,7 +160,7 @@ def save_cost(told: Told, cost: Drawn, path: Path) -> None:
         bar = None
         if math.isfinite(each["high"]):
             bar = [[each["mean"] - each["low"]], [each["high"] - each["mean"]]]
-        own = each["variant"] in told.baselines
+        own = each["variant"] in report.baselines
         axes.errorbar(
             each[name],
             each["mean"],
@@ -179,5 +177,5 @@ def save_cost(told: Told, cost: Drawn, path: Path) -> None:
             textcoords="offset points",
             fontsize=7,
         )
-    _finish(axes, words, told.table.metric)
+    _finish(axes, words, report.table.metric)
     save(figure, path, dpi=_DPI)

@@ -37,7 +37,7 @@ class Trail(NamedTuple):
     share: Mapping[str, float]
 
 
-class Variant(NamedTuple):
+class SweepVariant(NamedTuple):
     """A row of the table, with what its runs logged.
 
     Attributes:
@@ -61,7 +61,7 @@ class Variant(NamedTuple):
         return self.row.name
 
 
-class Told(NamedTuple):
+class SweepReport(NamedTuple):
     """A sweep.
 
     Attributes:
@@ -72,12 +72,12 @@ class Told(NamedTuple):
     """
 
     table: Table
-    variants: tuple[Variant, ...]
+    variants: tuple[SweepVariant, ...]
     curve: str
     pages: frozenset[str]
 
     @property
-    def sweep(self) -> Plan:
+    def plan(self) -> Plan:
         return self.table.sweep
 
     @property
@@ -85,7 +85,7 @@ class Told(NamedTuple):
         """The places of the variants that others are compared with."""
         return [at for at, v in enumerate(self.variants) if v.row.difference is None]
 
-    def baseline_of(self, variant: Variant) -> Variant | None:
+    def baseline_of(self, variant: SweepVariant) -> SweepVariant | None:
         """The variant that one is compared with; None for a baseline, or without."""
         values = variant.row.values
         set_ = {k: v for k, v in self.table.baseline.items() if k in values}
@@ -97,7 +97,7 @@ class Told(NamedTuple):
         return None
 
 
-def read(folder: str | Path, metric: str = "mean_iou") -> Told:
+def read(folder: str | Path, metric: str = "mean_iou") -> SweepReport:
     """Reads a sweep folder, finished or not, one run after the other.
 
     Raises:
@@ -123,7 +123,7 @@ def read(folder: str | Path, metric: str = "mean_iou") -> Told:
         for row, label in zip(table.rows, shorts, strict=True)
     ]
     pages = frozenset(run.id for run in sweep.runs if (run.folder / PAGE).is_file())
-    return Told(table, tuple(variants), curve, pages)
+    return SweepReport(table, tuple(variants), curve, pages)
 
 
 def read_trail(run: PlannedRun, score: str, *, gradients: bool) -> Trail:
@@ -168,10 +168,14 @@ def _variant(
     label: str,
     seeds: Mapping[str, dict[str, Any]],
     trails: Mapping[str, list[Trail]],
-) -> Variant:
+) -> SweepVariant:
     mine = identity(row.values, row.values)
-    bands = {
-        name: band([getattr(trail, name) for trail in trails[mine]])
-        for name in Trail._fields
-    }
-    return Variant(row, label, seeds[mine], **bands)
+    return SweepVariant(
+        row,
+        label,
+        seeds[mine],
+        loss=band([trail.loss for trail in trails[mine]]),
+        score=band([trail.score for trail in trails[mine]]),
+        site=band([trail.site for trail in trails[mine]]),
+        share=band([trail.share for trail in trails[mine]]),
+    )

@@ -3,11 +3,11 @@
 import math
 from typing import Any
 
-from resseg.report.page import numbers
+from resseg.report.page import formatting
 from resseg.report.page.document import csv_button
 from resseg.report.page.markup import Cell, Html, join, table, tag
-from resseg.report.sweep.read import PAGE, Told, Variant
-from resseg.sweeps.keys import SEED, shown
+from resseg.report.sweep.read import PAGE, SweepReport, SweepVariant
+from resseg.sweeps.keys import SEED, typed_value
 from resseg.sweeps.table.cells import DIFFERENCE, TableColumn, columns, number, score
 from resseg.sweeps.table.formats import record
 from resseg.sweeps.table.rows import Row
@@ -21,9 +21,9 @@ def student(row: Row) -> Estimate:
     return mean_interval(list(row.pairs.values()))
 
 
-def variant_section(told: Told) -> Html:
+def variant_section(report: SweepReport) -> Html:
     """The table of `resseg table`, with Student's interval of the differences too."""
-    kept = columns(told.table)
+    kept = columns(report.table)
     keys = sum(not column.measured for column in kept)
     head = ["curves"]
     for column in kept:
@@ -32,7 +32,7 @@ def variant_section(told: Told) -> Html:
         else:
             head.append(column.header)
     rows = []
-    for place, variant in enumerate(told.variants):
+    for place, variant in enumerate(report.variants):
         cells = [_chooser(place, variant)]
         for column in kept:
             if column is DIFFERENCE:
@@ -40,18 +40,18 @@ def variant_section(told: Told) -> Html:
             cells.append(_cell(column, variant.row))
         rows.append(cells)
     listed = table(
-        f"{told.table.metric}: mean ± half of Student's 95 % interval over n seeds. "
+        f"{report.table.metric}: mean ± half of Student's 95 % interval over n seeds. "
         "Differences are to the baseline run of the same seed; ± and [ ] are 95 %.",
         head,
         rows,
         text_columns=1 + keys,
         attributes=[
             {"data_variant": at, "cls": "own" if v.row.difference is None else None}
-            for at, v in enumerate(told.variants)
+            for at, v in enumerate(report.variants)
         ],
         id_="variant-table",
     )
-    notes = tag("ul", *[tag("li", note) for note in told.table.notes])
+    notes = tag("ul", *[tag("li", note) for note in report.table.notes])
     return join([_filter("variant-table", "variants", "variants"), listed, notes])
 
 
@@ -62,13 +62,13 @@ def _cell(column: TableColumn, row: Row) -> Cell:
         return Cell(text, value if known else NO_VALUE)
     number_ = isinstance(value, int | float) and not isinstance(value, bool)
     return Cell(
-        numbers.shorten(text, 60),
+        formatting.shorten(text, 60),
         value if number_ else text,
         title=text if len(text) > 60 else None,
     )
 
 
-def _chooser(place: int, variant: Variant) -> Cell:
+def _chooser(place: int, variant: SweepVariant) -> Cell:
     button = tag(
         "button",
         f"{place + 1}",
@@ -82,10 +82,11 @@ def _chooser(place: int, variant: Variant) -> Cell:
 
 
 def _student_cell(row: Row) -> Cell:
-    found = student(row)
-    if row.difference is None or not found.count:
+    estimate = student(row)
+    if row.difference is None or not estimate.count:
         return Cell("baseline" if row.difference is None else "no pair", NO_VALUE)
-    return Cell(score(found), found.mean if math.isfinite(found.mean) else NO_VALUE)
+    known = math.isfinite(estimate.mean)
+    return Cell(score(estimate), estimate.mean if known else NO_VALUE)
 
 
 def _filter(id_: str, csv: str, what: str) -> Html:
@@ -98,17 +99,17 @@ def _filter(id_: str, csv: str, what: str) -> Html:
     )
 
 
-def run_section(told: Told) -> Html:
+def run_section(report: SweepReport) -> Html:
     """Every run, whatever became of it."""
-    places = {run: at for at, v in enumerate(told.variants) for run in v.seeds}
+    places = {run: at for at, v in enumerate(report.variants) for run in v.seeds}
     rows, attributes = [], []
-    for each in told.table.runs.to_dict("records"):
-        name, value = str(each["id"]), float(each[told.table.metric])
+    for each in report.table.runs.to_dict("records"):
+        name, value = str(each["id"]), float(each[report.table.metric])
         place = places[name]
-        variant = told.variants[place]
+        variant = report.variants[place]
         seed = variant.seeds[name]
         link: Any = tag("code", name)
-        if name in told.pages:
+        if name in report.pages:
             link = tag("a", link, href=f"{name}/{PAGE}")
         message = str(each["message"])
         rows.append(
@@ -116,11 +117,11 @@ def run_section(told: Told) -> Html:
                 Cell(link, name),
                 Cell(f"{place + 1} · {variant.short}", place, title=str(each["name"])),
                 Cell(each["state"]),
-                Cell(numbers.shorten(message, 160), title=message or None),
+                Cell(formatting.shorten(message, 160), title=message or None),
                 Cell(str(seed), seed),
                 Cell(f"{each['step']:,} of {each['steps']:,}", each["step"]),
                 Cell(
-                    numbers.NOTHING if math.isnan(value) else number(value),
+                    formatting.NOTHING if math.isnan(value) else number(value),
                     NO_VALUE if math.isnan(value) else value,
                 ),
                 Cell(_wall(each), _sorted(each)),
@@ -130,8 +131,8 @@ def run_section(told: Told) -> Html:
         attributes.append({"cls": "bad" if bad else None})
     head = ["run", "variant", "state", "message", "seed", "step"]
     listed = table(
-        f"{numbers.plural(len(rows), 'run')}; a run that is a link has a page",
-        [*head, told.table.metric, "time"],
+        f"{formatting.plural(len(rows), 'run')}; a run that is a link has a page",
+        [*head, report.table.metric, "time"],
         rows,
         text_columns=4,
         attributes=attributes,
@@ -142,7 +143,7 @@ def run_section(told: Told) -> Html:
 
 def _wall(run: dict[str, Any]) -> str:
     seconds = run["wall_seconds"]
-    return numbers.NOTHING if math.isnan(seconds) else numbers.duration(seconds)
+    return formatting.NOTHING if math.isnan(seconds) else formatting.duration(seconds)
 
 
 def _sorted(run: dict[str, Any]) -> float:
@@ -150,45 +151,47 @@ def _sorted(run: dict[str, Any]) -> float:
     return NO_VALUE if math.isnan(seconds) else seconds
 
 
-def unfinished(told: Told) -> Html:
+def unfinished(report: SweepReport) -> Html:
     """The runs that are missing from all numbers, each with the reason."""
-    items = [tag("li", sentence) for sentence in told.table.unfinished]
+    items = [tag("li", sentence) for sentence in report.table.unfinished]
     if not items:
         return tag("p", "All runs of the study are finished.")
     return tag("ul", *items, cls="unfinished")
 
 
-def swept_keys(told: Told) -> list[tuple[str, list[tuple[Any, int]], str]]:
+def swept_keys(report: SweepReport) -> list[tuple[str, list[tuple[Any, int]], str]]:
     """Each swept key, its values with the number of runs, that of the baseline."""
-    found = []
-    frame = told.table.runs
-    for key in told.sweep.swept:
+    listed = []
+    frame = report.table.runs
+    for key in report.plan.swept:
+        base = report.table.baseline
         if key == SEED:
-            values = [seed for v in told.variants for seed in v.seeds.values()]
+            values = [seed for v in report.variants for seed in v.seeds.values()]
         else:
             values = [
-                v.row.values.get(key, told.table.baseline.get(key, frame[key].iloc[0]))
-                for v in told.variants
+                v.row.values.get(
+                    key, report.table.baseline.get(key, frame[key].iloc[0])
+                )
+                for v in report.variants
                 for _ in v.seeds
             ]
-        texts = [shown(value) for value in values]
+        texts = [typed_value(value) for value in values]
         counts = [(text, texts.count(text)) for text in dict.fromkeys(texts)]
-        base = told.table.baseline
-        own = shown(base[key]) if key in base else ""
-        found.append((key, counts, own))
-    return found
+        own = typed_value(base[key]) if key in base else ""
+        listed.append((key, counts, own))
+    return listed
 
 
-def config_section(told: Told) -> Html:
+def config_section(report: SweepReport) -> Html:
     """The config keys that runs set; all others are the same for all of them."""
     rows = []
-    for key, counts, own in swept_keys(told):
-        told_ = ", ".join(f"{numbers.shorten(v, 80)} ({n})" for v, n in counts[:40])
+    for key, counts, own in swept_keys(report):
+        listed = ", ".join(f"{formatting.shorten(v, 80)} ({n})" for v, n in counts[:40])
         more = f", and {len(counts) - 40} more" if len(counts) > 40 else ""
         rows.append(
             [
                 Cell(tag("code", key), key),
-                Cell(f"{told_}{more}"),
+                Cell(f"{listed}{more}"),
                 Cell(
                     own or ("each seed with its own" if key == SEED else "as the run")
                 ),
@@ -203,10 +206,10 @@ def config_section(told: Told) -> Html:
     )
 
 
-def data(told: Told) -> dict[str, Any]:
+def data(report: SweepReport) -> dict[str, Any]:
     """Variants and runs in full, for downloads."""
-    records = [record(variant.row) for variant in told.variants]
-    frame = told.table.runs
+    records = [record(variant.row) for variant in report.variants]
+    frame = report.table.runs
     return {
         "variants": _table(list(records[0]), [list(r.values()) for r in records]),
         "runs": _table(
@@ -224,4 +227,4 @@ def _table(names: list[str], rows: list[list[Any]]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    return shown(value) if isinstance(value, list | tuple | dict) else value
+    return typed_value(value) if isinstance(value, list | tuple | dict) else value

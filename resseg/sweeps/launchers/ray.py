@@ -225,8 +225,8 @@ def _check_nodes(
         return
     asked = ", ".join(f"{name}={value:g}" for name, value in wanted.items() if value)
     kinds = [", ".join(f"{name}={node[name]:.3g}" for name in wanted) for node in have]
-    found = "; ".join(sorted(set(kinds)))
-    raise UserError(f"--ray: no node of the cluster has {asked} (they have {found})")
+    present = "; ".join(sorted(set(kinds)))
+    raise UserError(f"--ray: no node of the cluster has {asked} (they have {present})")
 
 
 def _tail(log: Path) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from resseg.console import duration
-from resseg.sweeps.keys import short_names, shown
+from resseg.sweeps.keys import short_names, typed_value
 from resseg.sweeps.table.measured import Cost
 from resseg.sweeps.table.rows import Row
 from resseg.sweeps.table.statistics import Estimate
@@ -119,7 +119,7 @@ def _time(seconds: float) -> str:
 def _swept(key: str, name: str) -> TableColumn:
     return TableColumn(
         name,
-        lambda row: shown(row.values[key]),
+        lambda row: typed_value(row.values[key]),
         lambda row: row.values[key],
         measured=False,
     )

@@ -94,13 +94,13 @@ def _group(table: Table, row: Row) -> Any:
 
 def as_markdown(table: Table) -> str:
     """A table of GitHub's Markdown, and a list below it."""
-    shown = columns(table)
-    headers = [markdown(column.header) for column in shown]
-    rules = ["---:" if column.measured else "---" for column in shown]
+    kept = columns(table)
+    headers = [markdown(column.header) for column in kept]
+    rules = ["---:" if column.measured else "---" for column in kept]
     body = [
         [
             column.cell(row) if column.measured else markdown(column.cell(row))
-            for column in shown
+            for column in kept
         ]
         for row in table.rows
     ]
@@ -116,11 +116,11 @@ def markdown(text: str) -> str:
 
 def as_latex(table: Table) -> str:
     r"""A `tabular` that needs the package booktabs; what is said stands in comments."""
-    shown = columns(table)
-    layout = "".join("r" if column.measured else "l" for column in shown)
+    kept = columns(table)
+    layout = "".join("r" if column.measured else "l" for column in kept)
     lines = [f"% {line}" for line in (title(table), *below(table))]
     lines += [rf"\begin{{tabular}}{{{layout}}}", r"\toprule"]
-    lines.append(_latex_row([latex(column.header) for column in shown]))
+    lines.append(_latex_row([latex(column.header) for column in kept]))
     before = None
     for row in table.rows:
         group = _group(table, row)
@@ -130,7 +130,7 @@ def as_latex(table: Table) -> str:
             _latex_numbers(column.cell(row))
             if column.measured
             else latex(column.cell(row))
-            for column in shown
+            for column in kept
         )
         lines.append(_latex_row(list(cells)))
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
@@ -144,10 +144,10 @@ def latex(text: str) -> str:
 def _latex_numbers(text: str) -> str:
     """Our own cells: their numbers in mathematics, so that a minus is one."""
     pieces, end = [], 0
-    for found in _NUMBERS.finditer(text):
-        inner = re.sub(r",(?=\d)", "{,}", found.group())
-        pieces += [_escaped(text[end : found.start()]), f"${inner}$"]
-        end = found.end()
+    for match in _NUMBERS.finditer(text):
+        inner = re.sub(r",(?=\d)", "{,}", match.group())
+        pieces += [_escaped(text[end : match.start()]), f"${inner}$"]
+        end = match.end()
     return "".join([*pieces, _escaped(text[end:])])
 
 

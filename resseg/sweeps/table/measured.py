@@ -44,7 +44,7 @@ class Cost(NamedTuple):
     partial: bool = False
 
 
-class Measured(NamedTuple):
+class MeasuredRun(NamedTuple):
     """One run of a sweep.
 
     Attributes:
@@ -70,7 +70,7 @@ class Measured(NamedTuple):
         return self.state.word == attempts.FINISHED
 
 
-def read_measured(sweep: plan.Plan, metrics: Collection[str]) -> list[Measured]:
+def read_measured(sweep: plan.Plan, metrics: Collection[str]) -> list[MeasuredRun]:
     """Every run of a sweep, in the order of the study.
 
     Raises:
@@ -79,13 +79,15 @@ def read_measured(sweep: plan.Plan, metrics: Collection[str]) -> list[Measured]:
     return [_read(sweep, run, metrics) for run in sweep.runs]
 
 
-def _read(sweep: plan.Plan, run: plan.PlannedRun, metrics: Collection[str]) -> Measured:
+def _read(
+    sweep: plan.Plan, run: plan.PlannedRun, metrics: Collection[str]
+) -> MeasuredRun:
     state = run.state()
     done = state.word == attempts.FINISHED
     planned = runs.read_json(sweep.folder / plan.CONFIGS / f"{run.id}.json")
     begun = (run.folder / layout.CONFIG).exists()
     stored = runs.read_json(run.folder / layout.CONFIG) if begun else None
-    return Measured(
+    return MeasuredRun(
         run,
         state,
         flatten(planned),

@@ -8,14 +8,14 @@ from typing import Any
 from resseg.sweeps.keys import pairs
 from resseg.sweeps.plan import Plan
 from resseg.sweeps.table import remarks
-from resseg.sweeps.table.measured import Measured
+from resseg.sweeps.table.measured import MeasuredRun
 from resseg.sweeps.table.rows import Row
 from resseg.sweeps.table.statistics import LEVEL, largest_coverage
 
 _NAMED = 3  # runs that a sentence lists
 
 
-def differences(sweep: Plan, measured: Sequence[Measured]) -> list[str]:
+def differences(sweep: Plan, measured: Sequence[MeasuredRun]) -> list[str]:
     """One sentence for every key, version or device in which runs should agree."""
     begun = [each for each in measured if each.stored is not None]
     return [
@@ -26,38 +26,38 @@ def differences(sweep: Plan, measured: Sequence[Measured]) -> list[str]:
     ]
 
 
-def _keys_not_swept(sweep: Plan, begun: Sequence[Measured]) -> list[str]:
+def _keys_not_swept(sweep: Plan, begun: Sequence[MeasuredRun]) -> list[str]:
     """From the config that each run was trained with, not from the one planned."""
     keys = dict.fromkeys(key for each in begun for key in each.stored or ())
     sentences = []
     for key in sorted(set(keys) - set(sweep.swept)):
-        values = _by_value(begun, lambda each, key=key: _shown(each.stored, key))
+        values = _by_value(begun, lambda each, key=key: _typed(each.stored, key))
         if len(values) > 1:
             listed = "; ".join(f"{v} in {_runs(r)}" for v, r in values.items())
             sentences.append(f"Runs also differ in {key}, which no run sets: {listed}.")
     return sentences
 
 
-def _not_as_planned(sweep: Plan, begun: Sequence[Measured]) -> list[str]:
+def _not_as_planned(sweep: Plan, begun: Sequence[MeasuredRun]) -> list[str]:
     return [
-        f"{each.run.id} was trained with {key}={_shown(each.stored, key)}, planned is "
-        f"{_shown(each.config, key)}."
+        f"{each.run.id} was trained with {key}={_typed(each.stored, key)}, planned is "
+        f"{_typed(each.config, key)}."
         for each in begun
         for key in sweep.swept
-        if _shown(each.stored, key) != _shown(each.config, key)
+        if _typed(each.stored, key) != _typed(each.config, key)
     ]
 
 
-def _starts(begun: Sequence[Measured]) -> list[str]:
+def _starts(begun: Sequence[MeasuredRun]) -> list[str]:
     """Of versions and devices, every start of a run counts."""
     pairs = [(each, start) for each in begun for start in each.starts]
     sentences = []
     for what, read in _ENVIRONMENT.items():
-        found: dict[str, list[Measured]] = {}
+        by_value: dict[str, list[MeasuredRun]] = {}
         for each, start in pairs:
-            found.setdefault(read(start), []).append(each)
-        if len(found) > 1:
-            listed = "; ".join(f"{v} in {_runs(r)}" for v, r in found.items())
+            by_value.setdefault(read(start), []).append(each)
+        if len(by_value) > 1:
+            listed = "; ".join(f"{v} in {_runs(r)}" for v, r in by_value.items())
             sentences.append(f"Runs are not all of one {what}: {listed}.")
     dirty = [each for each, start in pairs if (start["git"] or {}).get("dirty")]
     if dirty:
@@ -75,54 +75,54 @@ _ENVIRONMENT: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 
 
-def _networks(begun: Sequence[Measured]) -> list[str]:
+def _networks(begun: Sequence[MeasuredRun]) -> list[str]:
     """Runs of one structure are one network."""
     sentences = []
     for structure in dict.fromkeys(each.run.structure for each in begun):
         alike = [each for each in begun if each.run.structure == structure]
         known = [each for each in alike if each.cost.params is not None]
-        found = _by_value(known, lambda each: f"{each.cost.params:,}")
-        if len(found) > 1:
-            listed = "; ".join(f"{v} in {_runs(r)}" for v, r in found.items())
+        by_value = _by_value(known, lambda each: f"{each.cost.params:,}")
+        if len(by_value) > 1:
+            listed = "; ".join(f"{v} in {_runs(r)}" for v, r in by_value.items())
             sentences.append(f"Equal configs have other numbers of weights: {listed}.")
     return sentences
 
 
 def _by_value(
-    measured: Sequence[Measured], read: Callable[[Measured], str]
-) -> dict[str, list[Measured]]:
-    found: dict[str, list[Measured]] = {}
+    measured: Sequence[MeasuredRun], read: Callable[[MeasuredRun], str]
+) -> dict[str, list[MeasuredRun]]:
+    by_value: dict[str, list[MeasuredRun]] = {}
     for each in measured:
-        found.setdefault(read(each), []).append(each)
-    return found
+        by_value.setdefault(read(each), []).append(each)
+    return by_value
 
 
-def _shown(config: dict[str, Any] | None, key: str) -> str:
+def _typed(config: dict[str, Any] | None, key: str) -> str:
     return json.dumps(config[key]) if config and key in config else "missing"
 
 
-def _runs(measured: Sequence[Measured]) -> str:
+def _runs(measured: Sequence[MeasuredRun]) -> str:
     """How many, and which if they are few."""
     ids = list(dict.fromkeys(each.run.id for each in measured))
     word = "1 run" if len(ids) == 1 else f"{len(ids)} runs"
     return f"{word} ({', '.join(ids)})" if len(ids) <= _NAMED else word
 
 
-def unfinished(shown: Sequence[Measured]) -> list[str]:
+def unfinished(chosen: Sequence[MeasuredRun]) -> list[str]:
     """What became of each run that is not finished; those that wait together, last."""
     sentences = [
         _became(each)
-        for each in shown
+        for each in chosen
         if not each.finished and each.state.word != "waiting"
     ]
-    waiting = [each for each in shown if each.state.word == "waiting"]
+    waiting = [each for each in chosen if each.state.word == "waiting"]
     if len(waiting) > 1:
         ids = ", ".join(each.run.id for each in waiting)
         return [*sentences, f"{len(waiting)} runs wait: {ids}"]
     return [*sentences, *map(_became, waiting)]
 
 
-def _became(each: Measured) -> str:
+def _became(each: MeasuredRun) -> str:
     run, state = each.run, each.state
     begun = state.word != "waiting" or state.step
     where = f" at step {state.step} of {run.steps}" if begun else ""
@@ -147,14 +147,14 @@ def baseline(values: Mapping[str, Any], *, given: bool) -> str:
     return f"Differences are to runs of equal seed with {what}{why}."
 
 
-def on_runs(sweep: Plan, shown: Sequence[Measured], metric: str) -> list[str]:
+def on_runs(sweep: Plan, chosen: Sequence[MeasuredRun], metric: str) -> list[str]:
     """What differs that should not, and scores that are no numbers."""
     odd = [
         each.run.id
-        for each in shown
+        for each in chosen
         if each.finished and not math.isfinite(each.scores[metric])
     ]
-    notes = remarks.differences(sweep, shown)
+    notes = remarks.differences(sweep, chosen)
     if odd:
         notes.append(
             f"{metric} is not finite or not recorded in {', '.join(odd)}: "

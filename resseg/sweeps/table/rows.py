@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from resseg.sweeps.keys import SEED, pairs, short_names
 from resseg.sweeps.plan import Plan
-from resseg.sweeps.table.measured import Cost, Measured, add_costs
+from resseg.sweeps.table.measured import Cost, MeasuredRun, add_costs
 from resseg.sweeps.table.statistics import Estimate, mean_interval, paired_interval
 
 
@@ -50,20 +50,20 @@ def identity(config: Mapping[str, Any], keys: Iterable[str]) -> str:
     return json.dumps([config[key] for key in keys])
 
 
-def variants(sweep: Plan, shown: Sequence[Measured]) -> list[list[Measured]]:
+def variants(sweep: Plan, chosen: Sequence[MeasuredRun]) -> list[list[MeasuredRun]]:
     """Runs that differ in the seed alone, together, in the order of the study."""
     keys = [key for key in sweep.swept if key != SEED]
-    groups: dict[str, list[Measured]] = {}
-    for each in shown:
+    groups: dict[str, list[MeasuredRun]] = {}
+    for each in chosen:
         groups.setdefault(identity(each.config, keys), []).append(each)
     return list(groups.values())
 
 
 def make_row(
-    group: Sequence[Measured],
+    group: Sequence[MeasuredRun],
     keys: Sequence[str],
     metric: str,
-    partners: Mapping[str, Measured | None],
+    partners: Mapping[str, MeasuredRun | None],
 ) -> Row:
     """The row of a variant; `partners` holds the baseline run of every run, by id."""
     values = {key: group[0].config[key] for key in keys}

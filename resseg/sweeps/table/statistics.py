@@ -63,7 +63,7 @@ def paired_interval(differences: Sequence[float]) -> Estimate:
     estimate = _without_interval(differences, PAIRS)
     if estimate.why:
         return estimate
-    found = stats.bootstrap(
+    interval = stats.bootstrap(
         (np.asarray(differences, float),),
         np.mean,
         n_resamples=RESAMPLES,
@@ -71,7 +71,7 @@ def paired_interval(differences: Sequence[float]) -> Estimate:
         method="BCa",
         rng=np.random.default_rng(_SEED),
     ).confidence_interval
-    return replace(estimate, low=float(found.low), high=float(found.high))
+    return replace(estimate, low=float(interval.low), high=float(interval.high))
 
 
 def largest_coverage(pairs: int) -> float:

@@ -19,7 +19,7 @@ from resseg.sweeps.keys import SEED, find_key, pairs
 from resseg.sweeps.plan import Plan
 from resseg.sweeps.scores import METRICS, check_metric
 from resseg.sweeps.table import remarks
-from resseg.sweeps.table.measured import Cost, Measured, add_costs, read_measured
+from resseg.sweeps.table.measured import Cost, MeasuredRun, add_costs, read_measured
 from resseg.sweeps.table.rows import Row, identity, make_row, ordered, variants
 from resseg.sweeps.table.verdicts import Verdict, judge
 
@@ -99,11 +99,11 @@ def load_table(
     measured = read_measured(sweep, metrics)
     values = _baseline(sweep, measured, baseline)
     partners = _partners(sweep, measured, values)
-    shown = [each for each in measured if _matches(only, each)]
-    if not shown:
+    chosen = [each for each in measured if _matches(only, each)]
+    if not chosen:
         raise UserError(f"--only {only!r}: matches none of {len(measured)} runs")
     keys = _table_keys(sweep, measured, first_keys)
-    groups = variants(sweep, shown)
+    groups = variants(sweep, chosen)
     rows = [make_row(group, keys, metric, partners) for group in groups]
     return Table(
         sweep=sweep,
@@ -112,20 +112,20 @@ def load_table(
         by=first_keys,
         baseline=values,
         rows=tuple(ordered(rows, first_keys, METRICS[metric].lower)),
-        runs=_frame(sweep, shown, metrics, partners),
-        unfinished=tuple(remarks.unfinished(shown)),
+        runs=_frame(sweep, chosen, metrics, partners),
+        unfinished=tuple(remarks.unfinished(chosen)),
         claims=tuple(judge(claim, measured) for claim in sweep.claims),
         notes=(
             remarks.baseline(values, given=bool(baseline or sweep.baseline)),
-            *remarks.on_runs(sweep, shown, metric),
+            *remarks.on_runs(sweep, chosen, metric),
             *remarks.on_pairs(rows),
         ),
-        cost=add_costs([each.cost for each in shown]),
+        cost=add_costs([each.cost for each in chosen]),
     )
 
 
 def _baseline(
-    sweep: Plan, measured: Sequence[Measured], given: Mapping[str, Any] | None
+    sweep: Plan, measured: Sequence[MeasuredRun], given: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     values = dict(given or sweep.baseline)
     if not values:
@@ -142,8 +142,8 @@ def _baseline(
 
 
 def _partners(
-    sweep: Plan, measured: Sequence[Measured], baseline: Mapping[str, Any]
-) -> dict[str, Measured | None]:
+    sweep: Plan, measured: Sequence[MeasuredRun], baseline: Mapping[str, Any]
+) -> dict[str, MeasuredRun | None]:
     """The baseline run of every run, by id; that of a baseline run is itself."""
     known = {identity(each.config, sweep.swept): each for each in measured}
     return {
@@ -152,13 +152,13 @@ def _partners(
     }
 
 
-def _matches(pattern: str | None, each: Measured) -> bool:
+def _matches(pattern: str | None, each: MeasuredRun) -> bool:
     names = (each.run.id, each.run.name)
     return pattern is None or any(fnmatch.fnmatch(name, pattern) for name in names)
 
 
 def _table_keys(
-    sweep: Plan, measured: Sequence[Measured], first: tuple[str, ...]
+    sweep: Plan, measured: Sequence[MeasuredRun], first: tuple[str, ...]
 ) -> tuple[str, ...]:
     varied = [
         key
@@ -170,12 +170,12 @@ def _table_keys(
 
 def _frame(
     sweep: Plan,
-    shown: Sequence[Measured],
+    chosen: Sequence[MeasuredRun],
     metrics: Iterable[str],
-    partners: Mapping[str, Measured | None],
+    partners: Mapping[str, MeasuredRun | None],
 ) -> pd.DataFrame:
     rows = []
-    for each in shown:
+    for each in chosen:
         partner = partners[each.run.id]
         rows.append(
             {

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from resseg.sweeps.claims import Claim, groups, matches, selected
-from resseg.sweeps.table.measured import Measured
+from resseg.sweeps.table.measured import MeasuredRun
 
 HOLDS, FAILS, OPEN = "holds", "fails", "open"
 
@@ -26,7 +26,7 @@ class Mean(NamedTuple):
     planned: int
 
 
-class Part(NamedTuple):
+class ClaimPart(NamedTuple):
     """A claim for one combination of the values of its `each`.
 
     Attributes:
@@ -51,7 +51,7 @@ class Verdict(NamedTuple):
     """
 
     claim: Claim
-    parts: tuple[Part, ...]
+    parts: tuple[ClaimPart, ...]
 
     @property
     def name(self) -> str:
@@ -60,8 +60,8 @@ class Verdict(NamedTuple):
     @property
     def verdict(self) -> str:
         """fails if any part does, else open if any is, else holds."""
-        found = {part.verdict for part in self.parts}
-        return FAILS if FAILS in found else OPEN if OPEN in found else HOLDS
+        verdicts = {part.verdict for part in self.parts}
+        return FAILS if FAILS in verdicts else OPEN if OPEN in verdicts else HOLDS
 
     @property
     def rule(self) -> str:
@@ -78,7 +78,7 @@ class Verdict(NamedTuple):
         return f"{what}{claim['metric']} {' and '.join(bounds)}"
 
 
-def judge(claim: Claim, measured: Sequence[Measured]) -> Verdict:
+def judge(claim: Claim, measured: Sequence[MeasuredRun]) -> Verdict:
     """Compares means over all runs that the claim selects.
 
     A mean that is not a number fails the claim. One that a run is missing from leaves
@@ -88,7 +88,9 @@ def judge(claim: Claim, measured: Sequence[Measured]) -> Verdict:
     return Verdict(claim, tuple(_part(claim, group, measured) for group in parts))
 
 
-def _part(claim: Claim, group: dict[str, Any], measured: Sequence[Measured]) -> Part:
+def _part(
+    claim: Claim, group: dict[str, Any], measured: Sequence[MeasuredRun]
+) -> ClaimPart:
     means = tuple(
         _mean(claim, group, position, measured)
         for position in range(len(claim["selectors"]))
@@ -105,11 +107,11 @@ def _part(claim: Claim, group: dict[str, Any], measured: Sequence[Measured]) -> 
         holds = _within(value, claim["at_least"], claim["at_most"])
     whole = all(mean.finished == mean.planned for mean in means)
     verdict = OPEN if not whole else HOLDS if holds else FAILS
-    return Part(group, verdict, means, value)
+    return ClaimPart(group, verdict, means, value)
 
 
 def _mean(
-    claim: Claim, group: dict[str, Any], position: int, measured: Sequence[Measured]
+    claim: Claim, group: dict[str, Any], position: int, measured: Sequence[MeasuredRun]
 ) -> Mean:
     wanted = selected(claim, group, position)
     chosen = [

@@ -8,7 +8,7 @@ from resseg.sweeps.keys import pairs
 from resseg.sweeps.scores import GRADIENTS, METRICS
 from resseg.sweeps.table.cells import NOTHING, number, wall
 from resseg.sweeps.table.table import Table
-from resseg.sweeps.table.verdicts import Mean, Part, Verdict
+from resseg.sweeps.table.verdicts import ClaimPart, Mean, Verdict
 
 
 def title(table: Table) -> str:
@@ -64,7 +64,7 @@ def claim(verdict: Verdict) -> list[str]:
     return [head, *parts]
 
 
-def part_numbers(verdict: Verdict, part: Part) -> str:
+def part_numbers(verdict: Verdict, part: ClaimPart) -> str:
     """What a part of a claim compares, with the number of runs behind each mean."""
     sides = [_side(mean) for mean in part.means]
     kind = verdict.claim["kind"]

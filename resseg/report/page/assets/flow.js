@@ -34,7 +34,7 @@
   /* Choosing. */
   const menu = document.getElementById("fork-menu");
   const slider = document.getElementById("step");
-  const told = document.getElementById("step-told");
+  const told = document.getElementById("step-value");
   const play = document.getElementById("play");
   function showInDrawing(picture) {
     const frame = picture.closest(".scroll");
