@@ -33,7 +33,7 @@ DEFAULT = Path(__file__).with_name("unet_resnet18.py")
 CLASSES = 7
 
 
-class Timed:
+class TimedStep:
     """A train step that keeps its own state and says how long it took."""
 
     def __init__(self, config: Any, *, taps: bool):
@@ -96,7 +96,7 @@ def ratios(
 
 def measure(config: Any, pairs: int, steps: int) -> dict[str, np.ndarray]:
     """Seconds per step `[2, pairs]`, with taps and without, by what was timed."""
-    on, off = Timed(config, taps=True), Timed(config, taps=False)
+    on, off = TimedStep(config, taps=True), TimedStep(config, taps=False)
     draw = np.random.default_rng(0)
     batch = {
         "image": draw.normal(size=on.image_shape).astype(np.float32),

@@ -34,7 +34,7 @@ QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.py"
 SPEC = DatasetSpec("random", tuple(f"class {i}" for i in range(7)), {})
 
 
-class Timed:
+class TimedRuns:
     """`count` runs of one program: each by itself, or all together."""
 
     def __init__(self, program: Program, config: Any, count: int, *, together: bool):
@@ -96,8 +96,8 @@ def measure(config: Any, counts: list[int], pairs: int) -> list[str]:
     program = Program(config, SPEC, sharding.make_mesh(config.mesh.data))
     lines = []
     for count in counts:
-        together = Timed(program, config, count, together=True)
-        alone = Timed(program, config, count, together=False)
+        together = TimedRuns(program, config, count, together=True)
+        alone = TimedRuns(program, config, count, together=False)
         began = time.perf_counter()
         together()
         compiled = time.perf_counter() - began

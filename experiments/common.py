@@ -1,5 +1,6 @@
 """What the studies at initialisation share."""
 
+import argparse
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -87,6 +88,21 @@ def profiles(config: Any, seeds: Sequence[int], loss_scale: float = 1.0) -> np.n
         squares = np.array([by_fork[name].total_square for name in blocks], float)
         rows.append(np.sqrt(squares))
     return np.stack(rows)
+
+
+def parse_arguments(words: str | None, folder: Path) -> argparse.Namespace:
+    """`--quick`, which measures less, and `--out`, the folder of the results.
+
+    Args:
+        words: what the study is, for --help.
+        folder: of the study.
+    """
+    parser = argparse.ArgumentParser(
+        description=words, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--out", type=Path, default=folder)
+    return parser.parse_args()
 
 
 def over_variants(

@@ -19,6 +19,7 @@ import jax
 import pytest
 from absl import flags
 from fake_run import write_fake_run
+from tiny import tiny_shapes
 
 from resseg.config.load import load_config
 
@@ -45,14 +46,7 @@ def data_dir(tmp_path_factory):
 def tiny_overrides(data_dir):
     """Keys that make `configs/quickstart.py` a run of seconds."""
     return {
-        "data.dir": str(data_dir),
-        "data.batch_size": 4,
-        "data.eval_batch_size": 4,
-        "data.crop": (32, 32),
-        "data.shapes.train_images": 8,
-        "data.shapes.val_images": 4,
-        "data.shapes.size": (32, 48),
-        "data.shapes.objects": 3,
+        **tiny_shapes(data_dir),
         "model.backbone.width": 8,
         "train.steps": 4,
         "checkpoint.every": 2,

@@ -9,7 +9,6 @@ the Hessian does not depend on the depth, with m = 1 it grows, with m >= 3 there
 neither gradient nor curvature (O12). One minute on 2 CPU cores; --quick: 3 blocks.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments.common import one_stage, over_variants, write
+from experiments.common import one_stage, over_variants, parse_arguments, write
 from resseg.figures import new_figure, style
 from resseg.probes import jacobian, subject
 from resseg.probes.probe import Options
@@ -120,12 +119,7 @@ def draw(rows: pd.DataFrame):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    args = parser.parse_args()
+    args = parse_arguments(__doc__, Path(__file__).parent)
     count, depths = (3, DEPTHS[:2]) if args.quick else (BLOCKS, DEPTHS)
     results = over_variants(VARIANTS, lambda keys: blocks(keys, count))
     rows = table(results, depths)

@@ -9,7 +9,6 @@ variable XLA_FLAGS=--xla_backend_optimization_level=0; --quick takes 6 blocks an
 seed.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from experiments.common import (
     geometric,
     one_stage,
     over_variants,
+    parse_arguments,
     profiles,
     write,
 )
@@ -218,12 +218,7 @@ def label_places(ratios: dict[str, np.ndarray]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    args = parser.parse_args()
+    args = parse_arguments(__doc__, Path(__file__).parent)
     blocks, seeds = (6, 1) if args.quick else (BLOCKS, SEEDS)
     configs = {name: one_stage(blocks, **v.keys) for name, v in VARIANTS.items()}
     results = over_variants(configs, lambda config: profiles(config, range(seeds)))

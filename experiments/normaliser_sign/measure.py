@@ -9,7 +9,6 @@ block (1/4 + 1/L)^((L-1)/2) of the last one's gradient. At 16 x 16 zero padding 
 on 2 CPU cores; --quick: L = 6 alone, one seed.
 """
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from experiments.common import (
     geometric,
     one_stage,
     over_variants,
+    parse_arguments,
     profiles,
     write,
 )
@@ -87,12 +87,7 @@ def draw(rows: pd.DataFrame):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    args = parser.parse_args()
+    args = parse_arguments(__doc__, Path(__file__).parent)
     depths, seeds = (DEPTHS[:1], 1) if args.quick else (DEPTHS, SEEDS)
     pairs = {(norm, blocks): (norm, blocks) for norm in NORMS for blocks in depths}
     rows = table(

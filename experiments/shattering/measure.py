@@ -10,7 +10,6 @@ without norm (3/4)^L, residual behind a normaliser, whose branch has the size
 CPU cores; --quick: 8 layers at most, 2 draws.
 """
 
-import argparse
 import math
 from pathlib import Path
 
@@ -19,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
-from experiments.common import over_variants, write
+from experiments.common import over_variants, parse_arguments, write
 from resseg.figures import new_figure, style
 from resseg.gradients.analysis.correlation import overlap
 
@@ -126,12 +125,7 @@ def draw(rows: pd.DataFrame):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    args = parser.parse_args()
+    args = parse_arguments(__doc__, Path(__file__).parent)
     depths = [d for d in DEPTHS if d <= 8] if args.quick else DEPTHS
     draws = 2 if args.quick else DRAWS
     pairs = {(kind, depth): (kind, depth) for kind in KINDS for depth in depths}

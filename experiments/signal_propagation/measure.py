@@ -10,14 +10,13 @@ padding at 32 x 32 takes 1 - (94/96)^4 of what a branch adds. Two minutes on 2 C
 cores; --quick: 2 blocks per stage, one seed.
 """
 
-import argparse
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from experiments.common import one_stage, over_variants, write
+from experiments.common import one_stage, over_variants, parse_arguments, write
 from resseg.figures import new_figure, style
 from resseg.probes import signal, subject
 from resseg.probes.probe import Options
@@ -105,12 +104,7 @@ def draw(results: dict[str, np.ndarray]):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent)
-    args = parser.parse_args()
+    args = parse_arguments(__doc__, Path(__file__).parent)
     blocks, seeds = (2, 1) if args.quick else (STAGES, SEEDS)
     results = over_variants(variants(blocks), lambda keys: curves(keys, seeds))
     write(args.out, table(results), draw(results))

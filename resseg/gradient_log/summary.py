@@ -1,6 +1,6 @@
 """What a gradient log says about each fork, for tables, pictures and sentences."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -69,27 +69,54 @@ class ForkSummary(NamedTuple):
     paths: tuple[PathSummary, ...]
 
 
-def summarise(gradients: pd.DataFrame) -> list[ForkSummary]:
-    """The forks in depth order."""
-    forks = []
+class ForkRows(NamedTuple):
+    """The rows of a fork in a log.
+
+    Attributes:
+        depth, name, kind: of the fork.
+        paths: their rows by name, `[steps]` each.
+        total_site: `[steps]`, site norm of the sum of the paths.
+    """
+
+    depth: int
+    name: str
+    kind: str
+    paths: dict[str, pd.DataFrame]
+    total_site: np.ndarray
+
+    @property
+    def first(self) -> pd.DataFrame:
+        """The rows of the first path: what is of the fork stands in them too."""
+        return next(iter(self.paths.values()))
+
+
+def by_fork(gradients: pd.DataFrame) -> Iterator[ForkRows]:
+    """The rows of a log, fork by fork in depth order."""
     depths = column(gradients, "depth")
     for depth in np.unique(depths):
         rows = where(gradients, depths == depth)
         names = column(rows, "path")
-        paths = [where(rows, names == name) for name in dict.fromkeys(names)]
-        one = paths[0]
+        paths = {name: where(rows, names == name) for name in dict.fromkeys(names)}
+        one = next(iter(paths.values()))
         rms = column(one, "total_l2") / np.sqrt(column(one, "numel"))
-        forks.append(
-            ForkSummary(
-                depth=int(depth),
-                name=column(one, "fork")[0],
-                kind=column(one, "kind")[0],
-                cosine=_mean(column(one, "cosine")),
-                total_site=geometric_mean(rms * column(one, "loss_pixels")),
-                paths=tuple(_summarise_path(path) for path in paths),
-            )
+        name, kind = column(one, "fork")[0], column(one, "kind")[0]
+        total_site = rms * column(one, "loss_pixels")
+        yield ForkRows(int(depth), name, kind, paths, total_site)
+
+
+def summarise(gradients: pd.DataFrame) -> list[ForkSummary]:
+    """The forks in depth order."""
+    return [
+        ForkSummary(
+            depth=fork.depth,
+            name=fork.name,
+            kind=fork.kind,
+            cosine=_mean(column(fork.first, "cosine")),
+            total_site=geometric_mean(fork.total_site),
+            paths=tuple(map(_summarise_path, fork.paths.values())),
         )
-    return forks
+        for fork in by_fork(gradients)
+    ]
 
 
 def by_paths(

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from resseg.gradient_log.summary import column, geometric_mean, where
+from resseg.gradient_log.summary import by_fork, column, geometric_mean
 
 # A block vanishes (explodes) where its site norm is this far below (above) that of the
 # last block of the same step: the profile ratio |g_l| / |g_L| of a healthy network
@@ -79,28 +79,19 @@ class Event(NamedTuple):
 
 def timelines(gradients: pd.DataFrame) -> list[Timeline]:
     """The forks in depth order."""
-    lines = []
-    depths = column(gradients, "depth")
-    for depth in np.unique(depths):
-        rows = where(gradients, depths == depth)
-        names = column(rows, "path")
-        paths = tuple(dict.fromkeys(names))
-        parts = [where(rows, names == path) for path in paths]
-        one = parts[0]
-        rms = column(one, "total_l2") / np.sqrt(column(one, "numel"))
-        lines.append(
-            Timeline(
-                depth=int(depth),
-                name=column(one, "fork")[0],
-                kind=column(one, "kind")[0],
-                paths=paths,
-                steps=column(one, "step"),
-                total=rms * column(one, "loss_pixels"),
-                site=np.stack([column(part, "site") for part in parts]),
-                share=np.stack([column(part, "share") for part in parts]),
-            )
+    return [
+        Timeline(
+            depth=fork.depth,
+            name=fork.name,
+            kind=fork.kind,
+            paths=tuple(fork.paths),
+            steps=column(fork.first, "step"),
+            total=fork.total_site,
+            site=np.stack([column(rows, "site") for rows in fork.paths.values()]),
+            share=np.stack([column(rows, "share") for rows in fork.paths.values()]),
         )
-    return lines
+        for fork in by_fork(gradients)
+    ]
 
 
 def slope_per_block(lines: Sequence[Timeline]) -> float:

@@ -11,11 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import two_stages
 
 from resseg import sharding
-from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.trace import trace
-from resseg.config import base
 from resseg.gradients.fork import Fork, fork_name, statistics_by_fork
 from resseg.training import losses
 
@@ -24,14 +23,7 @@ LOSS = losses.make_loss({"cross_entropy": 1.0, "dice": 0.5}, num_classes=CLASSES
 PIXEL_MEAN = losses.make_loss({"cross_entropy": 1.0}, num_classes=CLASSES)
 
 
-def network(head="unet", **settings):
-    model = base.get_config().model
-    model.backbone.stage_sizes, model.backbone.stage_strides = (2, 1), (2, 2)
-    model.backbone.width, model.backbone.stem = 8, "3x3"
-    model.backbone.output_stride, model.head.name = 4, head
-    model.head.rates = (1, 2, 3) if head.startswith("deeplab") else ()
-    model.update_from_flattened_dict(settings)
-    return build_segmenter(model, CLASSES)
+network = functools.partial(two_stages, (2, 1), CLASSES)
 
 
 NETWORKS = {

@@ -1,6 +1,7 @@
 """A network of seconds for the probes, as it starts."""
 
 import pytest
+from tiny import tiny_shapes
 
 from resseg.config.load import load_config
 from resseg.probes import subject
@@ -12,14 +13,8 @@ from resseg.runs.tables import write_table
 def probed_overrides(data_dir):
     """Keys that make `configs/quickstart.py` two stages of five blocks in all."""
     return {
-        "data.dir": str(data_dir),
-        "data.batch_size": 4,
-        "data.eval_batch_size": 4,
-        "data.crop": (32, 32),
-        "data.shapes.train_images": 8,
+        **tiny_shapes(data_dir),
         "data.shapes.val_images": 6,
-        "data.shapes.size": (32, 48),
-        "data.shapes.objects": 3,
         "model.backbone.width": 4,
         "model.backbone.depth": 18,
         "model.backbone.stage_sizes": (3, 2),

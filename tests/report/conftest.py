@@ -21,6 +21,17 @@ def browser():
     yield from launch()
 
 
+@pytest.fixture
+def opened(browser, page_file):
+    """The module's `page_file` in a browser, which must not complain of anything."""
+    from browsing import Opened
+
+    made = Opened(browser, page_file)
+    yield made
+    made.context.close()
+    assert made.wrong == []
+
+
 HOSTILE = "</script><script>alert(1)</script>\"'&<b>ü漢\u2028${x}|`" + "x" * 300
 PAGE_CLASSES = ("background", HOSTILE, "cell")
 PAGE_FORKS = (

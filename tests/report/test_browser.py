@@ -23,14 +23,6 @@ def page_file(planted_run, tmp_path_factory):
     return path
 
 
-@pytest.fixture
-def opened(browser, page_file):
-    made = Opened(browser, page_file)
-    yield made
-    made.context.close()
-    assert made.wrong == []
-
-
 def test_it_opens_quickly_and_asks_nobody(opened):
     assert 0.05 < opened.busy < OPENS_IN
     names = opened.evaluate(

@@ -7,10 +7,10 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from tiny_study import steps_made, wait_until
 
 from resseg import runs
 from resseg.cli.main import main
@@ -48,22 +48,6 @@ def workers_of(work):
             if "resseg.sweeps.worker" in command and str(work) in command:
                 found.append(int(folder))
     return found
-
-
-def wait_until(condition, seconds=240):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to it"
-        time.sleep(0.02)
-
-
-def steps_made(work):
-    """Steps that all runs together have logged."""
-    if not (work / "sweep.json").exists():
-        return 0
-    with contextlib.suppress(Exception):  # it is being written
-        return sum(attempts.last_step(run.folder) for run in read_plan(work).runs)
-    return 0
 
 
 def results(work):

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from tiny import tiny_shapes
 
 import resseg
 from resseg import runs
@@ -34,14 +35,8 @@ TIMEOUT = 900  # seconds that a process may take on a busy machine
 def overrides(tmp_path_factory):
     """A network of two stages on eight images: seconds, most of them compilation."""
     return {
-        "data.dir": str(tmp_path_factory.mktemp("data")),
-        "data.batch_size": 4,
-        "data.eval_batch_size": 4,
-        "data.crop": (32, 32),
-        "data.shapes.train_images": 8,
+        **tiny_shapes(tmp_path_factory.mktemp("data")),
         "data.shapes.val_images": 6,
-        "data.shapes.size": (32, 48),
-        "data.shapes.objects": 3,
         "model.backbone.width": 8,
         "model.backbone.stage_sizes": (1, 1),
         "model.backbone.stage_strides": (2, 2),

@@ -6,11 +6,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 import pytest
+from tiny import two_stages
 
 from resseg import sharding
-from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.trace import trace
-from resseg.config import base
 from resseg.gradients.fork import Fork, fork_name, scale_cotangent
 from resseg.inference.evaluator import make_eval_step
 from resseg.training import losses, optim
@@ -28,15 +27,7 @@ def batch():
     return {"image": rng.normal(size=SHAPE).astype(np.float32), "label": label}
 
 
-def small_model(head="unet", **settings):
-    """Two stages: what is tested here does not need four, and compiling takes long."""
-    model = base.get_config().model
-    model.backbone.stage_sizes, model.backbone.stage_strides = (1, 1), (2, 2)
-    model.backbone.width, model.backbone.stem = 8, "3x3"
-    model.backbone.output_stride, model.head.name = 4, head
-    model.head.rates = (1, 2, 3) if head.startswith("deeplab") else ()
-    model.update_from_flattened_dict(settings)
-    return build_segmenter(model, CLASSES)
+small_model = functools.partial(two_stages, (1, 1), CLASSES)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pandas as pd
 import pytest
+from tiny import tiny_shapes
 
 import resseg
 from resseg import runs
@@ -39,14 +40,7 @@ VARIANTS = (
 def overrides(tmp_path_factory):
     """A network of two stages, one of them with dropout on its shortcut."""
     return {
-        "data.dir": str(tmp_path_factory.mktemp("data")),
-        "data.batch_size": 4,
-        "data.eval_batch_size": 4,
-        "data.crop": (32, 32),
-        "data.shapes.train_images": 8,
-        "data.shapes.val_images": 4,
-        "data.shapes.size": (32, 48),
-        "data.shapes.objects": 3,
+        **tiny_shapes(tmp_path_factory.mktemp("data")),
         "model.backbone.width": 8,
         "model.backbone.stage_sizes": (2, 1),
         "model.backbone.stage_strides": (2, 2),

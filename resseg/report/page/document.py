@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from resseg.report.page import assets
-from resseg.report.page.markup import EMPTY, Html, escape, json_block, tag
+from resseg.report.page.markup import EMPTY, Html, escape, join, json_block, tag
 
 DATA = "page-data"  # id of the block that holds the data
 
@@ -92,6 +92,21 @@ def figure(plot: Plot) -> Html:
         tag("figcaption", plot.caption, " " if download else None, download),
         data_plot=plot.id,
     )
+
+
+def filter_field(
+    name: str, table: str, words: str = "Filter ", example: str | None = None
+) -> Html:
+    """A field that leaves the rows of a table that hold what is typed into it.
+
+    Args:
+        name: of the field, unlike that of any other.
+        table: id of the table.
+        words: in front.
+        example: stands in it while it is empty.
+    """
+    field = tag("input", type="search", id=name, data_filter=table, placeholder=example)
+    return join([tag("label", words, for_=name), field])
 
 
 def csv_button(name: str, what: str) -> Html:

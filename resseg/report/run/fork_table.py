@@ -7,7 +7,7 @@ import numpy as np
 from resseg.gradient_log.summary import KINDS
 from resseg.gradient_log.timeline import Timeline
 from resseg.report.page import formatting
-from resseg.report.page.document import csv_button
+from resseg.report.page.document import csv_button, filter_field
 from resseg.report.page.markup import Cell, Html, join, table, tag
 from resseg.report.run.flow import RECENT, Flow, fork_hash, recent_share, recent_site
 
@@ -19,14 +19,7 @@ def fork_table(flow: Flow) -> Html:
     parts = [
         tag(
             "p",
-            tag("label", "Filter ", for_="fork-filter"),
-            tag(
-                "input",
-                type="search",
-                id="fork-filter",
-                data_filter="fork-table",
-                placeholder="stage3",
-            ),
+            filter_field("fork-filter", "fork-table", example="stage3"),
             " ",
             csv_button("gradients", "the gradient log"),
             cls="controls",

@@ -9,7 +9,7 @@ import pandas as pd
 from resseg.config.keys import flatten
 from resseg.gradient_log.summary import column
 from resseg.report.page import formatting
-from resseg.report.page.document import Plot, figure
+from resseg.report.page.document import Plot, figure, filter_field
 from resseg.report.page.markup import EMPTY, Cell, Html, join, table, tag
 from resseg.report.run.facts import Facts, config_value
 from resseg.report.run.flow import Flow
@@ -145,14 +145,7 @@ def config(run: Run, facts: Facts) -> Html:
         attributes.append({"cls": "changed" if changed else None})
     controls = tag(
         "p",
-        tag("label", "Filter ", for_="config-filter"),
-        tag(
-            "input",
-            type="search",
-            id="config-filter",
-            data_filter="config-table",
-            placeholder="gradient",
-        ),
+        filter_field("config-filter", "config-table", example="gradient"),
         tag(
             "label",
             tag(

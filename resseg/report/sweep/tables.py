@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from resseg.report.page import formatting
-from resseg.report.page.document import csv_button
+from resseg.report.page.document import csv_button, filter_field
 from resseg.report.page.markup import Cell, Html, join, table, tag
 from resseg.report.sweep.read import PAGE, SweepReport, SweepVariant
 from resseg.sweeps.keys import SEED, typed_value
@@ -92,8 +92,7 @@ def _student_cell(row: Row) -> Cell:
 def _filter(id_: str, csv: str, what: str) -> Html:
     return tag(
         "p",
-        tag("label", f"Filter {what} ", for_=f"{id_}-filter"),
-        tag("input", type="search", id=f"{id_}-filter", data_filter=id_),
+        filter_field(f"{id_}-filter", id_, f"Filter {what} "),
         csv_button(csv, what),
         cls="controls",
     )

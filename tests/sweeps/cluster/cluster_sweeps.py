@@ -1,9 +1,7 @@
 """Sweeps on a cluster: their study, and what the tests ask of them."""
 
-import contextlib
 import subprocess
 import sys
-import time
 
 from resseg.runs import layout
 from resseg.sweeps import attempts
@@ -20,27 +18,6 @@ def runs():
 FAILING = """
 def runs():
     return [{"optim.learning_rate": rate} for rate in (1e30, 1e-3)]
-"""
-CONFIG = """
-from resseg.config import base
-def get_config():
-    config = base.get_config()
-    config.data.dir = {data_dir!r}
-    config.data.crop = (32, 32)
-    config.data.batch_size = 2
-    config.data.shapes.train_images = 4
-    config.data.shapes.val_images = 2
-    config.data.shapes.size = (32, 32)
-    config.model.backbone.depth = 10
-    config.model.backbone.width = 4
-    config.model.head.name = "fcn"
-    config.mesh.data = 1
-    config.train.steps = 6
-    config.checkpoint.every = 5
-    config.log.every = 1
-    config.eval.predictions = 0
-    config.log.tensorboard = False
-    return config
 """
 # In the place of a worker: says when it starts and when it is told to end.
 DUMMY = """
@@ -108,22 +85,6 @@ def start(folder, work, *arguments):
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-def wait_until(condition, seconds=90):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it did not come to it"
-        time.sleep(0.02)
-
-
-def steps_made(work):
-    """Steps that all runs together have logged."""
-    if not (work / "sweep.json").exists():
-        return 0
-    with contextlib.suppress(Exception):  # it is being written
-        return sum(attempts.last_step(run.folder) for run in read_plan(work).runs)
-    return 0
 
 
 def outcomes(work):

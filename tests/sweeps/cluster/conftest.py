@@ -6,7 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cluster_sweeps import CONFIG, STUDY, RayNodes, start
+from cluster_sweeps import STUDY, RayNodes, start
+from tiny_study import tiny_config
 
 SETUP = Path(__file__).resolve().parents[3] / "tools" / "setup_slurm.sh"
 
@@ -50,7 +51,7 @@ def ray_nodes(tmp_path_factory):
 def four_runs(tmp_path_factory, data_dir):
     """The folder of a study of four runs that take seconds."""
     folder = tmp_path_factory.mktemp("study")
-    (folder / "config.py").write_text(CONFIG.format(data_dir=str(data_dir)))
+    (folder / "config.py").write_text(tiny_config(data_dir, every=5))
     (folder / "study.py").write_text(STUDY)
     return folder
 

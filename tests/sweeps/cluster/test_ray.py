@@ -13,9 +13,8 @@ from cluster_sweeps import (
     notes,
     outcomes,
     start,
-    steps_made,
-    wait_until,
 )
+from tiny_study import steps_made, wait_until
 
 from resseg.errors import UserError
 from resseg.sweeps.launchers.ray import RayLauncher

@@ -12,9 +12,8 @@ from cluster_sweeps import (
     notes,
     outcomes,
     start,
-    steps_made,
-    wait_until,
 )
+from tiny_study import steps_made, wait_until
 
 from resseg.cli.main import main
 from resseg.sweeps.launchers.slurm import SlurmLauncher

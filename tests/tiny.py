@@ -1,0 +1,29 @@
+"""Data sets and networks of seconds, which tests of several rooms share."""
+
+from resseg.blueprint.network import build_segmenter
+from resseg.config import base
+
+
+def tiny_shapes(data_dir):
+    """Config keys: a dozen small images of the procedural data set, batches of four."""
+    return {
+        "data.dir": str(data_dir),
+        "data.batch_size": 4,
+        "data.eval_batch_size": 4,
+        "data.crop": (32, 32),
+        "data.shapes.train_images": 8,
+        "data.shapes.val_images": 4,
+        "data.shapes.size": (32, 48),
+        "data.shapes.objects": 3,
+    }
+
+
+def two_stages(stage_sizes, classes, head="unet", **settings):
+    """A segmenter of two stages: most tests do not need four, and compiling is slow."""
+    model = base.get_config().model
+    model.backbone.stage_sizes, model.backbone.stage_strides = stage_sizes, (2, 2)
+    model.backbone.width, model.backbone.stem = 8, "3x3"
+    model.backbone.output_stride, model.head.name = 4, head
+    model.head.rates = (1, 2, 3) if head.startswith("deeplab") else ()
+    model.update_from_flattened_dict(settings)
+    return build_segmenter(model, classes)
