@@ -29,7 +29,7 @@ from resseg.gradients.statistics import TapStatistics
 
 # Called with parameters and collections for the model to be applied with besides its
 # own; returns a scalar and what else is wanted.
-Loss = Callable[[Any, Mapping[str, Any]], tuple[jax.Array, Any]]
+CollectionsLoss = Callable[[Any, Mapping[str, Any]], tuple[jax.Array, Any]]
 # (value, aside), gradients, and by fork what was measured.
 Measured = tuple[tuple[jax.Array, Any], Any, dict[str, TapStatistics]]
 
@@ -39,7 +39,7 @@ def changes_no_bit(platform: str) -> bool:
     return platform == "cpu" and jax.__version_info__ >= (0, 12)
 
 
-def by_taps(loss: Loss, params: Any, taps: Any) -> Measured:
+def by_taps(loss: CollectionsLoss, params: Any, taps: Any) -> Measured:
     """Value and gradient of `loss`, and what every fork measured on the way.
 
     Args:
@@ -55,7 +55,7 @@ def by_taps(loss: Loss, params: Any, taps: Any) -> Measured:
     return result, gradients, statistics_by_fork(measured)
 
 
-def by_logs(loss: Loss, params: Any, taps: Any) -> Measured:
+def by_logs(loss: CollectionsLoss, params: Any, taps: Any) -> Measured:
     """As `by_taps`, by what the backward pass logs.
 
     Raises:

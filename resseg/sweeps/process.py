@@ -49,13 +49,13 @@ def end_on_terminate(before: Callable[[], None], status: int) -> None:
     Libraries have started threads when they were imported, which a signal mask does not
     reach: any of them may be given the signal, so it is caught and told to ours.
     """
-    told, tell = os.pipe()
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGTERM, lambda *_: None)
 
     def wait() -> None:
-        while os.read(told, 1) != bytes([signal.SIGTERM]):
+        while os.read(reader, 1) != bytes([signal.SIGTERM]):
             pass
         before()
         os._exit(status)

@@ -19,7 +19,7 @@ class Pending(NamedTuple):
     log: dict[str, Any]
 
 
-class Trained(Protocol[Progress]):
+class Trainable(Protocol[Progress]):
     """What the loop trains."""
 
     @property
@@ -48,7 +48,7 @@ class Trained(Protocol[Progress]):
         ...
 
 
-def run_steps(trained: Trained[Progress], start: int, progress: Progress) -> None:
+def run_steps(trained: Trainable[Progress], start: int, progress: Progress) -> None:
     """Trains from step `start` to the last.
 
     Do not reorder it: what a step logs is fetched after the next step has been

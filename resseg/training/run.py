@@ -58,7 +58,7 @@ def train_and_evaluate(
 
 def begin(
     prepared: Prepared, program: Program, held: contextlib.ExitStack, say: Say = say
-) -> tuple["Run", TrainState]:
+) -> tuple["OpenRun", TrainState]:
     """Goes to the latest checkpoint of a run, or to its initial weights.
 
     Args:
@@ -95,7 +95,7 @@ def begin(
         resume_step=start if (folder / layout.METRICS).exists() else None,
     )
     held.enter_context(writer)
-    return Run(prepared, program, saved, writer, start, say), state
+    return OpenRun(prepared, program, saved, writer, start, say), state
 
 
 def finish(prepared: Prepared, say: Say = say) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def finish(prepared: Prepared, say: Say = say) -> dict[str, Any]:
     return scores
 
 
-class Run:
+class OpenRun:
     """A run that has begun: what it writes down, evaluates and saves.
 
     It holds no state: whoever steps it does, alone or together with other runs.
@@ -169,7 +169,7 @@ class Run:
 class _Alone:
     """One run and its state, for the loop to train."""
 
-    def __init__(self, run: Run, program: Program, state: TrainState):
+    def __init__(self, run: OpenRun, program: Program, state: TrainState):
         self.run = run
         self._step, self._state = program.step, state
         self._key = jax.random.key(run.config.seed)

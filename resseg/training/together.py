@@ -26,7 +26,7 @@ from resseg.training.prepare import Prepared
 from resseg.training.program import Program, Programs
 from resseg.training.progress import GroupProgress
 from resseg.training.recorder import Diverged
-from resseg.training.run import Run, Say, begin, finish
+from resseg.training.run import OpenRun, Say, begin, finish
 from resseg.training.steps import TrainState
 
 
@@ -95,7 +95,7 @@ class _Group:
 
     def __init__(self, program: Program, count: int, mesh: jax.sharding.Mesh):
         self.failed: dict[int, str] = {}
-        self._runs: list[Run] = []
+        self._runs: list[OpenRun] = []
         variants = sharding.variants_mesh(mesh, count)
         self._split = sharding.by_variant(variants)
         self._step = program.step_together(variants)
@@ -103,7 +103,7 @@ class _Group:
         self._slices = [i % count for i in range(count + -count % variants.size)]
         self._begun: list[TrainState] = []  # on the host
 
-    def add(self, run: Run, state: TrainState) -> None:
+    def add(self, run: OpenRun, state: TrainState) -> None:
         """Takes a run that has begun."""
         self._runs.append(run)
         self._begun.append(jax.device_get(state))
@@ -132,8 +132,8 @@ class _Group:
     def draw(self) -> dict[str, np.ndarray]:
         """The batches of all slices, stacked; a loader that runs share is read once."""
         loaders = {id(run.loader): run.loader for run in self._runs}
-        drawn = {key: next(loader) for key, loader in loaders.items()}
-        batches = [drawn[id(self._runs[i].loader)] for i in self._slices]
+        by_loader = {key: next(loader) for key, loader in loaders.items()}
+        batches = [by_loader[id(self._runs[i].loader)] for i in self._slices]
         return {name: np.stack([b[name] for b in batches]) for name in batches[0]}
 
     def dispatch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
@@ -166,12 +166,12 @@ class _Group:
     def pause(self, step: int) -> None:
         """All evaluate before any saves, so that a kill rarely comes between them."""
         states = jax.device_get(self._state)
-        for work in (Run.evaluate, Run.save):
+        for work in (OpenRun.evaluate, OpenRun.save):
             for i, run in self._alive():
                 whole = sharding.replicated(run.mesh)
                 work(run, step, jax.device_put(_slice(states, i), whole))
 
-    def _alive(self) -> list[tuple[int, Run]]:
+    def _alive(self) -> list[tuple[int, OpenRun]]:
         return [(i, run) for i, run in enumerate(self._runs) if i not in self.failed]
 
     def _put(self, stacked: Any) -> Any:

@@ -19,7 +19,7 @@ _BOW, _LEVEL, _BELOW = 34, 20, 64  # pixels across it
 _THIN, _WIDE = 1.0, 8.0  # stroke of a share of 0, and how much wider one of 1 is
 
 
-class _Placed(NamedTuple):
+class _PlacedFork(NamedTuple):
     line: Timeline
     label: str
     left: float
@@ -71,7 +71,7 @@ def draw(flow: Flow) -> Html:
 
 def _place(
     lines: Sequence[Timeline], names: Sequence[str]
-) -> tuple[list[_Placed], float]:
+) -> tuple[list[_PlacedFork], float]:
     """The forks along the signal, and where the last one ends."""
     sizes = {"block": _BLOCK, "pyramid": _FAN, "auxiliary": 2 * _NODE}
     spans, x, stage = [], 52.0, ""
@@ -84,7 +84,7 @@ def _place(
         x = right + 6
     nexts = [left for left, _ in spans[1:]] + [x + 6]
     placed = [
-        _Placed(line, name, left, right, after)
+        _PlacedFork(line, name, left, right, after)
         for line, name, (left, right), after in zip(
             lines, names, spans, nexts, strict=True
         )
@@ -92,9 +92,9 @@ def _place(
     return placed, x + 6
 
 
-def _stages(placed: Sequence[_Placed], y: float) -> Html:
+def _stages(placed: Sequence[_PlacedFork], y: float) -> Html:
     """A pale ground and a name under the blocks of each stage."""
-    groups: dict[str, list[_Placed]] = {}
+    groups: dict[str, list[_PlacedFork]] = {}
     for each in placed:
         if each.line.kind == "block":
             groups.setdefault(stage_of(each.line.name), []).append(each)
@@ -114,7 +114,9 @@ def _stages(placed: Sequence[_Placed], y: float) -> Html:
     return join(parts)
 
 
-def _fork(each: _Placed, box: tuple[float, float, float, float], *parts: Html) -> Html:
+def _fork(
+    each: _PlacedFork, box: tuple[float, float, float, float], *parts: Html
+) -> Html:
     """What can be chosen: the paths of a fork, its node, and a place to click on."""
     x, y, width, height = box
     line = each.line
@@ -150,7 +152,7 @@ def _edge(line: Timeline, place: int, way: str) -> Html:
     )
 
 
-def _block(each: _Placed, y: float) -> Html:
+def _block(each: _PlacedFork, y: float) -> Html:
     left, right = each.left, each.right
     middle = (left + right) / 2
     bow = f"M{left:g} {y:g} C{left:g} {y - _BOW * 1.3:g} {right:g} {y - _BOW * 1.3:g} "
@@ -165,7 +167,7 @@ def _block(each: _Placed, y: float) -> Html:
     )
 
 
-def _skip(each: _Placed, to: float, y: float, top: float) -> Html:
+def _skip(each: _PlacedFork, to: float, y: float, top: float) -> Html:
     x, r = (each.left + each.right) / 2, 8
     way = (
         f"M{x:g} {y:g} V{top + r:g} Q{x:g} {top:g} {x + r:g} {top:g} "
@@ -180,7 +182,7 @@ def _skip(each: _Placed, to: float, y: float, top: float) -> Html:
     )
 
 
-def _pyramid(each: _Placed, y: float) -> Html:
+def _pyramid(each: _PlacedFork, y: float) -> Html:
     left, right = each.left, each.right
     count = len(each.line.paths)
     edges, names = [], []
@@ -199,7 +201,7 @@ def _pyramid(each: _Placed, y: float) -> Html:
     return join([fork, *names])
 
 
-def _auxiliary(each: _Placed, y: float) -> Html:
+def _auxiliary(each: _PlacedFork, y: float) -> Html:
     x = each.left + _NODE / 2
     down = f"M{x:g} {y:g} V{y + 18:g} Q{x:g} {y + 24:g} {x + 8:g} {y + 24:g}"
     fork = _fork(
@@ -212,7 +214,7 @@ def _auxiliary(each: _Placed, y: float) -> Html:
     return join([fork, _text(x + 18, y + 28, "aux")])
 
 
-def _second(each: _Placed) -> bool:
+def _second(each: _PlacedFork) -> bool:
     return len(each.line.paths) > 1
 
 
