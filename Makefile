@@ -19,7 +19,7 @@ help:  ## these lines
 
 .PHONY: quickstart
 quickstart: environment  ## trains a small U-Net on procedural images and shows its gradients
-	$(BIN)/resseg train --config configs/quickstart.py --workdir runs/quickstart
+	$(BIN)/resseg train --config quickstart --workdir runs/quickstart
 
 .PHONY: test
 test: environment  ## everything that is not marked slow and needs nothing but Python

@@ -58,6 +58,15 @@ def test_ids_of_sweeps_written_before_are_still_the_same(monkeypatch):
     assert not set(ids()) & set(WRITTEN_BEFORE)
 
 
+def test_what_was_trained_wrongly_before_has_another_id():
+    scaled = {"model.shortcut.scale": 0.5}
+    plain = {**scaled, "model.head.name": "fcn"}
+    assert run_id(resseg.load_config("quickstart", plain)) == "a7e44b2f89"
+    aux = {**plain, "model.aux.weight": 0.4}
+    for overrides, before in ((scaled, "682a52b981"), (aux, "09292f07ab")):
+        assert run_id(resseg.load_config("quickstart", overrides)) != before
+
+
 def test_a_later_key_is_part_of_an_id_where_it_is_set(monkeypatch):
     toy = Key("train.toy", real(0.5, SHARE), "a toy", (SHAPES, FIXED, SAME), later=True)
     monkeypatch.setitem(KEYS, "train.toy", toy)
