@@ -67,8 +67,8 @@ def measure(subject: Subject, options: Options) -> Rows:
     zeros: dict[str, list[np.ndarray]] = {f.name: [] for f in features}
     with counting("features", len(batches)) as done:
         for batch in batches:
-            features = jax.device_get(of_batch(variables, batch["image"], chosen))
-            for name, (part, zero) in features.items():
+            measured = jax.device_get(of_batch(variables, batch["image"], chosen))
+            for name, (part, zero) in measured.items():
                 rows[name].append(part)
                 zeros[name].append(zero)
             done(1)
