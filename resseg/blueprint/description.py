@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 from resseg.blueprint.receptive_field import Field
 from resseg.blueprint.trace import MeasuredCall, Trace
@@ -136,7 +136,7 @@ def describe(traced: Trace, title: str, num_classes: int) -> Description:
     parts = tuple(_part(traced, call) for call in _children(traced, network))
     deepest = [call for call in inner if isinstance(call.module, Stage)][-1]
     field = _known(deepest.after)
-    _, height, width, _ = network.inputs or ()
+    _, height, width, _ = cast(tuple[int, ...], network.inputs)
     return Description(
         title=title,
         size=(height, width),

@@ -13,8 +13,8 @@ from resseg.architecture import spell_out
 Stages = tuple[str, ...]  # stage1, stage2, …
 
 CONCAT, ADD = "concat", "add"
-DECODER = {"channels": "decoder"}
-PYRAMID = dict.fromkeys(("width", "rates", "separable"), "pyramid")
+DECODER: Mapping[str, str] = {"channels": "decoder"}
+PYRAMID: Mapping[str, str] = dict.fromkeys(("width", "rates", "separable"), "pyramid")
 
 
 @dataclasses.dataclass(frozen=True)
