@@ -95,6 +95,7 @@ MAY_IMPORT = {
     "sweeps": [
         *(
             "__version__",
+            "architecture",
             "config",
             "console",
             "data",

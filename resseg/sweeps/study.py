@@ -157,20 +157,21 @@ def run_id(config: ConfigDict) -> str:
         for key, value in flatten(config).items()
         if not (KEYS[key].later and value == KEYS[key].value.default)
     } | {"resseg": NUMERICS}
-    if _trained_wrongly_before(config.model):
+    if _trained_wrongly_before(config):
         values["resseg"] = f"{NUMERICS}, ways deeper unscaled"
     text = json.dumps(values, sort_keys=True, default=list)
     return hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def _trained_wrongly_before(model: ConfigDict) -> bool:
+def _trained_wrongly_before(config: Any) -> bool:
     """Whether release 0.1.0 scaled gradients of this network that it should not have.
 
     A forward factor on shortcuts was also multiplied into the gradient that goes deeper
     at long skips and at the auxiliary head, and into that of gates.
     """
+    model = config.model
     forks = skip_names(model) or model.aux.weight or model.shortcut.kind in GATED
-    return bool(model.shortcut.scale != 1.0 and forks)
+    return bool(forks) and model.shortcut.scale != 1.0
 
 
 def _baseline(study: Study, values: Any) -> dict[str, Any]:

@@ -49,8 +49,9 @@ def test_a_linear_network_has_the_same_gradient_everywhere(probed, options):
 
     variables = Linear().init(jax.random.key(0), np.zeros(probed.image_shape))
     spec = dataclasses.replace(probed.spec, classes=("a", "b", "c", "d"))
+    blueprint = dataclasses.replace(probed.blueprint, model=Linear())
     linear = dataclasses.replace(
-        probed, model=Linear(), variables=dict(variables), spec=spec, step=1
+        probed, blueprint=blueprint, variables=dict(variables), spec=spec, step=1
     )
     rows = shattering.measure(linear, options)
     np.testing.assert_allclose(rows["correlation"], 1, rtol=1e-5)
