@@ -167,8 +167,14 @@ def build_head(
         )
     module, _, name = row.network.partition(":")
     network = vars(importlib.import_module(module))[name]
-    fields = {field.name for field in dataclasses.fields(network)}
-    return network(**{key: arguments[key] for key in arguments if key in fields})
+    fields = [field for field in dataclasses.fields(network) if field.init]
+    for field in fields:
+        known = field.name in arguments or field.name in ("parent", "name")
+        if not known and field.default is dataclasses.MISSING:
+            listed = ", ".join(arguments)
+            raise TypeError(f"{row.network} wants {field.name!r}, expected of {listed}")
+    wanted = {field.name for field in fields}
+    return network(**{key: arguments[key] for key in arguments if key in wanted})
 
 
 def decoder_channels(plan: Backbone) -> tuple[int, ...]:

@@ -118,7 +118,7 @@ def run(argv: list[str]) -> int:
     """
     command = argv[0] if argv and not argv[0].startswith("-") else ""
     if command in GONE:
-        raise UserError(f"command={command!r}: is now {GONE[command]}")
+        raise UserError(f"resseg {command} is now {GONE[command]}")
     if command:
         choose("command", command, COMMANDS)
     rest, overrides = split_overrides(argv)

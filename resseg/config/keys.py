@@ -47,6 +47,11 @@ def free_on_resume() -> frozenset[str]:
     return frozenset(key for key, row in KEYS.items() if row.resume is Resume.FREE)
 
 
+def later_defaults() -> dict[str, Any]:
+    """What runs did that were written before these keys were there."""
+    return {key: row.value.default for key, row in KEYS.items() if row.later}
+
+
 def changing_norms() -> tuple[str, ...]:
     """The keys that decide the size of a gradient besides the network.
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from resseg.config.keys import changing_norms, flatten
+from resseg.config.keys import changing_norms, flatten, later_defaults
 from resseg.errors import UserError
 from resseg.gradient_log.selection import Selected
 from resseg.gradient_log.summary import column, geometric_mean, summarise
@@ -81,7 +81,7 @@ def check_comparable(selected: Sequence[Selected]) -> None:
 
 
 def _difference(one: Selected, other: Selected) -> str:
-    mine, theirs = (flatten(each.run.config) for each in (one, other))
+    mine, theirs = _keys(one), _keys(other)
     for key in changing_norms():
         if mine.get(key) != theirs.get(key):
             return f"{key} is {mine.get(key)!r} and {theirs.get(key)!r}"
@@ -115,9 +115,13 @@ def _names(selected: Sequence[Selected]) -> list[str]:
     return [str(each.run.path) for each in selected]
 
 
+def _keys(selected: Selected) -> dict[str, Any]:
+    return later_defaults() | flatten(selected.run.config)
+
+
 def changed_keys(selected: Sequence[Selected]) -> dict[str, list[Any]]:
     """Config keys in which the runs differ, with the value of each."""
-    flat = [flatten(each.run.config) for each in selected]
+    flat = [_keys(each) for each in selected]
     keys = dict.fromkeys(key for one in flat for key in one)
     values = {key: [one.get(key) for one in flat] for key in keys}
     return {

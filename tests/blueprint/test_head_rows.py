@@ -63,7 +63,7 @@ def config_of(tiny_overrides, **overrides):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"model__head__name": "tooy"}, r"deeplabv3plus, toy \(did you mean 'toy'\?\)"),
+        ({"model__head__name": "tooy"}, r", toy \(did you mean 'toy'\?\)"),
         ({"model__long_skip__kind": "concat"}, "head 'toy' can only add"),
         ({"model__long_skip__scale": (1.0, 0.5)}, "or 1, one per long skip; got 2"),
         ({"model__head__channels": (8,)}, "head 'toy' has no decoder"),

@@ -358,3 +358,8 @@ def test_a_reader_that_leaves_early_is_no_error():
     assert process.stderr.read() == ""
     process.stderr.close()
     assert process.wait() == 141
+
+
+def test_a_command_that_is_gone_says_what_to_type_instead(capsys):
+    assert cli.main(["board", "runs"]) == 2
+    assert "resseg report DIR --watch --serve 8710" in error_line(capsys)

@@ -25,7 +25,7 @@ from resseg.config.coefficients import (
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
 from resseg.gradients.coefficients import on_line
-from resseg.training.program import Program
+from resseg.training.program import Programs
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = ROOT / "configs" / "quickstart.py"
@@ -183,7 +183,7 @@ def batch():
 def program():
     """The program of the plain config; every variant runs through it."""
     config = resseg.load_config(QUICKSTART, SMALL)
-    return Program(config, SPEC, sharding.make_mesh(1))
+    return Programs()(config, SPEC, sharding.make_mesh(1))
 
 
 def begin(overrides):

@@ -11,6 +11,7 @@ import pytest
 
 from resseg import runs
 from resseg.config import keys
+from resseg.config.heads import HEADS
 from resseg.config.load import (
     check_against_data,
     describe,
@@ -268,8 +269,8 @@ def test_wrong_names_show_the_choices(key):
 REFUSALS = [
     (
         {"model.head.name": "unett"},
-        "config.model.head.name='unett': choose from fcn, fcn32s, fcn16s, fcn8s, unet, "
-        "resunet, deeplabv3, deeplabv3plus (did you mean 'unet'?)",
+        f"config.model.head.name='unett': choose from {', '.join(HEADS)} "
+        "(did you mean 'unet'?)",
     ),
     (
         {"optim.learning_rat": 1.0},

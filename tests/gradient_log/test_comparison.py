@@ -10,6 +10,9 @@ import pytest
 from test_inspect import inspect
 
 from resseg.config import base
+from resseg.config.key import FIXED, SAME, SHAPES, Key
+from resseg.config.rows import KEYS
+from resseg.config.values import SHARE, real
 from resseg.errors import UserError
 from resseg.gradient_log import comparison
 from resseg.gradient_log.selection import Wanted, select
@@ -154,3 +157,14 @@ def test_a_reader_gets_the_selected_steps_only(pair):
     assert set(chosen.rows["fork"]) == {"head/skip1"}
     assert sorted(set(chosen.recent["step"])) == [1, 2]
     assert chosen.run.path == open_run(pair[0]).path
+
+
+def test_a_run_written_before_a_key_had_its_default(fake_run, tmp_path, monkeypatch):
+    toy = Key("train.toy", real(0.5, SHARE), "a toy", (SHAPES, FIXED, SAME), later=True)
+    monkeypatch.setitem(KEYS, "train.toy", toy)
+    old = fake_run(tmp_path / "old", config={"seed": 0})
+    same = fake_run(tmp_path / "same", config={"seed": 0, "train": {"toy": 0.5}})
+    other = fake_run(tmp_path / "other", config={"seed": 0, "train": {"toy": 0.25}})
+    opened = [select(path, Wanted(), None) for path in (old, same, other)]
+    assert comparison.changed_keys(opened[:2]) == {}
+    assert comparison.changed_keys(opened) == {"train.toy": [0.5, 0.5, 0.25]}
