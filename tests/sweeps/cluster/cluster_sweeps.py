@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 from resseg.runs import layout
 from resseg.sweeps import attempts
@@ -56,6 +58,9 @@ class RayNodes:
             environment.setenv(f"RAY_{name}", value)
         from ray.cluster_utils import Cluster
 
+        # Ray notes the address of the head in its default folder, which nobody makes
+        # where the head is given another.
+        (Path(tempfile.gettempdir()) / "ray").mkdir(exist_ok=True)
         head = {"num_cpus": 1, "memory": 2**30, "object_store_memory": OBJECTS}
         head |= {"include_dashboard": False, "temp_dir": str(folder)}
         self._cluster = Cluster(initialize_head=True, head_node_args=head)
