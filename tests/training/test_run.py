@@ -162,7 +162,9 @@ class Interrupted(Exception):
 
 
 @pytest.mark.bits
-@pytest.mark.parametrize("after", [1, 3, 5])
+@pytest.mark.parametrize(
+    "after", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 5))]
+)
 def test_a_crashed_run_goes_on_to_the_same_bits(
     finished, overrides, tmp_path, monkeypatch, after
 ):

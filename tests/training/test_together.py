@@ -285,6 +285,7 @@ def assert_equal_runs(one, two):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.bits
 def test_an_interrupted_group_goes_on_to_the_same_bits(
     config_of, together, programs, tmp_path, monkeypatch
