@@ -1,9 +1,9 @@
 """Tests that promise bits run as users run: at XLA's own level of optimisation.
 
 The other tests compile at level 0, which is half the work, and what is fused differs
-with the level. It is read once per process (per `jax.jit` the option is accepted and
-changes nothing on a CPU, with JAX 0.10.2 and 0.12.0.1), so that tests marked `bits` run
-in a process of their own; all that were chosen in one, when the first is due.
+with the level. A compiler option of one `jax.jit` did not raise it again (CPU, JAX
+0.10.2 and 0.12.0.1), so that tests marked `bits` run in a process of their own; all
+that were chosen in one, when the first is due.
 """
 
 import os
