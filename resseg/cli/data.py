@@ -180,7 +180,7 @@ def _classes(arguments: argparse.Namespace) -> tuple[str, ...]:
 
 
 def _rule(arguments: argparse.Namespace):
-    from resseg.data.reading import MaskRule
+    from resseg.data.mask_rule import MaskRule
 
     if arguments.void is not None and not 0 <= arguments.void <= 255:
         raise UserError(f"--void {arguments.void}: expected 0 to 255")

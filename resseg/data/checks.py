@@ -1,7 +1,6 @@
 """What can be wrong with images and masks, found before any training."""
 
 import dataclasses
-import hashlib
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,25 +11,13 @@ import numpy as np
 from resseg.console import counting, open_console
 from resseg.data import reading
 from resseg.data.findings import SEVERITY, Finding, Report, SplitReport
+from resseg.data.mask_rule import AS_INDICES, MaskRule, counted, total
+from resseg.data.pair_facts import PairFacts, facts_of
 from resseg.data.pairs import WHOLE, Listing, Pair
-from resseg.data.reading import AS_INDICES, MaskRule
 from resseg.data.spec import VOID
 from resseg.errors import UserError
 
-
-@dataclasses.dataclass(frozen=True)
-class _PairFacts:
-    """What is known of one pair once it was decoded."""
-
-    split: str
-    image: str
-    mask: str
-    size: tuple[int, int]
-    mask_size: tuple[int, int]
-    digest: bytes
-    values: dict[int, int]  # mask value -> pixels
-    peak: int = 0  # largest value of a 16-bit image
-    turned: bool = False
+_CLASSES_NAMED = 8  # in one line
 
 
 def check_folder(
@@ -47,11 +34,20 @@ def check_folder(
         rule: how mask values become class indices.
         where: what the report is about.
     """
-    outcomes = _in_threads(lambda pair: _examine(pair, rule), listing.pairs, "checking")
-    facts = [outcome for outcome in outcomes if isinstance(outcome, _PairFacts)]
+
+    def examine(pair: Pair) -> PairFacts | Finding:
+        return _examine(pair, rule, len(classes))
+
+    outcomes = _in_threads(examine, listing.pairs, "checking")
+    facts = [outcome for outcome in outcomes if isinstance(outcome, PairFacts)]
     broken = [outcome for outcome in outcomes if isinstance(outcome, Finding)]
     report = _report(
-        where, tuple(classes), list(listing.splits), facts, listing.findings + broken
+        where,
+        tuple(classes),
+        list(listing.splits),
+        facts,
+        [*listing.findings, *broken, *_meant_otherwise(where, classes, facts, rule)],
+        rule,
     )
     peak = max((item.peak for item in facts), default=0)
     return dataclasses.replace(report, bits=reading.used_bits(peak or 65535))
@@ -69,17 +65,18 @@ def check_prepared(data_config) -> Report:
     from resseg.data import sources
 
     spec = sources.dataset_spec(data_config)
-    facts: list[_PairFacts] = []
+    facts: list[PairFacts] = []
     for split in spec.splits:
         source = sources.open_split(data_config, split)
 
-        def examine(index: int, source=source, split=split) -> _PairFacts:
+        def examine(index: int, source=source, split=split) -> PairFacts:
             record = source[index]
             name = f"{split}/{record['name']}"
-            return _facts(split, name, name, record["image"], record["mask"])
+            mapped = AS_INDICES.apply(record["mask"], spec.num_classes)
+            return facts_of(split, name, name, record["image"], mapped)
 
         facts += _in_threads(examine, range(len(source)), f"reading {split}")
-    return _report(spec.name, spec.classes, list(spec.splits), facts, [])
+    return _report(spec.name, spec.classes, list(spec.splits), facts, [], AS_INDICES)
 
 
 def watched(items: Iterable, description: str, total: int) -> Iterator:
@@ -97,51 +94,33 @@ def _in_threads(function: Callable, items: Sequence, description: str) -> list:
         return list(watched(pool.map(function, items), description, len(items)))
 
 
-def _examine(pair: Pair, rule: MaskRule) -> _PairFacts | Finding:
+def _examine(pair: Pair, rule: MaskRule, num_classes: int) -> PairFacts | Finding:
     try:
         image = reading.decode(pair.image)
         turned = reading.is_turned(pair.image)
-        mask = rule.apply(reading.read_mask(pair.mask))
+        mapped = rule.apply(rule.read(pair.mask), num_classes)
     except UserError as error:
         file, _, message = str(error).partition(": ")
         return Finding("unreadable", file, message)
-    facts = _facts(pair.split, str(pair.image), str(pair.mask), image, mask)
+    facts = facts_of(
+        pair.split,
+        str(pair.image),
+        str(pair.mask),
+        image,
+        mapped,
+        rule.strays_are_void,
+    )
     peak = int(image.max()) if image.dtype == np.uint16 else 0
     return dataclasses.replace(facts, peak=peak, turned=turned)
-
-
-def _facts(
-    split: str, image_file: str, mask_file: str, image: np.ndarray, mask: np.ndarray
-) -> _PairFacts:
-    # Same bytes in another shape are another picture.
-    digest = hashlib.blake2b(repr(image.shape).encode(), digest_size=16)
-    digest.update(image.tobytes())
-    values, counts = _count(mask)
-    return _PairFacts(
-        split=split,
-        image=image_file,
-        mask=mask_file,
-        size=image.shape[:2],
-        mask_size=mask.shape[:2],
-        digest=digest.digest(),
-        values=dict(zip(values.tolist(), counts.tolist(), strict=True)),
-    )
-
-
-def _count(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if mask.dtype != np.uint8:
-        return np.unique(mask, return_counts=True)
-    counts = np.bincount(mask.ravel(), minlength=256)
-    values = np.flatnonzero(counts)
-    return values, counts[values]
 
 
 def _report(
     where: str,
     classes: tuple[str, ...],
     names: list[str],
-    facts: list[_PairFacts],
+    facts: list[PairFacts],
     findings: list[Finding],
+    rule: MaskRule,
 ) -> Report:
     splits = {name: SplitReport() for name in names}
     for item in facts:
@@ -149,13 +128,13 @@ def _report(
         split.images += 1
         split.sizes[item.size] += 1
         for value, pixels in item.values.items():
-            if 0 <= value <= VOID:
-                split.pixels[value] += pixels
-                split.present[value] += 1
+            split.pixels[value] += pixels
+            split.present[value] += 1
     findings = [
         *findings,
         *_of_splits(where, classes, splits, facts, findings),
-        *_of_pairs(classes, facts),
+        *_of_pairs(facts),
+        *_strays(len(classes), facts, rule),
         *_duplicates(facts),
     ]
     order = list(SEVERITY)
@@ -167,7 +146,7 @@ def _of_splits(
     where: str,
     classes: tuple[str, ...],
     splits: dict[str, SplitReport],
-    facts: list[_PairFacts],
+    facts: list[PairFacts],
     earlier: list[Finding],
 ) -> Iterator[Finding]:
     """Whatever concerns a split, or the data set, as a whole."""
@@ -179,36 +158,28 @@ def _of_splits(
     for split in splits:
         if split not in known and not broken:
             yield Finding("layout", where, f"split {split!r} is empty")
-    if not known:
-        return
-    seen = {value for item in facts for value in item.values}
-    if VOID in seen and seen <= {0, VOID}:
-        yield Finding(
-            "binary",
-            facts[0].mask,
-            "this and every other mask hold only 0 and 255, and 255 means void; "
-            "if 255 is a class here, add --binary (255 becomes 1)",
-        )
-        return
-    if 0 not in seen and seen - {VOID} == set(range(1, len(classes) + 1)):
-        yield Finding(
-            "id",
-            where,
-            f"masks count from 1 to {len(classes)}, classes count from 0; "
-            "add --first 1 (value 1 is class 0)",
-        )
+    if any(item.kind in ("binary", "rule") for item in earlier):
+        return  # shares of the wrong classes would only distract
     for split in known:
+        if not splits[split].pixels[: len(classes)].any():
+            yield Finding(
+                "unlabelled", where, f"no pixel of split {split!r} is labelled"
+            )
+            continue
         unseen = [
             f"{index} {name!r}"
             for index, name in enumerate(classes)
             if not splits[split].present[index]
         ]
         if unseen:
-            message = f"no mask of split {split!r} holds class {', '.join(unseen)}"
+            more = len(unseen) - _CLASSES_NAMED
+            named = ", ".join(unseen[:_CLASSES_NAMED])
+            rest = f" and {more} more of {len(classes)}" if more > 0 else ""
+            message = f"no mask of split {split!r} holds class {named}{rest}"
             yield Finding("unseen", where, message)
 
 
-def _of_pairs(classes: tuple[str, ...], facts: list[_PairFacts]) -> Iterator[Finding]:
+def _of_pairs(facts: list[PairFacts]) -> Iterator[Finding]:
     """Whatever concerns one image and its mask."""
     for item in facts:
         if item.size != item.mask_size:
@@ -220,29 +191,61 @@ def _of_pairs(classes: tuple[str, ...], facts: list[_PairFacts]) -> Iterator[Fin
                 f"mask is {rows}x{columns}, image is {height}x{width} "
                 f"(height x width){hint}",
             )
-        wrong = {
-            value: pixels
-            for value, pixels in item.values.items()
-            if value != VOID and not 0 <= value < len(classes)
-        }
-        if wrong:
-            some = [f"{value} ({pixels} px)" for value, pixels in wrong.items()][:4]
-            more = ", ..." * (len(wrong) > len(some))
-            yield Finding(
-                "id",
-                item.mask,
-                f"holds {', '.join(some)}{more}; classes are 0 to {len(classes) - 1}, "
-                "255 is void",
-            )
-        if set(item.values) == {VOID}:
+        if set(item.values) <= {VOID} and not item.strays:
             yield Finding("unlabelled", item.mask, "every pixel is void")
         if item.turned:
             message = "EXIF orientation is applied; the mask must be upright too"
             yield Finding("turned", item.image, message)
 
 
-def _duplicates(facts: list[_PairFacts]) -> Iterator[Finding]:
-    first: dict[bytes, _PairFacts] = {}
+def _strays(
+    num_classes: int, facts: list[PairFacts], rule: MaskRule
+) -> Iterator[Finding]:
+    """Values and colours that are no class: of each mask, and of all together."""
+    kind = "stray" if rule.strays_are_void else "id"
+    ending = "read as void" if rule.strays_are_void else rule.expects(num_classes)
+    wrong = [item for item in facts if item.strays]
+    if len(wrong) > 1:
+        pixels = counted(total(item.strays for item in wrong))
+        ending += f" ({len(wrong)} of {len(facts)} masks: {pixels})"
+    for item in wrong:
+        yield Finding(kind, item.mask, f"holds {counted(item.strays)}; {ending}")
+
+
+def _meant_otherwise(
+    where: str, classes: Sequence[str], facts: list[PairFacts], rule: MaskRule
+) -> Iterator[Finding]:
+    """Values that look like another rule's than "class indices as they are"."""
+    if dataclasses.replace(rule, void=None) != AS_INDICES or not facts:
+        return
+    seen = {value for item in facts for value in item.values}
+    seen |= {int(value) for item in facts for value in item.strays}
+    if VOID in seen and seen <= {0, VOID}:
+        yield Finding(
+            "binary",
+            facts[0].mask,
+            "this and every other mask hold only 0 and 255, and 255 means void; "
+            "if 255 is a class here, add --binary (255 becomes 1)",
+        )
+    elif 0 not in seen and seen - {VOID} == set(range(1, len(classes) + 1)):
+        yield Finding(
+            "rule",
+            where,
+            f"masks count from 1 to {len(classes)}, classes count from 0; "
+            "add --first 1 (value 1 is class 0)",
+        )
+    elif len(seen) == len(classes) and max(seen - {VOID}, default=0) >= len(classes):
+        values = ",".join(map(str, sorted(seen)))
+        yield Finding(
+            "rule",
+            where,
+            f"masks hold {len(seen)} values, as many as there are classes; if they are "
+            f"the classes in this order, add --values {values}",
+        )
+
+
+def _duplicates(facts: list[PairFacts]) -> Iterator[Finding]:
+    first: dict[bytes, PairFacts] = {}
     for item in facts:
         earlier = first.setdefault(item.digest, item)
         if earlier.split != item.split:

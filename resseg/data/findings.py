@@ -18,11 +18,13 @@ SEVERITY = {
     "unreadable": "error",
     "pair": "error",  # an image without its mask
     "size": "error",  # image and mask differ in size
+    "rule": "error",  # mask values that mean something else than class indices
     "id": "error",  # a mask value that is no class
     "split": "warning",  # nothing to evaluate on
     "unseen": "warning",  # a class that a split never shows
     "duplicate": "warning",  # one picture in two splits
     "unlabelled": "warning",  # a mask that is void throughout
+    "stray": "warning",  # a mask value that is no class, read as void
     "turned": "warning",  # an EXIF orientation
     "extra": "warning",  # a file that is not used
 }

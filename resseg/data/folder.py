@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from resseg.data import checks, reading, sources
 from resseg.data.findings import Report
+from resseg.data.mask_rule import AS_INDICES, MaskRule
 from resseg.data.pairs import Listing, Pair
-from resseg.data.reading import AS_INDICES, MaskRule
 from resseg.data.spec import VOID
 from resseg.errors import UserError
 
@@ -78,7 +80,9 @@ def prepare(
         raise UserError(_worst(report, check_line))
     splits = {
         split: lambda pairs=pairs, split=split: checks.watched(
-            _records(pairs, rule, report.bits), f"writing {split}", len(pairs)
+            _records(pairs, len(classes), rule, report.bits),
+            f"writing {split}",
+            len(pairs),
         )
         for split, pairs in listing.splits.items()
     }
@@ -110,15 +114,19 @@ def _worst(report: Report, check_line: str) -> str:
     return message
 
 
-def _records(pairs: Sequence[Pair], rule: MaskRule, bits: int) -> Iterator[dict]:
+def _records(
+    pairs: Sequence[Pair], num_classes: int, rule: MaskRule, bits: int
+) -> Iterator[dict]:
     for pair in pairs:
         as_is = reading.stored_as_is(pair.image)
         image = pair.image if as_is else reading.read_image(pair.image, bits)
-        mask = reading.read_mask(pair.mask)
-        mapped = rule.apply(mask)
-        unchanged = mapped is mask and reading.mask_stored_as_is(pair.mask)
+        mask = rule.read(pair.mask)
+        labels = rule.apply(mask, num_classes).labels
+        unchanged = np.array_equal(labels, mask)
         yield {
             "image": image,
-            "mask": pair.mask if unchanged else mapped.astype("uint8"),
+            "mask": pair.mask
+            if unchanged and reading.mask_stored_as_is(pair.mask)
+            else labels,
             "name": pair.name,
         }

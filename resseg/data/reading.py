@@ -4,7 +4,6 @@ Decoding is strict: a truncated file is an error here, where OpenCV would hand b
 whatever it could read.
 """
 
-import dataclasses
 from pathlib import Path
 
 import cv2
@@ -12,7 +11,6 @@ import numpy as np
 from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import TiffImageFile
 
-from resseg.data.spec import VOID
 from resseg.errors import UserError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
@@ -23,41 +21,6 @@ _BITS_PER_SAMPLE = 258  # a TIFF tag
 # What Pillow raises for a damaged file, or for one of more than 179 megapixels.
 _BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 _EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-
-
-@dataclasses.dataclass(frozen=True)
-class MaskRule:
-    """How the values of a mask file become class indices.
-
-    Attributes:
-        void: the value that means "not labelled", besides 255.
-        binary: True where the masks are black and white: 255 becomes class 1.
-        first: the value of class 0; what lies below it becomes void.
-    """
-
-    void: int | None = None
-    binary: bool = False
-    first: int = 0
-
-    def apply(self, mask: np.ndarray) -> np.ndarray:
-        """The mask in class indices and void; the very same array if that changes none.
-
-        Args:
-            mask: integers `[height, width]`.
-        """
-        if self == AS_INDICES:
-            return mask
-        values = mask.astype(np.int32)
-        if self.binary:
-            values[mask == VOID] = 1
-        void = (values == VOID) | (values < self.first)
-        if self.void is not None:
-            void |= values == self.void
-        values = np.where(void, VOID, values - self.first)
-        return values.astype(mask.dtype)
-
-
-AS_INDICES = MaskRule()  # the values are class indices already; 255 is void
 
 
 def read_image(path: Path, bits: int = 16) -> np.ndarray:
@@ -173,7 +136,7 @@ def read_mask(path: Path) -> np.ndarray:
         if not (colours == colours[..., :1]).all():
             raise UserError(
                 f"{path}: a mask in colour; expected one class index per pixel "
-                "(grey or palette PNG)"
+                "(grey or palette PNG), or say what its colours mean with --colors"
             )
         return np.ascontiguousarray(colours[..., 0])
     if mode == "L":
@@ -185,6 +148,24 @@ def read_mask(path: Path) -> np.ndarray:
     if mode == "I" or mode.startswith("I;16"):
         return mask.astype(np.int32)
     raise UserError(f"{path}: a mask of kind {mode}; expected grey or palette PNG")
+
+
+def read_mask_colors(path: Path) -> np.ndarray:
+    """Reads the colours of a mask: those of its palette, grey as a colour.
+
+    Returns:
+        uint8 RGB `[height, width, 3]`.
+
+    Raises:
+        UserError: the file cannot be decoded, or has more than 8 bits per channel.
+    """
+    with _open(path) as file:
+        if file.mode not in _EIGHT_BIT[:7]:
+            raise UserError(f"{path}: a mask of kind {file.mode}; expected 8-bit RGB")
+        try:
+            return np.array(file.convert("RGB"))
+        except _BROKEN as error:
+            raise UserError(f"{path}: cannot be read ({error})") from None
 
 
 def mask_stored_as_is(path: Path) -> bool:

@@ -180,7 +180,7 @@ def test_a_failed_preparation_prints_the_whole_check(files, capsys):
         _run("prepare", "cells", *options)
     line = str(caught.value).partition(": resseg data ")[2].removesuffix(")")
     assert _run(*line.split()) == 2
-    assert capsys.readouterr().out.count("holds 8") == 2
+    assert capsys.readouterr().out.count("holds 9") == 2
 
 
 def test_a_damaged_set_is_listed_as_damaged(files, capsys):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from resseg.data import VOID, checks, pairs, sources
 from resseg.data.findings import Finding, Report, print_report
-from resseg.data.reading import AS_INDICES, MaskRule
+from resseg.data.mask_rule import AS_INDICES, MaskRule, in_order
 from resseg.errors import UserError
 
 CLASSES = ("background", "cell", "wall")
@@ -71,6 +71,45 @@ def test_id_beyond_the_classes(root):
     assert report.lines("error") == [
         f"{path}: holds 7 (4 px), 9 (2 px); classes are 0 to 2, 255 is void"
     ]
+
+
+def test_values_that_are_no_class_are_counted_over_all_masks(root):
+    for path in root.glob("train/masks/*.png"):
+        mask = np.array(Image.open(path))
+        mask[5, :4] = 7
+        _set_mask(path, mask)
+    path = root / "train/masks/a.png"
+    line = f"{path}: holds 7 (4 px); {{}} (2 of 3 masks: 7 (8 px))"
+    assert _check(root).lines("error")[0] == line.format(
+        "classes are 0 to 2, 255 is void"
+    )
+    report = _check(root, rule=MaskRule(strays_are_void=True))
+    assert report.status == 0
+    assert report.lines("warning")[0] == line.format("read as void")
+    assert report.splits["train"].pixels[VOID] == 8
+    assert _check(root).splits["train"].pixels[VOID] == 0
+
+
+def test_as_many_grey_levels_as_classes_ask_for_values(root):
+    levels = np.array([0, 128, 255], np.uint8)
+    for path in root.glob("*/masks/*.png"):
+        _set_mask(path, levels[np.array(Image.open(path))])
+    assert _check(root).errors[0].message.endswith("add --values 0,128,255")
+    fixed = _check(root, rule=MaskRule(values=in_order((0, 128, 255))))
+    assert fixed.findings == []
+    assert fixed.splits["train"].pixels[[0, 1, 2, VOID]].tolist() == [86, 6, 4, 0]
+
+
+def test_a_split_that_is_void_throughout_is_named(root):
+    _set_mask(root / "val/masks/c.png", np.full((6, 8), VOID))
+    assert "here: no pixel of split 'val' is labelled" in _check(root).lines("warning")
+
+
+def test_many_unseen_classes_are_counted(root):
+    classes = [f"class{index}" for index in range(150)]
+    (line, _) = _check(root, classes).lines("warning")
+    assert line.startswith("here: no mask of split 'train' holds class 3 'class3', ")
+    assert line.endswith("10 'class10' and 139 more of 150") and len(line) < 200
 
 
 def test_masks_that_count_from_one(root):

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from resseg.data import VOID, folder, pairs, reading, sources
-from resseg.data.reading import MaskRule
+from resseg.data.mask_rule import MaskRule
 from resseg.errors import UserError
 
 CLASSES = ("background", "cell")
@@ -151,23 +151,6 @@ def test_cut_file_is_an_error(tmp_path):
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"cut\.jpg: cannot be read"):
         reading.read_image(path)
-
-
-@pytest.mark.parametrize(
-    ("rule", "expected"),
-    [
-        (MaskRule(), [0, 1, 2, 9, 255]),
-        (MaskRule(void=9), [0, 1, 2, 255, 255]),
-        (MaskRule(void=0), [255, 1, 2, 9, 255]),
-        (MaskRule(binary=True), [0, 1, 2, 9, 1]),
-        (MaskRule(first=1), [255, 0, 1, 8, 255]),
-        (MaskRule(first=1, void=9), [255, 0, 1, 255, 255]),
-    ],
-)
-def test_mask_rule(rule, expected):
-    mask = np.array([0, 1, 2, 9, 255], np.uint8)
-    assert rule.apply(mask).tolist() == expected
-    assert mask.tolist() == [0, 1, 2, 9, 255]
 
 
 # Splits
