@@ -96,8 +96,8 @@ def _in_threads(function: Callable, items: Sequence, description: str) -> list:
 
 def _examine(pair: Pair, rule: MaskRule, num_classes: int) -> PairFacts | Finding:
     try:
-        image = reading.decode(pair.image)
-        turned = reading.is_turned(pair.image)
+        picture = reading.load_image(pair.image)
+        image = picture.upright_rgb()
         mapped = rule.apply(rule.read(pair.mask), num_classes)
     except UserError as error:
         file, _, message = str(error).partition(": ")
@@ -111,6 +111,7 @@ def _examine(pair: Pair, rule: MaskRule, num_classes: int) -> PairFacts | Findin
         rule.strays_are_void,
     )
     peak = int(image.max()) if image.dtype == np.uint16 else 0
+    turned = picture.header.orientation != 1
     return dataclasses.replace(facts, peak=peak, turned=turned)
 
 

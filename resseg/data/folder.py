@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resseg.data import checks, reading, sources
+from resseg.data import checks, mask_files, reading, sources
 from resseg.data.findings import Report
 from resseg.data.mask_rule import AS_INDICES, MaskRule
 from resseg.data.pairs import Listing, Pair
@@ -126,7 +126,7 @@ def _records(
         yield {
             "image": image,
             "mask": pair.mask
-            if unchanged and reading.mask_stored_as_is(pair.mask)
+            if unchanged and mask_files.stored_as_is(pair.mask)
             else labels,
             "name": pair.name,
         }

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resseg.data import reading
+from resseg.data import mask_files
 from resseg.data.spec import VOID
 
 Color = tuple[int, int, int]
@@ -63,8 +63,8 @@ class MaskRule:
             UserError: the file cannot be decoded, or holds something else.
         """
         if self.colors:
-            return reading.read_mask_colors(path)
-        return reading.read_mask(path)
+            return mask_files.read_mask_colors(path)
+        return mask_files.read_mask(path)
 
     def apply(self, mask: np.ndarray, num_classes: int) -> Mapped:
         """Maps a mask, exactly: a value or colour that nothing names is a stray.

@@ -3,13 +3,13 @@
 import csv
 import dataclasses
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from resseg.data.findings import Finding
-from resseg.data.reading import IMAGE_SUFFIXES, MASK_SUFFIXES
+from resseg.data.reading import IMAGE_SUFFIXES
 from resseg.errors import UserError, nearest
 
 WHOLE = "all"  # the split of pairs that are still to be split
@@ -168,19 +168,11 @@ def _rows(path: Path) -> Iterable[tuple[int, str, str]]:
 def _match(
     split: str, images: Path, masks: Path, findings: list[Finding]
 ) -> list[Pair]:
-    left = _by_stem(images, IMAGE_SUFFIXES, "an image", findings)
-    right = _by_stem(masks, MASK_SUFFIXES, "a mask", findings)
-    refused = {
-        Path(item.file).stem
-        for item in findings
-        if item.kind == "layout" and Path(item.file).parent == masks
-    }
-    for folder, files, what, suffixes in (
-        (images, left, "image", IMAGE_SUFFIXES),
-        (masks, right or refused, "mask", MASK_SUFFIXES),
-    ):
+    left = _by_stem(images, "an image", findings)
+    right = _by_stem(masks, "a mask", findings)
+    for folder, files, what in ((images, left, "image"), (masks, right, "mask")):
         if not files:
-            message = f"holds no {what} ({', '.join(suffixes)})"
+            message = f"holds no {what} ({', '.join(IMAGE_SUFFIXES)})"
             findings.append(Finding("layout", str(folder), message))
             return []
     shared = [stem for stem in left if stem in right]
@@ -190,7 +182,7 @@ def _match(
         findings.append(Finding("pair", str(images), message))
         return []
     for stem, path in left.items():
-        if stem not in right and stem not in refused:
+        if stem not in right:
             message = f"no mask {stem}.png in {masks}{nearest(stem, right)}"
             findings.append(Finding("pair", str(path), message))
     for stem, path in right.items():
@@ -200,19 +192,15 @@ def _match(
     return [Pair(split, stem, left[stem], right[stem]) for stem in shared]
 
 
-def _by_stem(
-    folder: Path, suffixes: Sequence[str], what: str, findings: list[Finding]
-) -> dict[str, Path]:
+def _by_stem(folder: Path, what: str, findings: list[Finding]) -> dict[str, Path]:
+    """Files by stem. What a mask is stored as is judged by its content, later."""
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() or path.name.startswith("."):
             continue
-        if suffixes is MASK_SUFFIXES and path.suffix.lower() in (".jpg", ".jpeg"):
-            message = "JPEG changes class indices; expected a PNG with one index each"
-            findings.append(Finding("layout", str(path), message))
-        elif path.suffix.lower() not in suffixes:
+        if path.suffix.lower() not in IMAGE_SUFFIXES:
             findings.append(
-                Finding("extra", str(path), f"not {what} ({', '.join(suffixes)})")
+                Finding("extra", str(path), f"not {what} ({', '.join(IMAGE_SUFFIXES)})")
             )
         elif path.stem in files:
             findings.append(

@@ -1,9 +1,5 @@
 """From image and mask files to a prepared data set that reads back the same."""
 
-import struct
-import zlib
-
-import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
@@ -77,59 +73,12 @@ def test_every_kind_of_image_becomes_rgb(tmp_path, kind):
     assert reading.stored_as_is(tmp_path / "image.png") == (kind in ("grey", "rgb"))
 
 
-@pytest.mark.parametrize("suffix", [".png", ".tiff"])
-def test_deep_colour_keeps_its_channels(tmp_path, suffix):
-    picture = _picture()
-    deep = picture.astype(np.uint16) * 257
-    path = tmp_path / f"image{suffix}"
-    cv2.imwrite(str(path), deep[..., ::-1])
-    assert (reading.decode(path) == deep).all()
-    assert (reading.read_image(path) == picture).all()
-
-
 def test_twelve_bits_fill_the_range():
     values = np.array([0, 2048, 4095], np.uint16)
     assert reading.used_bits(4095) == 12 and reading.used_bits(4096) == 16
     assert reading.used_bits(1023) == 10 and reading.used_bits(0) == 10
     assert reading.to_8_bit(values, 12).tolist() == [0, 128, 255]
     assert reading.to_8_bit(values, 16).tolist() == [0, 8, 16]
-
-
-def test_palette_mask_gives_indices_not_colours(tmp_path):
-    mask = Image.fromarray(_mask() * 2).convert("P")
-    mask.putpalette([9, 9, 9, 50, 50, 50, 200, 100, 0])
-    mask.save(tmp_path / "mask.png")
-    assert (reading.read_mask(tmp_path / "mask.png") == _mask() * 2).all()
-    assert not reading.mask_stored_as_is(tmp_path / "mask.png")
-
-
-def test_mask_of_one_bit_gives_zero_and_one(tmp_path):
-    Image.fromarray(_mask() == 1).save(tmp_path / "mask.png")
-    assert (reading.read_mask(tmp_path / "mask.png") == _mask()).all()
-    assert not reading.mask_stored_as_is(tmp_path / "mask.png")
-
-
-def test_mask_of_four_bits_is_not_stretched(tmp_path):
-    # Pillow writes no grey PNG of four bits; the bytes of one, by hand.
-    def chunk(kind, content):
-        crc = zlib.crc32(kind + content)
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", crc)
-
-    header = struct.pack(">IIBBBBB", 4, 1, 4, 0, 0, 0, 0)
-    pixels = zlib.compress(b"\x00\x01\x2f")  # filter byte, then 0 1 2 15
-    parts = [chunk(b"IHDR", header), chunk(b"IDAT", pixels), chunk(b"IEND", b"")]
-    (tmp_path / "mask.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    assert reading.read_mask(tmp_path / "mask.png").tolist() == [[0, 1, 2, 15]]
-    assert not reading.mask_stored_as_is(tmp_path / "mask.png")
-
-
-def test_grey_mask_in_three_channels_is_read_and_colour_refused(tmp_path):
-    path = tmp_path / "mask.png"
-    Image.fromarray(np.repeat(_mask()[..., None], 3, 2)).save(path)
-    assert (reading.read_mask(path) == _mask()).all()
-    Image.fromarray(_picture()).save(path)
-    with pytest.raises(UserError, match="a mask in colour"):
-        reading.read_mask(path)
 
 
 def test_orientation_is_applied_to_the_image(tmp_path):
@@ -142,7 +91,7 @@ def test_orientation_is_applied_to_the_image(tmp_path):
     upright = reading.read_image(path)
     assert upright.shape == (32, 16, 3)
     assert upright[:6].min() > 200 and upright[10:].max() < 50
-    assert reading.is_turned(path) and not reading.stored_as_is(path)
+    assert not reading.stored_as_is(path)
 
 
 def test_cut_file_is_an_error(tmp_path):
