@@ -3,9 +3,13 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resseg.cli import options
 from resseg.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 SUMMARY = "segment your images with a trained run"
 EPILOG = """\
@@ -14,7 +18,8 @@ examples:
   resseg predict runs/cells photos --out segmented --probabilities
 
 Images may have any size. For each, DIR gets a PNG of class indices and a colour
-overlay."""
+overlay. The masks of a split's images are, to the last pixel, what `resseg evaluate`
+scores."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +36,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="also write the probability of every class, as .npy",
     )
+    parser.add_argument(
+        "--flip",
+        action="store_true",
+        help="average each image with its mirror image, as evaluate --flip",
+    )
     options.add_step(parser)
 
 
@@ -43,8 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: there is no such run, checkpoint or image; the folder cannot be made.
     """
-    import numpy as np
-
+    from resseg import sharding
     from resseg.console import say
     from resseg.data.reading import IMAGE_SUFFIXES, read_image
     from resseg.inference.predictor import Predictor, write_pictures
@@ -52,31 +61,24 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg.runs import open_run
 
     run = open_run(arguments.run)
-    count = len(run.classes)
+    classes = run.classes
     images = find_images(Path(arguments.images))
     out = make_output(Path(arguments.out), images)
     trained = load_trained(run, arguments.step)
-    predict = Predictor(trained)
-    unreadable: list[UserError] = []
-    for done, path in enumerate(images, 1):
-        try:
-            image = read_image(path)
-        except UserError as error:
-            unreadable.append(error)
-            continue
-        probabilities = predict(image)
-        classes = probabilities.argmax(-1).astype(np.uint8)
-        write_pictures(out / path.stem, image, classes, count)
+    sizes, unreadable = read_sizes(images)
+    readable, done = list(sizes), 0
+    predict = Predictor(trained, sharding.make_mesh(), flip=arguments.flip)
+    for planned in predict.plan(list(sizes.values())) if sizes else []:
+        paths = [readable[index] for index in planned.indices]
+        arrays = [read_image(path) for path in paths]
+        masks = predict.masks(planned, arrays)
+        for path, image, mask in zip(paths, arrays, masks, strict=True):
+            write_pictures(out / path.stem, image, mask, len(classes))
+            done += 1
+            shares = list_shares(mask, classes)
+            say(f"{done}/{len(readable)}  {path.name}  {shares}")
         if arguments.probabilities:
-            np.save(
-                out / f"{path.stem}_probabilities.npy", probabilities.astype(np.float16)
-            )
-        pixels = np.bincount(classes.ravel(), minlength=count)
-        listed = "  ".join(
-            f"{name} {share:.1%}"
-            for name, share in zip(trained.classes, pixels / classes.size, strict=True)
-        )
-        say(f"{done}/{len(images)}  {path.name}  {listed}")
+            write_probabilities(out, paths, predict.probabilities(planned, arrays))
     if len(unreadable) < len(images):
         say(
             f"step {trained.step}, in {out}: NAME.png (class indices, nearly black), "
@@ -88,6 +90,45 @@ def run(arguments: argparse.Namespace) -> int:
     for error in unreadable:
         print(f"resseg: error: {error}", file=sys.stderr)
     return 2 if unreadable else 0
+
+
+def read_sizes(
+    images: list[Path],
+) -> tuple[dict[Path, tuple[int, int]], list[UserError]]:
+    """Height and width of each image, and what is wrong with those not readable."""
+    from resseg.data.reading import read_image
+
+    sizes: dict[Path, tuple[int, int]] = {}
+    unreadable: list[UserError] = []
+    for path in images:
+        try:
+            height, width = read_image(path).shape[:2]
+        except UserError as error:
+            unreadable.append(error)
+        else:
+            sizes[path] = (height, width)
+    return sizes, unreadable
+
+
+def list_shares(mask: "np.ndarray", classes: tuple[str, ...]) -> str:
+    """Each class with its share of the pixels."""
+    import numpy as np
+
+    pixels = np.bincount(mask.ravel(), minlength=len(classes))
+    return "  ".join(
+        f"{name} {share:.1%}"
+        for name, share in zip(classes, pixels / mask.size, strict=True)
+    )
+
+
+def write_probabilities(
+    out: Path, paths: list[Path], probabilities: list["np.ndarray"]
+) -> None:
+    """Writes `STEM_probabilities.npy`, float16 `[height, width, classes]`."""
+    import numpy as np
+
+    for path, values in zip(paths, probabilities, strict=True):
+        np.save(out / f"{path.stem}_probabilities.npy", values.astype(np.float16))
 
 
 def find_images(path: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """Batches: endless and shuffled for training, one exact pass for evaluation."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import grain
 import numpy as np
@@ -18,15 +19,17 @@ from resseg.data.transforms import (
 from resseg.errors import UserError
 
 __all__ = [
+    "PlannedBatch",
     "TrainLoader",
     "class_pixels",
     "denormalize",
     "eval_batches",
     "median_frequency_weights",
+    "padded_batch",
+    "plan_batches",
     "rare_classes",
 ]
 
-_MOST_SHAPES = 12  # padded sizes of one evaluation; each compiles a program
 _EVAL_AREA = 512 * 512  # pixels; larger images are evaluated in smaller batches
 
 
@@ -122,10 +125,8 @@ class TrainLoader:
 def eval_batches(data_config, split: str, multiple: int) -> Iterator[dict]:
     """Reads each image of a split once, at its own size.
 
-    Images are padded right and bottom to a multiple of `multiple`, those of equal
-    padded size share batches, and all batches of a padded size have one shape: each
-    shape compiles once. Where a split has more than 12 padded sizes, the multiple is
-    doubled until it has not. Batches are smaller for images beyond 512 x 512.
+    They are planned by `plan_batches` and padded by `padded_batch`, as those are that
+    `resseg predict` is given.
 
     Args:
         data_config: the `data` section of a config.
@@ -133,37 +134,96 @@ def eval_batches(data_config, split: str, multiple: int) -> Iterator[dict]:
         multiple: that height and width of a batch are divisible by.
 
     Yields:
-        Dicts with `image` float32 `[batch, height, width, 3]`, normalised, 0 where
-        padded; `label` int32 `[batch, height, width]`, void where padded; `size` int32
-        `[batch, 2]`, height and width of the image itself; `name`, a list. The names
-        are those of the images: where it is shorter than the batch, the rest is
-        filled with images that are all void, of size 0.
+        What `padded_batch` gives.
 
     Raises:
         UserError: as `open_split`, or an image that cannot be read.
     """
     source = open_split(data_config, split)
     sizes = count_split(data_config, split).sizes
-    plan = _plan(sizes, multiple, data_config.eval_batch_size)
+    plan = plan_batches(sizes, multiple, data_config.eval_batch_size)
 
-    def read(group: tuple[tuple[int, int, int], list[int]]) -> dict:
-        (count, height, width), indices = group
-        batch = {
-            "image": np.zeros((count, height, width, 3), np.float32),
-            "label": np.full((count, height, width), VOID, np.int32),
-            "size": np.zeros((count, 2), np.int32),
-            "name": [],
-        }
-        for place, index in enumerate(indices):
-            example = source[index]
-            image = normalize(example["image"], data_config.mean, data_config.std)
-            padded = pad_to(image, example["mask"], height, width)
-            batch["image"][place], batch["label"][place] = padded
-            batch["size"][place] = image.shape[:2]
-            batch["name"].append(example["name"])
-        return batch
+    def read(planned: PlannedBatch) -> dict:
+        examples = [source[index] for index in planned.indices]
+        return padded_batch(planned, examples, data_config)
 
     return _in_order(plan, read, data_config.threads)
+
+
+class PlannedBatch(NamedTuple):
+    """A batch of images of one padded size.
+
+    Attributes:
+        count: images of the batch, those included that fill it up.
+        height, width: padded, pixels.
+        indices: of the images in it, among those that were planned.
+    """
+
+    count: int
+    height: int
+    width: int
+    indices: list[int]
+
+
+def plan_batches(
+    sizes: np.ndarray, multiple: int, batch_size: int
+) -> list[PlannedBatch]:
+    """How images of any sizes are evaluated and predicted.
+
+    The padded size of an image follows from its own size alone: what else is
+    predicted beside it changes no prediction. Those of equal padded size share batches,
+    and all batches of a padded size have one shape: each shape compiles once. Batches
+    are smaller for images beyond 512 x 512.
+
+    Args:
+        sizes: int `[images, 2]`, height and width.
+        multiple: that height and width of a batch are divisible by.
+        batch_size: of images up to 512 x 512, at most.
+    """
+    padded = -(-np.asarray(sizes) // multiple) * multiple
+    plan = []
+    for height, width in np.unique(padded, axis=0).tolist():
+        members = np.flatnonzero((padded == (height, width)).all(axis=1)).tolist()
+        most = batch_size * _EVAL_AREA // (height * width)
+        most = min(batch_size, max(1, most))
+        # As many batches as it takes, but no larger than it takes: less is filled up.
+        count = -(-len(members) // -(-len(members) // most))
+        for start in range(0, len(members), count):
+            indices = members[start : start + count]
+            plan.append(PlannedBatch(count, height, width, indices))
+    return plan
+
+
+def padded_batch(
+    planned: PlannedBatch, examples: Iterable[Mapping[str, Any]], data_config
+) -> dict[str, Any]:
+    """Images of a planned batch as arrays, padded on the right and below.
+
+    Args:
+        planned: the batch.
+        examples: its images in order: `image` uint8 `[height, width, 3]`, `mask`
+            integers `[height, width]`, and `name`.
+        data_config: the `data` section of a config; `mean` and `std` are read.
+
+    Returns:
+        `image` float32 `[batch, height, width, 3]`, normalised, 0 where padded;
+        `label` int32 `[batch, height, width]`, void where padded; `size` int32
+        `[batch, 2]`, height and width of the image itself; `name`, a list. The names
+        are those of the images: where it is shorter than the batch, the rest is
+        filled with images that are all void, of size 0.
+    """
+    shape = (planned.count, planned.height, planned.width)
+    images = np.zeros((*shape, 3), np.float32)
+    labels = np.full(shape, VOID, np.int32)
+    sizes = np.zeros((planned.count, 2), np.int32)
+    names = []
+    for place, example in enumerate(examples):
+        image = normalize(example["image"], data_config.mean, data_config.std)
+        padded = pad_to(image, example["mask"], planned.height, planned.width)
+        images[place], labels[place] = padded
+        sizes[place] = image.shape[:2]
+        names.append(example["name"])
+    return {"image": images, "label": labels, "size": sizes, "name": names}
 
 
 def class_pixels(data_config, split: str) -> np.ndarray:
@@ -198,30 +258,6 @@ def _in_order(plan: Sequence, read: Callable, threads: int) -> Iterator[dict]:
         yield from batches
     finally:
         batches.close()
-
-
-def _plan(
-    sizes: np.ndarray, multiple: int, batch_size: int
-) -> list[tuple[tuple[int, int, int], list[int]]]:
-    """Batches of one evaluation: shape (count, height, width), and image indices."""
-    padded = _padded(sizes, multiple)
-    while len(np.unique(padded, axis=0)) > _MOST_SHAPES:
-        multiple *= 2
-        padded = _padded(sizes, multiple)
-    plan = []
-    for height, width in np.unique(padded, axis=0).tolist():
-        members = np.flatnonzero((padded == (height, width)).all(axis=1)).tolist()
-        most = batch_size * _EVAL_AREA // (height * width)
-        most = min(batch_size, max(1, most))
-        # As many batches as it takes, but no larger than it takes: less is filled up.
-        count = -(-len(members) // -(-len(members) // most))
-        for start in range(0, len(members), count):
-            plan.append(((count, height, width), members[start : start + count]))
-    return plan
-
-
-def _padded(sizes: np.ndarray, multiple: int) -> np.ndarray:
-    return -(-sizes // multiple) * multiple
 
 
 def _parse_flags() -> None:

@@ -65,6 +65,22 @@ def compile_evaluation(
     )
 
 
+def run_step(
+    step: Any, variables: Mapping, batch: Mapping, mesh: Mesh
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predictions, confusion matrix and confidence of a batch; see `make_eval_step`.
+
+    Args:
+        step: what `compile_evaluation` made.
+        variables: of the network.
+        batch: with `image` and `label`; filled up until devices share it evenly.
+        mesh: its devices.
+    """
+    arrays = _fill({name: batch[name] for name in ("image", "label")}, mesh.size)
+    result = step(variables, sharding.put_batch(arrays, sharding.by_batch(mesh)))
+    return jax.device_get(result)
+
+
 class Evaluator:
     """Evaluates variables on a split: every image once, at its own size.
 
@@ -105,7 +121,8 @@ class Evaluator:
         )
         with counting(f"{self._spec.name}/{split}", self._spec.splits[split]) as done:
             for batch in batches:
-                predictions, counted, sure = self._predict(variables, batch)
+                outputs = run_step(self._step, variables, batch, self._mesh)
+                predictions, counted, sure = outputs
                 confusion += counted
                 for i, name in enumerate(batch["name"]):
                     height, width = batch["size"][i]
@@ -122,16 +139,6 @@ class Evaluator:
                         on_image(image, label, prediction, name, confidence)
                 done(len(batch["name"]))
         return metrics.scores(confusion) | metrics.boundary_scores(boundary)
-
-    def _predict(
-        self, variables: Mapping, batch: Mapping
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Predictions, the confusion matrix, confidence; see `make_eval_step`."""
-        arrays = {name: batch[name] for name in ("image", "label")}
-        arrays = _fill(arrays, self._mesh.size)
-        split = sharding.by_batch(self._mesh)
-        result = self._step(variables, sharding.put_batch(arrays, split))
-        return jax.device_get(result)
 
 
 def _fill(batch: dict[str, np.ndarray], multiple: int) -> dict[str, np.ndarray]:

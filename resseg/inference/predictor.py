@@ -1,43 +1,91 @@
-"""Images of any size -> class probabilities and pictures."""
+"""Images of any size -> class masks, probabilities and pictures."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 import jax
-import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
 from PIL import Image
 
 from resseg.architecture import padding_multiple
+from resseg.data import VOID
 from resseg.data.colors import overlay, palette
-from resseg.data.transforms import normalize
+from resseg.data.pipeline import PlannedBatch, padded_batch, plan_batches
+from resseg.inference.evaluator import compile_evaluation, run_step
 from resseg.inference.trained import Trained
 
 
 class Predictor:
-    """Class probabilities of single images; compiles once per padded size."""
+    """Predicts images as `resseg evaluate` predicts those of a split.
 
-    def __init__(self, trained: Trained):
-        self._data = trained.config.data
-        self._multiple = padding_multiple(trained.config.model)
+    The same batches, padding and compiled program, so that the masks of a split's
+    images are, to the last pixel, those that were scored.
+
+    Args:
+        trained: the network and its weights.
+        mesh: batches are split over its data axis.
+        flip: average each image with its mirror image.
+    """
+
+    def __init__(self, trained: Trained, mesh: Mesh, *, flip: bool = False):
+        self._config, self._mesh, self._flip = trained.config, mesh, flip
+        self._model = trained.model
         self._variables = jax.device_put(trained.variables)
+        classes = len(trained.classes)
+        self._step = compile_evaluation(trained.model, classes, mesh, flip)
+        self._softmax = jax.jit(self._mean_softmax)
 
-        @jax.jit
-        def probabilities(variables, images):
-            outputs: Any = trained.model.apply(variables, images, train=False)
+    def plan(self, sizes: Sequence[tuple[int, int]]) -> list[PlannedBatch]:
+        """Batches of images of these heights and widths."""
+        multiple = padding_multiple(self._config.model)
+        return plan_batches(
+            np.asarray(sizes), multiple, self._config.data.eval_batch_size
+        )
+
+    def masks(
+        self, planned: PlannedBatch, images: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """Class indices, uint8 `[height, width]`, of the images of a batch.
+
+        Args:
+            planned: one of `plan`.
+            images: uint8 RGB `[height, width, 3]`, those of `planned.indices`.
+        """
+        batch = self._batch(planned, images)
+        masks, *_ = run_step(self._step, self._variables, batch, self._mesh)
+        return list(_cut(masks, images))
+
+    def probabilities(
+        self, planned: PlannedBatch, images: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """float32 `[height, width, classes]` of the images of a batch."""
+        batch = self._batch(planned, images)
+        return list(_cut(self._softmax(self._variables, batch["image"]), images))
+
+    def _batch(self, planned: PlannedBatch, images: Sequence[np.ndarray]) -> Any:
+        examples = [
+            {"image": image, "mask": np.full(image.shape[:2], VOID), "name": ""}
+            for image in images
+        ]
+        return padded_batch(planned, examples, self._config.data)
+
+    def _mean_softmax(self, variables: Any, images: jax.Array) -> jax.Array:
+        def softmax(images: jax.Array) -> jax.Array:
+            outputs: Any = self._model.apply(variables, images, train=False)
             return jax.nn.softmax(outputs["logits"])
 
-        self._probabilities = probabilities
+        if not self._flip:
+            return softmax(images)
+        return (softmax(images) + softmax(images[:, :, ::-1])[:, :, ::-1]) / 2
 
-    def __call__(self, image: np.ndarray) -> np.ndarray:
-        """uint8 RGB `[height, width, 3]` -> float32 `[height, width, classes]`."""
-        height, width = image.shape[:2]
-        pixels = normalize(image, self._data.mean, self._data.std)
-        padding = ((0, -height % self._multiple), (0, -width % self._multiple), (0, 0))
-        padded = jnp.asarray(np.pad(pixels, padding)[None])
-        result = jax.device_get(self._probabilities(self._variables, padded))
-        return result[0, :height, :width]
+
+def _cut(padded: Any, images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """What was computed of each image, without its padding."""
+    for values, image in zip(np.asarray(padded), images, strict=False):
+        yield values[: image.shape[0], : image.shape[1]]
 
 
 def write_pictures(
