@@ -15,6 +15,7 @@ from typing import NoReturn
 
 STATUS = 130  # of a process that SIGINT ended, as shells say it
 GRACE = 3.0  # seconds to close files before the process ends all the same
+_in_order = threading.Event()
 
 
 def watch() -> None:
@@ -27,6 +28,15 @@ def watch() -> None:
     signal.signal(signal.SIGINT, _interrupt)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     threading.Thread(target=_wait, args=(reader,), daemon=True).start()
+
+
+def ends_in_order() -> None:
+    """What SIGINT ended is done: the process ends by itself, in its own time.
+
+    For commands that Ctrl-C is the way to end. On a busy machine an interpreter alone
+    can take longer than `GRACE` to go.
+    """
+    _in_order.set()
 
 
 def leave() -> NoReturn:
@@ -47,10 +57,15 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
 
+def _late() -> None:
+    if not _in_order.is_set():
+        leave()
+
+
 def _wait(reader: int) -> None:
     while os.read(reader, 1) != bytes([signal.SIGINT]):
         pass
-    timer = threading.Timer(GRACE, leave)
+    timer = threading.Timer(GRACE, _late)
     timer.daemon = True
     timer.start()
     while os.read(reader, 1) != bytes([signal.SIGINT]):

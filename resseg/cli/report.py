@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
+from resseg.cli import interrupts
 from resseg.errors import UserError, choose
 
 SUMMARY = "write a page that shows a run, a few side by side, or a sweep"
@@ -208,6 +209,7 @@ def _until_stopped() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
+        interrupts.ends_in_order()
         print()
 
 

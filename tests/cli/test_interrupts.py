@@ -59,3 +59,18 @@ def test_ctrl_c_ends_the_process_soon(work, times):
     assert out == "closed\n" or work is LOSES
     # The first lets files be closed, the second does not wait.
     assert (seconds >= interrupts.GRACE) == (work is LOSES and times == 1)
+
+
+def test_a_command_that_ctrl_c_is_to_end_has_the_time_it_needs():
+    work = """
+        from resseg.cli import interrupts
+        try: time.sleep(60)
+        except KeyboardInterrupt: interrupts.ends_in_order()
+        time.sleep(interrupts.GRACE + 1)
+        return 0"""
+    process = start(work)
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("closed\n", "")
+    assert process.returncode == 0
