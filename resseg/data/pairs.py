@@ -2,12 +2,15 @@
 
 import csv
 import dataclasses
+import io
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from resseg import text
+from resseg.data.files import files_by_name, require_place
 from resseg.data.findings import Finding
 from resseg.data.reading import IMAGE_SUFFIXES
 from resseg.errors import UserError, nearest
@@ -44,7 +47,7 @@ def scan_folder(folder: Path) -> Listing:
     Raises:
         UserError: there is no such folder, or no split in it.
     """
-    _require_folder("--folder", folder)
+    require_folder(folder)
     splits: dict[str, list[Pair]] = {}
     findings: list[Finding] = []
     for part in sorted(path for path in folder.iterdir() if path.is_dir()):
@@ -59,22 +62,37 @@ def scan_folder(folder: Path) -> Listing:
                 f"{part}: expected a split name of small letters, digits and _, "
                 "beginning with a letter"
             )
-        splits[part.name] = _match(part.name, part / "images", part / "masks", findings)
+        splits[part.name] = match(part.name, part / "images", part / "masks", findings)
     if not splits:
         raise UserError(f"{folder}: holds no <split>/images with <split>/masks")
     return Listing(splits, findings)
 
 
 def scan_pairs(images: Path, masks: Path) -> Listing:
-    """Matches two flat folders by stem; everything lands in the one split `WHOLE`.
+    """Matches two places by name; everything lands in the one split `WHOLE`.
+
+    Args:
+        images, masks: a folder, whose files are named by their stems; or a pattern such
+            as `DIR/*_mask.png`, whose files are named by what `*` stands for.
 
     Raises:
-        UserError: a folder is missing.
+        UserError: a folder is missing, or one holds images and masks alike.
     """
-    _require_folder("--images", images)
-    _require_folder("--masks", masks)
+    require_place("--images", images)
+    require_place("--masks", masks)
+    if images.is_dir() and masks.is_dir() and images.samefile(masks):
+        raise UserError(
+            f"--images and --masks {masks}: one folder; say which files are which, as "
+            f"in --images '{images}/*.jpg' --masks '{masks}/*.png'"
+        )
     findings: list[Finding] = []
-    return Listing({WHOLE: _match(WHOLE, images, masks, findings)}, findings)
+    return Listing({WHOLE: match(WHOLE, images, masks, findings)}, findings)
+
+
+def require_folder(folder: Path) -> None:
+    """Raises UserError unless `--folder` is one."""
+    if not folder.is_dir():
+        raise UserError(f"--folder {folder}: no such folder")
 
 
 def split_by_fraction(listing: Listing, fraction: float, seed: int) -> Listing:
@@ -120,18 +138,23 @@ def split_by_file(listing: Listing, path: Path) -> Listing:
         name = written if written in known else Path(written).stem
         if name not in known:
             raise UserError(
-                f"{path} line {line}: no pair named {written!r}{nearest(name, known)}"
+                f"--split-file {path} line {line}: no pair named {written!r}"
+                f"{nearest(name, known)}"
             )
         if name in placed:
-            raise UserError(f"{path} line {line}: {name!r} is named twice")
+            raise UserError(f"--split-file {path} line {line}: {name!r} is named twice")
         if not _SPLIT_NAME.fullmatch(split):
             raise UserError(
-                f"{path} line {line}: split={split!r}: expected small letters, "
-                "digits and _, such as train or val"
+                f"--split-file {path} line {line}: split={split!r}: expected small "
+                "letters, digits and _, such as train or val"
             )
         placed.add(name)
         splits.setdefault(split, []).append(
             dataclasses.replace(known[name], split=split)
+        )
+    if not placed:
+        raise UserError(
+            f"--split-file {path}: names no pair, it has no line but its head"
         )
     findings = listing.findings + [
         Finding("extra", str(pair.image), f"not in {path}: left out")
@@ -148,37 +171,45 @@ def split_by_file(listing: Listing, path: Path) -> Listing:
 def _rows(path: Path) -> Iterable[tuple[int, str, str]]:
     if not path.is_file():
         raise UserError(f"--split-file {path}: no such file")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        columns = rows.fieldnames or []
-        for column in ("split", "name"):
-            if column not in columns:
-                raise UserError(
-                    f"--split-file {path}: no column {column!r} in the first line "
-                    f"(it has {', '.join(columns) or 'none'})"
-                )
-        for row in rows:
-            yield (
-                rows.line_num,
-                (row["split"] or "").strip(),
-                (row["name"] or "").strip(),
+    content = text.read(path)
+    head = content.partition("\n")[0]
+    separator = max(",;\t", key=head.count)  # spreadsheets have their own
+    rows = csv.reader(io.StringIO(content), delimiter=separator)
+    columns = [name.strip().lower() for name in next(rows, [])]
+    for column in ("split", "name"):
+        if column not in columns:
+            raise UserError(
+                f"--split-file {path}: no column {column!r} in the first line "
+                f"(it has {', '.join(columns) or 'none'})"
             )
+    for row in rows:
+        if any(cell.strip() for cell in row):
+            cells = dict(zip(columns, map(str.strip, row), strict=False))
+            yield rows.line_num, cells.get("split", ""), cells.get("name", "")
 
 
-def _match(
-    split: str, images: Path, masks: Path, findings: list[Finding]
-) -> list[Pair]:
-    left = _by_stem(images, "an image", findings)
-    right = _by_stem(masks, "a mask", findings)
-    for folder, files, what in ((images, left, "image"), (masks, right, "mask")):
+def match(split: str, images: Path, masks: Path, findings: list[Finding]) -> list[Pair]:
+    """The pairs of two places that exist, in the order of their names.
+
+    Args:
+        split: that they get.
+        images, masks: as in `scan_pairs`.
+        findings: grows by what is left over, and by what was passed over.
+    """
+    left = files_by_name(images, IMAGE_SUFFIXES, "an image", findings)
+    right = files_by_name(masks, IMAGE_SUFFIXES, "a mask", findings)
+    for place, files, what in ((images, left, "image"), (masks, right, "mask")):
         if not files:
             message = f"holds no {what} ({', '.join(IMAGE_SUFFIXES)})"
-            findings.append(Finding("layout", str(folder), message))
+            findings.append(Finding("layout", str(place), message))
             return []
     shared = [stem for stem in left if stem in right]
     if left and right and not shared:
         here, there = next(iter(left.values())).name, next(iter(right.values())).name
-        message = f"no image has the name of a mask: {here} here, {there} in {masks}"
+        message = (
+            f"no image has the name of a mask: {here} here, {there} in {masks}; names "
+            "with an ending of their own are given as a pattern, DIR/*_mask.png"
+        )
         findings.append(Finding("pair", str(images), message))
         return []
     for stem, path in left.items():
@@ -190,27 +221,3 @@ def _match(
             message = f"no image of that name in {images}: not used"
             findings.append(Finding("extra", str(path), message))
     return [Pair(split, stem, left[stem], right[stem]) for stem in shared]
-
-
-def _by_stem(folder: Path, what: str, findings: list[Finding]) -> dict[str, Path]:
-    """Files by stem. What a mask is stored as is judged by its content, later."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() or path.name.startswith("."):
-            continue
-        if path.suffix.lower() not in IMAGE_SUFFIXES:
-            findings.append(
-                Finding("extra", str(path), f"not {what} ({', '.join(IMAGE_SUFFIXES)})")
-            )
-        elif path.stem in files:
-            findings.append(
-                Finding("pair", str(path), f"same name as {files[path.stem].name}")
-            )
-        else:
-            files[path.stem] = path
-    return files
-
-
-def _require_folder(option: str, folder: Path) -> None:
-    if not folder.is_dir():
-        raise UserError(f"{option} {folder}: no such folder")

@@ -69,6 +69,8 @@ def write_dataset(
             f"data set name {name!r}: expected lower-case letters, digits and "
             "underscores, a letter first"
         )
+    if not splits:
+        raise UserError(f"data set {name}: has no split")
     target = dataset_folder(data_dir, name, variant)
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists already; choose another name or remove it")
@@ -79,9 +81,15 @@ def write_dataset(
         raise UserError(f"{data_dir}: cannot write there ({error.strerror})") from error
     try:
         spec, folder = _write(unfinished, name, tuple(classes), splits)
+        replaced = unfinished / "replaced"
         if overwrite and target.exists():
-            os.replace(target, unfinished / "replaced")
-        os.rename(folder, target)
+            os.replace(target, replaced)
+        try:
+            os.rename(folder, target)
+        except OSError:
+            if replaced.exists():
+                os.replace(replaced, target)
+            raise
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return spec
@@ -105,7 +113,7 @@ def read_spec(folder: Path) -> DatasetSpec:
     """
     file = folder / _SPEC_FILE
     try:
-        content = json.loads(file.read_text())
+        content = json.loads(file.read_text(encoding="utf-8"))
         names, splits = tuple(content["classes"]), content["splits"]
         return DatasetSpec(content["name"], names, splits)
     except (ValueError, KeyError) as error:
@@ -163,7 +171,7 @@ def _write(
         source = Source(folder, spec, split)
         counts.store(counts_file(folder, split), counts.count(source, spec))
     content = {"name": name, "classes": classes, "splits": written}
-    (folder / _SPEC_FILE).write_text(json.dumps(content, indent=1))
+    (folder / _SPEC_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
     return spec, folder
 
 

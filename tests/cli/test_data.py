@@ -120,7 +120,7 @@ def test_what_is_missing_is_named(words, message, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--void", "300"], "--void 300: expected 0 to 255"),
+        (["--void", "70000"], "--void 70000: expected 0 to 65535"),
         (["--first", "-1"], "--first -1: expected"),
         (["--binary", "--void", "255"], "--binary makes 255 a class"),
         (["--val-fraction", "1.5"], "--val-fraction 1.5"),
@@ -218,3 +218,120 @@ def test_help_teaches_and_loads_nothing_heavy(capsys):
         [sys.executable, "-c", script], capture_output=True, text=True
     )
     assert found.stdout.strip() == "[]", found.stderr
+
+
+def test_grey_levels_beside_their_images(files, capsys):
+    """One folder of both, told apart by patterns; 0, 128 and 255 are the classes."""
+    both = files / "both"
+    both.mkdir()
+    levels = np.array([[0, 128, 255, 255]], np.uint8)
+    for seed in range(5):
+        picture = np.random.default_rng(seed).integers(0, 256, (1, 4, 3), np.uint8)
+        Image.fromarray(picture).save(both / f"{seed}.bmp")
+        Image.fromarray(levels).save(both / f"{seed}.png")
+    names = ("--classes", "a,b,c", "--dir", files / "data")
+    with pytest.raises(UserError, match=r"one folder; say which files .*\*\.png"):
+        _run("prepare", "grey", "--images", both, "--masks", both, *names)
+    places = ("--images", both / "*.bmp", "--masks", both / "*.png")
+    with pytest.raises(UserError, match=r"add --values 0,128,255"):
+        _run("prepare", "grey", *places, *names)
+    assert _run("prepare", "grey", *places, *names, "--values", "0,128,255") == 0
+    assert "warning" not in capsys.readouterr().out
+    config = load_config(
+        "quickstart", {"data.name": "grey", "data.dir": str(files / "data")}
+    )
+    source = sources.open_split(config.data, "train")
+    assert [source[i]["mask"].tolist() for i in range(4)] == [[[0, 1, 2, 2]]] * 4
+
+
+def test_masks_with_an_ending_of_their_own(files, capsys):
+    for path in sorted((files / "masks").iterdir()):
+        path.rename(path.with_name(f"{path.stem}_mask.png"))
+    plain = (*_flat(files), "--dir", files / "data")
+    with pytest.raises(UserError, match=r"given as a pattern, DIR/\*_mask\.png"):
+        _run("prepare", "cells", *plain)
+    pattern = ("--masks", files / "masks" / "*_mask.png")
+    assert _run("prepare", "cells", *plain, *pattern) == 0
+    assert "cells: 10 pairs" in capsys.readouterr().out
+
+
+def test_colours_name_the_classes_and_strays_are_counted(files, capsys):
+    colors = np.array([[0, 0, 0], [128, 64, 128]], np.uint8)
+    for path in (files / "masks").iterdir():
+        painted = colors[np.array(Image.open(path))]
+        painted[0, :3] = (128, 64, 129)
+        Image.fromarray(painted).save(path)
+    (files / "colors.txt").write_text("ground 0 0 0\nroad 128 64 128\n")
+    options = ("--images", files / "images", "--masks", files / "masks")
+    options += ("--colors", files / "colors.txt", "--dir", files / "data")
+    wrong = r"0\.png: holds colour 128,64,129 \(3 px\); expected one of 2 colours \(10"
+    with pytest.raises(UserError, match=wrong) as caught:
+        _run("prepare", "streets", *options)
+    check = str(caught.value).partition(": resseg data ")[2].removesuffix(")")
+    assert _run(*shlex.split(check)) == 2
+    capsys.readouterr()
+    assert _run("prepare", "streets", *options, "--strays-void") == 0
+    out = capsys.readouterr().out
+    assert "0.png: holds colour 128,64,129 (3 px); read as void (10 of 10 masks" in out
+    rows = [line.split() for line in out.splitlines()]
+    assert ["1", "road", "20.00%", "in", "8", "20.00%", "in", "2"] in rows
+    assert ["255", "void", "0.62%", "in", "8", "0.62%", "in", "2"] in rows
+
+
+def test_nothing_is_replaced_by_a_split_file_without_lines(files):
+    data = files / "data"
+    assert _run("prepare", "cells", *_flat(files), "--dir", data) == 0
+    before = {p: p.read_bytes() for p in data.rglob("*") if p.is_file()}
+    table = files / "split.csv"
+    for content in ("split,name\n", "split,name\n\n,,\n", "name;split\n"):
+        table.write_text(content)
+        options = ("--split-file", table, "--dir", data, "--overwrite")
+        with pytest.raises(UserError, match=r"--split-file .*: names no pair"):
+            _run("prepare", "cells", *_flat(files), *options)
+    assert {p: p.read_bytes() for p in data.rglob("*") if p.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"split, name\ntrain, 0\nval, 1\n",
+        "Split;Name\r\ntrain;0.png\r\nval;1.png\r\n".encode("utf-16"),
+        "\ufeffname\tsplit\n\n0\ttrain\n1\tval\n".encode(),
+    ],
+)
+def test_split_files_as_spreadsheets_write_them(files, capsys, content):
+    table = files / "split.csv"
+    table.write_bytes(content)
+    options = ("--split-file", table, "--dir", files / "data")
+    assert _run("prepare", "cells", *_flat(files), *options) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["images", "1", "1"] in rows
+
+
+def test_a_split_file_in_latin_1_is_refused(files):
+    (files / "split.csv").write_bytes("split,name\ntrain,\xe9\n".encode("latin-1"))
+    options = ("--split-file", files / "split.csv", "--dir", files / "data")
+    with pytest.raises(UserError, match=r"split\.csv: not UTF-8 text .*line 2"):
+        _run("prepare", "cells", *_flat(files), *options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--values", "0,128"], r"--values 0,128: 2 values for 3 classes"),
+        (["--values", "0,128,128"], "a value comes twice"),
+        (["--values", "0,x,2"], "expected a list, as 0,128,255"),
+        (["--values", "0,1,70000"], "expected 0 to 65535"),
+        (["--values", "0,1,2", "--first", "1"], "--values and --first: give one"),
+        (["--values", "0,1,2", "--void", "2"], "--void 2: --values makes it a class"),
+        (["--binary"], "--binary: means 2 classes, and 3 are named"),
+        (["--first", "253"], "--first 253: expected 0 to 252"),
+        (["--layout", "vok"], r"--layout='vok': choose from .*did you mean 'voc'"),
+        (["--layout", "voc"], "--layout voc: give its tree with --folder"),
+        (["--colors", "voc"], "drop --classes"),
+    ],
+)
+def test_what_masks_mean_is_said_once(files, options, message):
+    pair = ("--images", files / "images", "--masks", files / "masks")
+    with pytest.raises(UserError, match=message):
+        _run("prepare", "cells", *pair, "--classes", "a,b,c", *options)

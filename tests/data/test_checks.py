@@ -154,12 +154,20 @@ def test_missing_and_extra_files(root):
     (root / "train/masks/b.png").unlink()
     (root / "val/images/notes.txt").write_text("")
     (root / "val/images/.DS_Store").write_text("")
+    (root / "val/images/._c.png").write_text("")
+    (root / "val/images/more").mkdir()
     _set_mask(root / "val/masks/d.png", np.zeros((6, 8)))
     report = _check(root)
     assert _found(report) == [
         ("pair", str(root / "train/images/b.png")),
         ("extra", str(root / "val/images/notes.txt")),
+        ("extra", str(root / "val/images")),
+        ("extra", str(root / "val/images")),
         ("extra", str(root / "val/masks/d.png")),
+    ]
+    assert [item.message for item in report.findings[2:4]] == [
+        "2 hidden files not read: .DS_Store, ._c.png",
+        "1 subfolder not read: more",
     ]
     assert report.status == 2
 

@@ -231,21 +231,3 @@ def test_a_taken_name_is_refused_until_overwrite(tmp_path):
 def test_unusable_names(tmp_path, name):
     with pytest.raises(UserError, match=f"NAME='{name}'"):
         folder.require_free(name, tmp_path, overwrite=True)
-
-
-def test_class_names_from_list_and_file(tmp_path):
-    names = tmp_path / "names.txt"
-    names.write_text("background\n\ncell wall \n")
-    assert folder.read_classes(str(names)) == ("background", "cell wall")
-    assert folder.read_classes("a, b,c") == ("a", "b", "c")
-    for wrong, message in (
-        ("a,,c", "class 1 is empty"),
-        ("a,b,a", "'a' comes twice"),
-        ("names.csv", "no such file"),
-        ("cell", "a list has two names or more"),
-    ):
-        with pytest.raises(UserError, match=message):
-            folder.read_classes(wrong)
-    names.write_text("alone\n")
-    with pytest.raises(UserError, match="1 names; expected 2 to 255"):
-        folder.read_classes(str(names))

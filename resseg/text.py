@@ -1,0 +1,58 @@
+"""Text files: the one reader of what users wrote, and the one writer.
+
+Every text file of this package is UTF-8. What a user brings may also begin with a
+byte-order mark, of UTF-8 or UTF-16; anything else is refused by name, never guessed.
+"""
+
+import codecs
+from pathlib import Path
+
+from resseg.errors import UserError
+
+# A mark of UTF-32 begins as one of UTF-16 does, so it comes first.
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+def read(path: str | Path) -> str:
+    """The text of a file, without its byte-order mark, with `\\n` between lines.
+
+    Raises:
+        UserError: there is no such file, or it is not UTF-8 and has no mark.
+    """
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    return decode(content, path)
+
+
+def decode(content: bytes, name: str | Path) -> str:
+    """The bytes of a file as text; `name` is what an error calls it.
+
+    Raises:
+        UserError: as `read`.
+    """
+    encoding = next((e for mark, e in _MARKS if content.startswith(mark)), "utf-8")
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        wrong = f"byte 0x{content[error.start]:02x} in line {line}"
+        raise UserError(f"{name}: not UTF-8 text ({wrong}); save it as UTF-8") from None
+    if "\0" in text:
+        raise UserError(
+            f"{name}: holds NUL bytes, as UTF-16 without a byte-order mark does; "
+            "save it as UTF-8"
+        )
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def write(path: str | Path, text: str) -> None:
+    """Writes UTF-8; a file name that is no text, as old disks have, is escaped."""
+    Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
