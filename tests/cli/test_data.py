@@ -320,7 +320,7 @@ def test_a_split_file_in_latin_1_is_refused(files):
     [
         (["--values", "0,128"], r"--values 0,128: 2 values for 3 classes"),
         (["--values", "0,128,128"], "a value comes twice"),
-        (["--values", "0,x,2"], "expected a list, as 0,128,255"),
+        (["--values", "0,x,2"], "expected numbers, as in 0,128,255"),
         (["--values", "0,1,70000"], "expected 0 to 65535"),
         (["--values", "0,1,2", "--first", "1"], "--values and --first: give one"),
         (["--values", "0,1,2", "--void", "2"], "--void 2: --values makes it a class"),
