@@ -1,5 +1,6 @@
 """The mesh, and where arrays live on it. The only module that makes a mesh."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,13 +14,30 @@ DATA = "data"
 VARIANTS = "variants"
 
 
+def devices() -> list[jax.Device]:
+    """All that JAX computes on.
+
+    Raises:
+        UserError: it finds none of the kind that it is told to use.
+    """
+    try:
+        return jax.devices()
+    except Exception as error:  # an AssertionError without words, among others
+        named = os.environ.get("JAX_PLATFORMS", "")
+        reason = str(error).partition(" (set JAX_PLATFORMS")[0] or "there is none here"
+        raise UserError(
+            f"JAX_PLATFORMS={named!r}: {reason}; expected the kind of a device of this "
+            "machine, such as cpu, or nothing for the best there is"
+        ) from error
+
+
 def make_mesh(data: int = 0) -> Mesh:
     """One axis, `data`, over `data` devices; 0 = all there are.
 
     Raises:
-        UserError: there are fewer devices.
+        UserError: there are fewer devices, or none that JAX may use.
     """
-    available = jax.device_count()
+    available = len(devices())
     if data > available:
         kind = jax.devices()[0].device_kind
         raise UserError(

@@ -91,7 +91,7 @@ MAY_IMPORT = {
     "probes": [
         *("architecture", "blueprint", "config", "console", "data", "figures"),
         *("gradient_log", "gradients", "inference", "metrics", "models", "runs"),
-        "training",
+        *("sharding", "training"),
     ],
     "sweeps": [
         *(

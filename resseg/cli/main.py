@@ -4,7 +4,6 @@ Wrong input ends in one line on stderr and exit status 2, before any device is t
 """
 
 import argparse
-import errno
 import importlib
 import os
 import sys
@@ -13,7 +12,13 @@ from typing import Protocol, cast
 
 from resseg import __version__
 from resseg.cli import interrupts
-from resseg.cli.parser import Parser, UsageError, refuse_unknown, split_overrides
+from resseg.cli.parser import (
+    Parser,
+    UsageError,
+    refuse_unknown,
+    refuse_unmeant,
+    split_overrides,
+)
 from resseg.errors import UserError, choose
 
 # Every command, in the order of the help: its name, and its module in this package.
@@ -47,8 +52,6 @@ your own images:
   resseg predict runs/cells photos --out segmented
 
 `resseg COMMAND --help` shows the options of a command, with examples."""
-# What the machine refuses; any other OSError is a fault of the program.
-_REFUSALS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 
 
 class Command(Protocol):
@@ -82,30 +85,58 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     if argv is None:
         interrupts.watch()
+    _open_closed_streams()
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()
         return status
-    except UserError as error:
-        return _fail(str(error))
     except BrokenPipeError:
         # The reader has gone, as in `resseg config FILE | head`. What is still buffered
         # would fail again when the interpreter flushes it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
-    except OSError as error:
-        if error.errno not in _REFUSALS:
-            raise
-        return _fail(f"{error.filename or 'output'}: {error.strerror}")
     except KeyboardInterrupt:
         if argv is None:
             interrupts.leave()
         print("resseg: interrupted", file=sys.stderr)
         return interrupts.STATUS
+    except Exception as error:
+        reason = refusal(error)
+        if reason is None:
+            raise
+        return _fail(reason)
+
+
+def refusal(error: Exception) -> str | None:
+    """What a user, the system or a device says no to, in words; None = our own fault.
+
+    Any refusal of the system is one: which file it is about, and why, is all that there
+    is to know of it.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        files = [str(name) for name in (error.filename, error.filename2) if name]
+        return f"{' and '.join(files) or 'output'}: {os.strerror(error.errno)}"
+    if isinstance(error, MemoryError):
+        return f"there is not enough memory: {error}"
+    jax = sys.modules.get("jax")
+    if jax is not None and isinstance(error, jax.errors.JaxRuntimeError):
+        return f"the device says no: {error}"
+    return None
+
+
+def _open_closed_streams() -> None:
+    """A stream that was closed before we began takes everything, and shows nothing."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115
 
 
 def _fail(message: str) -> int:
     line = " ".join(message.split())
+    # A name that is no text is shown as it can be.
+    line = line.encode("utf-8", "backslashreplace").decode()
     print(f"resseg: error: {line}", file=sys.stderr)
     return 2
 
@@ -121,6 +152,7 @@ def run(argv: list[str]) -> int:
         raise UserError(f"resseg {command} is now {GONE[command]}")
     if command:
         choose("command", command, COMMANDS)
+    refuse_unmeant(argv)
     rest, overrides = split_overrides(argv)
     parser = build_parser(command)
     try:

@@ -54,6 +54,30 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str
     return rest, overrides
 
 
+def refuse_unmeant(argv: Sequence[str]) -> None:
+    """Arguments that a shell has made of something else than was meant.
+
+    Raises:
+        UserError: one is empty, as a variable that is not set; or begins with a `~`
+            that no shell has replaced, as it stood behind `=`.
+    """
+    before = "resseg"
+    for argument in argv:
+        option, equals, value = argument.partition("=")
+        named, given = before, argument
+        if option.startswith("--") and equals:
+            named, given = option, value
+        # A text that is empty has a meaning for some config keys.
+        if not given.strip() and not named.startswith("--config."):
+            raise UserError(f"{named}: expected a value, found {given!r}")
+        if given == "~" or given.startswith("~/"):
+            raise UserError(
+                f"{named}: {given}: the shell has not put your home folder there; "
+                "write a space before it instead of =, or the whole path"
+            )
+        before = argument
+
+
 def refuse_unknown(arguments: Sequence[str], parser: argparse.ArgumentParser) -> None:
     """Names the first option that `parser` does not have, and the nearest it has."""
     known = set(re.findall(r"--[a-z][a-z-]*", parser.format_usage())) | {"--help"}

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from resseg.config.rows import KEYS
-from resseg.config.values import COEFFICIENT, STR
+from resseg.config.values import COEFFICIENT
 from resseg.errors import UserError, nearest
 
 
@@ -85,7 +85,7 @@ def parse(key: str, text: str) -> object:
     """
     check_key(key)
     kind = KEYS[key].value.kind
-    if kind is STR:
+    if kind.is_text():
         return text
     bare = text.strip()
     if kind is COEFFICIENT and "{" in bare:

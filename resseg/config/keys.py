@@ -1,6 +1,7 @@
 """The keys of a config: flat, by name, and how a rule says no to one."""
 
 import json
+import os
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -45,6 +46,27 @@ def _is_coefficient(key: str) -> bool:
 def free_on_resume() -> frozenset[str]:
     """The keys that may differ where a run goes on."""
     return frozenset(key for key, row in KEYS.items() if row.resume is Resume.FREE)
+
+
+def whole_path(key: str, value: Any) -> Any:
+    """`value` as a run stores it: a folder is named from the root.
+
+    So a run finds its data from wherever it is asked.
+    """
+    return os.path.abspath(value) if key in _folders() and value else value
+
+
+def with_whole_paths(config: ConfigDict) -> dict[str, Any]:
+    """A config as plain sections, its folders as whole paths."""
+    sections = config.to_dict()
+    for key in _folders():
+        section, name = key.split(".")
+        sections[section][name] = whole_path(key, sections[section][name])
+    return sections
+
+
+def _folders() -> list[str]:
+    return [key for key, row in KEYS.items() if row.value.kind.folder]
 
 
 def later_defaults() -> dict[str, Any]:

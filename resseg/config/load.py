@@ -1,7 +1,8 @@
 """Load an experiment, override keys, compare and print. Imports no JAX.
 
 `load_config` reads an experiment file, a stored `config.json` or a run folder, always
-into the keys of `resseg.config.base`, so all three give equal configs for the same run.
+into the keys of `resseg.config.base`, so all three give equal configs for the same run;
+but a run has its folders as whole paths.
 """
 
 import json
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 
 from resseg.config import builtin
 from resseg.config.fields import check_keys, normalise, parse
-from resseg.config.keys import base_config, flatten
+from resseg.config.keys import base_config, flatten, whole_path
 from resseg.config.validation import check_against_data, validate
 from resseg.errors import UserError, nearest
 
@@ -152,7 +153,14 @@ def diff(a: ConfigDict, b: ConfigDict) -> list[tuple[str, object, object]]:
     left, right = flatten(a), flatten(b)
     keys = list(dict.fromkeys([*left, *right]))
     pairs = [(key, left.get(key), right.get(key)) for key in keys]
-    return [pair for pair in pairs if pair[1] != pair[2]]
+    return [
+        (key, mine, other) for key, mine, other in pairs if _differ(key, mine, other)
+    ]
+
+
+def _differ(key: str, one: object, other: object) -> bool:
+    """Whether two values mean something else; two ways to name a folder do not."""
+    return whole_path(key, one) != whole_path(key, other)
 
 
 def describe(config: ConfigDict) -> str:
@@ -161,7 +169,7 @@ def describe(config: ConfigDict) -> str:
     width = max(map(len, flat))
     lines = []
     for key, value in flat.items():
-        changed = value != default[key]
+        changed = _differ(key, value, default[key])
         note = f"  (base: {default[key]!r})" if changed else ""
         lines.append(f"{'*' if changed else ' '} {key:{width}} = {value!r}{note}")
     return "\n".join(lines)

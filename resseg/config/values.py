@@ -88,20 +88,26 @@ class Kind:
         words: its name in messages.
         convert: the value as a config holds it; raises TypeError for another type.
         mixed: whether it holds types that its default does not show.
+        folder: whether it holds the path of a folder.
     """
 
     words: str
     convert: Callable
     mixed: bool = False
+    folder: bool = False
 
     def wants_list(self) -> bool:
         return self in (INTS, FLOATS)
+
+    def is_text(self) -> bool:
+        return self in (STR, FOLDER)
 
 
 BOOL = Kind("true or false", _as_bool)
 INT = Kind("int", _as_int)
 FLOAT = Kind("finite float", _as_float)
 STR = Kind("str", _as_str)
+FOLDER = Kind("str", _as_str, folder=True)
 INTS = Kind("list of ints", _list_of(_as_int))
 FLOATS = Kind("list of finite floats", _list_of(_as_float))
 FLOAT_OR_NONE = Kind("finite float or none", _either(_as_float, _as_none))
@@ -202,7 +208,7 @@ class Value:
     def _parts(self, value: Any) -> Iterable[Any]:
         if isinstance(value, tuple):
             return value
-        named = isinstance(value, str) and self.kind is not STR
+        named = isinstance(value, str) and not self.kind.is_text()
         return () if value is None or named else (value,)
 
 
@@ -225,6 +231,11 @@ def optional_real(allowed: Range = UNSAID) -> Value:
 
 def text(default: str, allowed: Range = UNSAID) -> Value:
     return Value(default, STR, allowed)
+
+
+def folder(default: str, allowed: Range = UNSAID) -> Value:
+    """A path, from where the command is given; a run stores where that is."""
+    return Value(default, FOLDER, allowed)
 
 
 def choice(default: Any, options: Collection[Any]) -> Value:

@@ -1,5 +1,6 @@
 """One split of a prepared data set, read in any order."""
 
+import os
 import textwrap
 from pathlib import Path
 from typing import Any, Protocol
@@ -144,7 +145,12 @@ def read_record(records: Any, index: int, folder: Path, split: str) -> dict:
 
 
 def damaged(file: str | Path, reason: object) -> UserError:
-    """The error that names a damaged file of a data set, and what to do."""
+    """The error that names a damaged file of a data set, and what to do.
+
+    Where the system refuses to read it, that is all that is known.
+    """
+    if isinstance(reason, OSError) and reason.errno:
+        return UserError(f"{file}: cannot be read: {os.strerror(reason.errno)}")
     short = textwrap.shorten(str(reason), 80)
     return UserError(
         f"{file}: damaged ({short}); remove its folder and prepare the data set again "

@@ -5,10 +5,13 @@ from typing import Any
 
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from resseg import sharding
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
 from resseg.models.segmenter import Segmenter
 from resseg.runs import Run, checkpoints
+
+_LEARNED = ("params", "batch_stats")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,13 +42,16 @@ def load_trained(run: Run, step: int | None = None) -> Trained:
     """The best checkpoint of a run if there is one, else the latest, or that of `step`.
 
     Raises:
-        UserError: there is no such checkpoint.
+        UserError: there is no such checkpoint, it is of another network than the config
+            says, or there is no device.
     """
+    sharding.devices()
     step = checkpoints.choose_step(run.path, step)
     classes = run.classes
     config = load_config(run.path)  # keys younger than the run get their defaults
     blueprint = Blueprint.of(config, len(classes))
-    variables = checkpoints.restore_variables(run.path, step)
+    learned = {name: blueprint.variables.get(name, {}) for name in _LEARNED}
+    variables = checkpoints.restore_variables(run.path, step, learned)
     # Coefficients younger than the checkpoint start as they do now.
     now = flatten_dict(blueprint.paths(config))
     saved = flatten_dict(variables["paths"])

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from resseg import runs, sharding
 from resseg.blueprint.network import build_segmenter
 from resseg.runs import checkpoints, layout
+from resseg.runs.places import check_writable
 
 
 def write_run(
@@ -30,6 +31,7 @@ def write_run(
         variables: params and batch_stats.
         source: where they are from; stored, and marks the folder as imported.
     """
+    check_writable(workdir)
     workdir.parent.mkdir(parents=True, exist_ok=True)
     # Under another name until all of it is there.
     partial = workdir.parent / f".{workdir.name}.{os.getpid()}.partial"

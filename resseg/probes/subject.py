@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resseg import sharding
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.coefficients import is_neutral
 from resseg.data import DatasetSpec, pipeline, sources
@@ -139,8 +140,9 @@ def at_init(name: str, config: Any) -> Subject:
     """The network as training would start it, drawn from `config.seed`.
 
     Raises:
-        UserError: the data set is not prepared.
+        UserError: the data set is not prepared, or there is no device.
     """
+    sharding.devices()
     spec = sources.dataset_spec(config.data)
     blueprint = Blueprint.of(config, spec.num_classes)
     initial = jax.jit(blueprint.drawing())(jax.random.key(config.seed))

@@ -4,6 +4,7 @@ What is saved are trees of arrays and the position in the data: nothing here kno
 a network or an optimizer is.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -12,7 +13,14 @@ import orbax.checkpoint as ocp
 
 from resseg.errors import UserError
 from resseg.runs import layout
-from resseg.runs.damage import damage_named, read_through
+from resseg.runs.damage import (
+    damage_named,
+    read_json_through,
+    read_through,
+    refusals_named,
+)
+from resseg.runs.fit import check_fits
+from resseg.runs.places import resolved
 
 _VARIABLES, _TRAINING, _POSITION = "variables", "training", "position"  # items
 
@@ -34,7 +42,8 @@ class Restored(NamedTuple):
 class Checkpoints:
     """Saves and restores what a run goes on from, and its best weights.
 
-    Saving is atomic: a killed save leaves the checkpoint before it.
+    Saving is atomic: a killed save leaves the checkpoint before it. The first save is
+    read back at once: hours later it would be too late.
 
     Args:
         workdir: the run folder.
@@ -44,6 +53,7 @@ class Checkpoints:
     def __init__(self, workdir: Path, keep_every: int = 0):
         self._latest = _manager(workdir / layout.CHECKPOINTS, keep_every or None)
         self._best = _manager(workdir / layout.BEST, None)
+        self._read_back = False
 
     def latest_step(self) -> int | None:
         return self._latest.latest_step()
@@ -51,23 +61,36 @@ class Checkpoints:
     def save(
         self, step: int, variables: Any, training: Any, position: dict[str, Any]
     ) -> None:
-        """Saves what a run at `step` goes on from, unless that step has been saved."""
+        """Saves what a run at `step` goes on from, unless that step has been saved.
+
+        Raises:
+            UserError: the first one that is saved cannot be read back.
+        """
         if step in self._latest.all_steps():
             return
-        self._latest.save(
-            step,
-            args=ocp.args.Composite(
-                variables=ocp.args.StandardSave(variables),
-                training=ocp.args.StandardSave(training),
-                position=ocp.args.JsonSave(position),
-            ),
+        items = ocp.args.Composite(
+            variables=ocp.args.StandardSave(variables),
+            training=ocp.args.StandardSave(training),
+            position=ocp.args.JsonSave(position),
         )
+        with refusals_named(self._latest.directory):
+            self._latest.save(step, args=items)
+        if not self._read_back:
+            saved = Path(self._latest.directory) / str(step)
+            with damage_named(
+                saved, "it was written a moment ago: choose a folder on another disk"
+            ):
+                read_through(saved / _VARIABLES)
+                read_through(saved / _TRAINING)
+                read_json_through(saved / _POSITION)
+            self._read_back = True
 
     def save_best(self, step: int, variables: Any) -> None:
         """Saves what a forward pass needs; replaces the best before it."""
         if step not in self._best.all_steps():
-            saved = ocp.args.StandardSave(variables)
-            self._best.save(step, args=ocp.args.Composite(variables=saved))
+            items = ocp.args.Composite(variables=ocp.args.StandardSave(variables))
+            with refusals_named(self._best.directory):
+                self._best.save(step, args=items)
 
     def forget_best_after(self, step: int) -> None:
         """Drops a best that a resumed run has not reached yet."""
@@ -83,14 +106,16 @@ class Checkpoints:
             training: likewise.
 
         Raises:
-            UserError: its files are damaged.
+            UserError: its files are damaged, or it is of another network or optimizer.
         """
         *earlier, step = sorted(self._latest.all_steps())
         then = f"goes on from step {earlier[-1]}" if earlier else "begins anew"
         saved = Path(self._latest.directory) / str(step)
-        with damage_named(saved, f"remove it, and the run {then}"):
-            read_through(saved / _VARIABLES)
-            read_through(saved / _TRAINING)
+        with damage_named(saved, f"with its folder moved elsewhere the run {then}"):
+            for item, wanted in ((_VARIABLES, variables), (_TRAINING, training)):
+                read_through(saved / item)
+                check_fits(saved, _metadata(saved / item), wanted)
+            read_json_through(saved / _POSITION)
             restored = self._latest.restore(
                 step,
                 args=ocp.args.Composite(
@@ -137,10 +162,10 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
     if step is None and best is not None:
         saved = workdir / layout.BEST / str(best)
         if not (saved / layout.WEIGHTS_INDEX).is_file():
-            listed = ", ".join(map(str, steps))
+            listed = ", ".join(str(each) for each in steps if each != best) or "none"
             raise UserError(
-                f"{saved}: damaged, without {layout.WEIGHTS_INDEX}; remove it, or "
-                f"choose a checkpoint with --step (there are {listed})"
+                f"{saved}: damaged, without {layout.WEIGHTS_INDEX}; choose another "
+                f"checkpoint with --step (there are {listed})"
             )
         return best
     if step is None:
@@ -151,39 +176,59 @@ def choose_step(workdir: Path, step: int | None = None) -> int:
     return step
 
 
-def restore_variables(workdir: Path, step: int | None = None) -> dict[str, Any]:
+def restore_variables(
+    workdir: Path, step: int | None = None, wanted: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """params, batch_stats and paths of a step as host arrays; see `choose_step`.
 
+    Args:
+        workdir: the run folder.
+        step: of the checkpoint.
+        wanted: collections of the network that they are for, or their shapes.
+
     Raises:
-        UserError: as `choose_step`, or the files of the checkpoint are damaged.
+        UserError: as `choose_step`, the files of the checkpoint are damaged, or it does
+            not have what is `wanted`.
     """
     step = choose_step(workdir, step)
     latest = step in _steps(workdir / layout.CHECKPOINTS)
     folder = workdir / (layout.CHECKPOINTS if latest else layout.BEST)
-    saved: Any = folder.absolute() / str(step) / _VARIABLES
+    saved: Any = resolved(folder) / str(step) / _VARIABLES
     # Onto one device, whatever the run was trained on.
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    reader = ocp.StandardCheckpointHandler()
     others = [str(other) for other in saved_steps(workdir)[0] if other != step]
     remedy = "no other checkpoint is there: train again"
     if others:
         remedy = f"choose another with --step (there are {', '.join(others)})"
     with damage_named(folder / str(step), remedy):
         read_through(saved)
+        stored = _metadata(saved)
+        if wanted is not None:
+            there = {name: stored.get(name, {}) for name in wanted}
+            check_fits(folder / str(step), there, wanted)
         like = jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=device),
-            reader.metadata(saved).tree,
+            stored,
         )
-        restored = reader.restore(saved, args=ocp.args.StandardRestore(like))
+        restored = ocp.StandardCheckpointHandler().restore(
+            saved, args=ocp.args.StandardRestore(like)
+        )
     return jax.device_get(restored)
 
 
 def save_variables(workdir: Path, variables: dict[str, Any]) -> None:
     """Saves weights that no training led to as the checkpoint of step 0."""
     manager = _manager(workdir / layout.CHECKPOINTS, None)
-    saved = ocp.args.StandardSave(variables)
-    manager.save(0, args=ocp.args.Composite(variables=saved))
+    items = ocp.args.Composite(variables=ocp.args.StandardSave(variables))
+    with refusals_named(workdir):
+        manager.save(0, args=items)
     manager.close()
+
+
+def _metadata(item: Path) -> Any:
+    """Shapes and types of the arrays that are stored of an item, as a tree."""
+    place: Any = item
+    return ocp.StandardCheckpointHandler().metadata(place).tree
 
 
 def _abstract(tree: Any) -> Any:
@@ -204,7 +249,7 @@ def _manager(folder: Path, keep_period: int | None) -> ocp.CheckpointManager:
         enable_async_checkpointing=False,
     )
     return ocp.CheckpointManager(
-        folder.absolute(),
+        resolved(folder),
         options=options,
         item_names=(_VARIABLES, _TRAINING, _POSITION),
     )

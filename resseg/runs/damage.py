@@ -1,7 +1,15 @@
-"""Damaged checkpoints: found before orbax reads them, and named in one line."""
+"""Damaged checkpoints: found before orbax reads them, and named in one line.
+
+Damaged is what was read and found wrong. What the system refuses to read, and what is
+whole but of another network, is said as what it is.
+"""
 
 import contextlib
 import functools
+import json
+import logging
+import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
@@ -11,20 +19,61 @@ from typing import Any
 import tensorstore
 
 from resseg.errors import UserError
+from resseg.runs import layout
+from resseg.runs.places import check_readable
+
+_REFUSED = re.compile(r"os_error_code='(\d+)'")  # so tensorstore quotes the system
 
 
 @contextlib.contextmanager
 def damage_named(saved: Path, remedy: str) -> Iterator[None]:
-    """What reading a damaged checkpoint raises, as one line that names it."""
+    """What reading a checkpoint raises, as one line that names it.
+
+    Args:
+        saved: folder of the checkpoint.
+        remedy: what to do where its files are damaged.
+    """
     hook = sys.unraisablehook
     sys.unraisablehook = functools.partial(_report_unraisable, hook)
     try:
         yield
-    except (ValueError, OSError, KeyError) as error:
-        # The hook stays: arrays that are whole but of another content fail later.
+    except _Damaged as error:
         reason = textwrap.shorten(str(error), 100)
         raise UserError(f"{saved}: damaged checkpoint ({reason}); {remedy}") from error
+    except UserError:
+        raise
+    except (ValueError, OSError, KeyError) as error:
+        # The hook stays: what orbax has left under way fails later.
+        reason = textwrap.shorten(str(error), 200)
+        raise UserError(
+            f"{saved}: every file of it can be read, but orbax cannot restore it "
+            f"({reason})"
+        ) from error
     sys.unraisablehook = hook
+
+
+@contextlib.contextmanager
+def refusals_named(folder: Path) -> Iterator[None]:
+    """What the system says no to while a checkpoint is written, as its OSError.
+
+    The libraries below raise other errors of it, and log them first, at length.
+    """
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except ValueError as error:
+        if refused := _REFUSED.search(str(error)):
+            number = int(refused[1])
+            raise OSError(number, os.strerror(number), str(folder)) from error
+        raise
+    finally:
+        logger.setLevel(level)
+
+
+class _Damaged(ValueError):
+    """Files of a checkpoint were read and are not what was written."""
 
 
 def read_through(item: Path) -> None:
@@ -35,16 +84,43 @@ def read_through(item: Path) -> None:
     that are cut or missing are found here first.
 
     Raises:
+        UserError: the system refuses to read a file, or no library can read a folder of
+            this name.
         ValueError: a value cannot be read, or there is none.
     """
-    files = {"driver": "file", "path": f"{item.absolute()}/"}
-    spec = {"driver": "ocdbt", "base": files}
-    store = tensorstore.KvStore.open(spec).result()
-    keys = store.list().result()
-    if not keys:
-        raise ValueError(f"{item.name}: no arrays")
-    for key in keys:
-        store.read(key).result()
+    place = check_readable(item)
+    with _faults_sorted(item):
+        json.loads((place / layout.ITEM_INDEX).read_bytes())
+        files = {"driver": "file", "path": f"{place}/"}
+        spec = {"driver": "ocdbt", "base": files}
+        store = tensorstore.KvStore.open(spec).result()
+        keys = store.list().result()
+        if not keys:
+            raise ValueError(f"{item.name}: no arrays")
+        for key in keys:
+            store.read(key).result()
+
+
+def read_json_through(item: Path) -> None:
+    """As `read_through`, of an item that is JSON."""
+    with _faults_sorted(item):
+        json.loads((item / layout.ITEM_JSON).read_bytes())
+
+
+@contextlib.contextmanager
+def _faults_sorted(item: Path) -> Iterator[None]:
+    """What the system refuses, apart from what was read and is wrong."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise _Damaged(f"{item.name}: without {Path(error.filename).name}") from error
+    except OSError as error:
+        raise UserError(f"{item}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        if refused := _REFUSED.search(str(error)):
+            reason = os.strerror(int(refused[1]))
+            raise UserError(f"{item}: cannot be read: {reason}") from error
+        raise _Damaged(str(error)) from error
 
 
 def _report_unraisable(hook: Callable, unraisable: Any) -> None:

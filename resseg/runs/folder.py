@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -9,9 +10,11 @@ from typing import Any
 
 from ml_collections import ConfigDict, FrozenConfigDict
 
+from resseg.config.keys import whole_path, with_whole_paths
 from resseg.errors import UserError
 from resseg.runs import layout
 from resseg.runs.json_files import read_json, write_json
+from resseg.runs.places import check_writable
 
 _NAMED = 6  # differing keys that a message lists
 
@@ -20,10 +23,14 @@ def prepare(workdir: str | os.PathLike) -> Path:
     """Makes the run folder where it is missing, and nothing else.
 
     Raises:
-        UserError: The path is a file, cannot be made or written to, holds imported
-            weights, or logs without the config they belong to.
+        UserError: The path is a file, cannot be made or written to, has a name that
+            checkpoints could not be read from again, holds imported weights, or logs
+            without the config they belong to.
     """
+    if not os.fspath(workdir):
+        raise UserError("--workdir '': expected the name of a folder")
     folder = Path(workdir)
+    check_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--workdir {folder} is a file, expected a folder")
     try:
@@ -36,7 +43,7 @@ def prepare(workdir: str | os.PathLike) -> Path:
     if (folder / layout.IMPORTED).exists():
         raise UserError(
             f"--workdir {folder} holds imported weights: train in another folder, with "
-            f"--init-from {folder}"
+            f"{shlex.join(['--init-from', str(folder)])}"
         )
     if not (folder / layout.CONFIG).exists():
         names = (*layout.LOGS, layout.CHECKPOINTS)
@@ -50,8 +57,11 @@ def prepare(workdir: str | os.PathLike) -> Path:
 
 
 def write_config(workdir: str | os.PathLike, config: ConfigDict) -> None:
-    """Stores the resolved config as plain JSON: tuples as lists, unset keys as null."""
-    write_json(Path(workdir) / layout.CONFIG, _plain(config))
+    """Stores the resolved config as plain JSON: tuples as lists, unset keys as null.
+
+    Folders are stored as whole paths.
+    """
+    write_json(Path(workdir) / layout.CONFIG, with_whole_paths(config))
 
 
 def write_dataset(
@@ -95,9 +105,11 @@ def check_same_config(
     folder = Path(workdir)
     if not (folder / layout.CONFIG).exists():
         return False
-    known = dict(_flat(json.loads(json.dumps(_plain(defaults)))))
-    stored = known | dict(_flat(_load(folder)))
-    given = dict(_flat(json.loads(json.dumps(_plain(config)))))
+    known = dict(_flat(json.loads(json.dumps(defaults.to_dict()))))
+    stored = known | {
+        key: whole_path(key, value) for key, value in _flat(_load(folder))
+    }
+    given = dict(_flat(json.loads(json.dumps(with_whole_paths(config)))))
     differing = [
         key
         for key in sorted(stored | given)
@@ -112,7 +124,8 @@ def check_same_config(
         more = f"; and {rest} more" if rest > 0 else ""
         other = "another --workdir"
         if "train.steps" in differing:  # the learning rate schedule depends on it
-            other += f" (with --init-from {folder} to start from its weights)"
+            start = shlex.join(["--init-from", str(folder)])
+            other += f" (with {start} to start from its weights)"
         raise UserError(
             f"--workdir {folder} holds a run of another config: "
             f"{'; '.join(listed)}{more}. Choose {other}, or the config of that run to "
@@ -123,10 +136,6 @@ def check_same_config(
 
 def _load(workdir: str | os.PathLike) -> dict[str, Any]:
     return read_json(Path(workdir) / layout.CONFIG)
-
-
-def _plain(config: ConfigDict) -> dict[str, Any]:
-    return config.to_dict()
 
 
 def _tuples(value: Any) -> Any:

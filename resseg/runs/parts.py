@@ -123,6 +123,9 @@ def _damage_named(part: Path) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowInvalid, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # Arrow's own have no number
+            reason = os.strerror(error.errno)
+            raise UserError(f"{part}: cannot be read: {reason}") from error
         raise UserError(
             f"{part}: damaged; restore it from a copy, or remove it to go without the "
             f"rows of these steps, from {_first_step(part)} on"

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -80,7 +81,7 @@ class Run:
         if not classes:
             raise UserError(
                 f"{self.path} holds a backbone without a segmentation head: train one "
-                f"on it with --config.init.backbone_from={self.path}"
+                f"on it with {shlex.quote(f'--config.init.backbone_from={self.path}')}"
             )
         return classes
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resseg import __version__, runs
+from resseg.config.keys import with_whole_paths
 from resseg.config.load import load_config
 from resseg.errors import UserError
 from resseg.sweeps import attempts
@@ -111,7 +112,7 @@ def write_plan(study: Study, folder: Path) -> Plan:
         (folder / name).mkdir(exist_ok=True)
     configs = folder / CONFIGS
     for run in study.runs:
-        runs.write_json(configs / f"{run.id}.json", run.config.to_dict())
+        runs.write_json(configs / f"{run.id}.json", with_whole_paths(run.config))
     values = {
         "study": study.name,
         "question": study.question,

@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 import resseg
@@ -148,6 +149,17 @@ def test_wrong_command_lines_are_one_line_and_status_2(capsys, argv, expected):
         (UserError("two\n lines"), 2, "two lines"),
         (PermissionError(13, "Permission denied", "runs/x"), 2, "runs/x: Permission "),
         (OSError(28, "No space left on device"), 2, "output: No space left on device"),
+        (IsADirectoryError(21, "?", "rows.csv"), 2, "rows.csv: Is a directory"),
+        (OSError(36, "?", "x" * 300), 2, f"{'x' * 300}: File name too long"),
+        (NotADirectoryError(20, "?", "a/b"), 2, "a/b: Not a directory"),
+        (FileExistsError(17, "?", "a", None, "b"), 2, "a and b: File exists"),
+        (OSError(5, "?", "\udcff"), 2, "\\udcff: Input/output error"),
+        (MemoryError("8 TiB"), 2, "there is not enough memory: 8 TiB"),
+        (
+            jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"),
+            2,
+            "the device says no: RESOURCE_EXHAUSTED",
+        ),
         (KeyboardInterrupt(), 130, "resseg: interrupted"),
         (Diverged("step 7: loss nan"), 1, "resseg: step 7: loss nan"),
     ],
@@ -158,7 +170,28 @@ def test_failures_that_are_not_bugs(train, capsys, error, status, line):
     assert error_line(capsys).startswith(line)
 
 
-@pytest.mark.parametrize("error", [ValueError("a bug"), FileNotFoundError(2, "gone")])
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["--workdir", ""], "--workdir: expected a value, found ''"),
+        (["--workdir="], "--workdir: expected a value, found ''"),
+        (["--workdir", " "], "--workdir: expected a value, found ' '"),
+        (
+            ["--workdir=~/runs/x"],
+            "--workdir: ~/runs/x: the shell has not put your home",
+        ),
+        (["--workdir", "x", "--config.data.dir=~/data"], "--config.data.dir: ~/data: "),
+        (["--workdir", "x", ""], "x: expected a value, found ''"),
+    ],
+)
+def test_arguments_that_a_shell_has_emptied_or_left_are_refused(
+    train, capsys, argv, expected
+):
+    assert cli.main(["train", "--config", QUICKSTART, *argv]) == 2
+    assert train.started == [] and error_line(capsys).startswith(expected)
+
+
+@pytest.mark.parametrize("error", [ValueError("a bug"), OSError("of no number")])
 def test_bugs_keep_their_traceback(train, error):
     train.error = error
     with pytest.raises(type(error)):

@@ -141,7 +141,7 @@ def test_a_dict_in_a_config_file_is_stored_as_text_and_loads_again(tmp_path):
         "    config.model.gradient.shortcut = {'linear': [1.0, 0.0, 0, 100]}\n"
         "    return config\n"
     )
-    config = resseg.load_config(file)
+    config = resseg.load_config(file, {"data.dir": str(tmp_path)})
     assert json.loads(config.model.gradient.shortcut) == {"linear": [1.0, 0.0, 0, 100]}
     runs.write_config(tmp_path, config)
     assert resseg.load_config(tmp_path) == config

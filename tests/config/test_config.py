@@ -180,7 +180,11 @@ def test_text_of_another_type_is_refused(key, text, expected):
 def test_config_json_and_run_folder_reload_to_the_same_config(tmp_path):
     config = load_config(
         ROOT / "configs" / "road_defects" / "deeplab.py",
-        {"model.gradient.pyramid": (1, 1, 0.5, 1, 1), "data.rare_classes": ()},
+        {
+            "model.gradient.pyramid": (1, 1, 0.5, 1, 1),
+            "data.rare_classes": (),
+            "data.dir": str(tmp_path),
+        },
     )
     assert config.optim.clip_norm is None
     runs.write_config(tmp_path, config)

@@ -64,6 +64,8 @@ def test_the_stored_config_loads_to_the_same_config(run):
     assert stored.data.crop == (128, 128) and isinstance(stored.data.crop, tuple)
     assert stored.optim.clip_norm is None
     wanted.update(stored.to_dict())
+    assert wanted.data.dir == os.path.abspath("data")  # so it is found from anywhere
+    wanted.data.dir = "data"
     assert wanted.to_dict() == base.get_config().to_dict()
     with pytest.raises(AttributeError):
         stored.train.steps = 5

@@ -157,6 +157,25 @@ def test_a_damaged_checkpoint_is_one_line_and_status_2(finished, tmp_path, capfd
         assert f"{layout.CHECKPOINTS}/{STEPS}: damaged checkpoint" in line
 
 
+def test_a_config_that_does_not_fit_its_checkpoint_is_not_damage(
+    finished, overrides, tmp_path, capsys
+):
+    run = shutil.copytree(finished, tmp_path / "run")
+    values = json.loads((run / layout.CONFIG).read_text())
+    values["model"]["backbone"]["width"] = 4
+    (run / layout.CONFIG).write_text(json.dumps(values))
+    cv2.imwrite(str(tmp_path / "photo.png"), np.zeros((32, 32, 3), np.uint8))
+    for call in (
+        ["train", "--config", str(run), "--workdir", str(run)],
+        ["evaluate", str(run)],
+        ["predict", str(run), str(tmp_path / "photo.png"), "--out", str(run / "out")],
+    ):
+        assert main(call) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert "another network than the config says: " in line
+        assert "backbone/stage1/block1" in line and "damaged" not in line
+
+
 class Interrupted(Exception):
     """Stands for a crash in the middle of the loop."""
 

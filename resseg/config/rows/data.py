@@ -12,6 +12,7 @@ from resseg.config.values import (
     POSITIVE,
     SEED,
     SHARE,
+    folder,
     integer,
     integers,
     real,
@@ -34,7 +35,7 @@ ROWS = (
     ),
     Key(
         "data.dir",
-        text("data", NAME),
+        folder("data", NAME),
         "where prepared data sets live",
         (OUTSIDE, FREE, SAME),
     ),

@@ -19,22 +19,22 @@ from resseg.config.values import (
     SHARE,
     choice,
     class_weights,
+    folder,
     integer,
     optional_real,
     real,
-    text,
 )
 
 ROWS = (
     Key(
         "init.variables_from",
-        text("", ANY_TEXT),
+        folder("", ANY_TEXT),
         'run folder: everything, from its best checkpoint; "" = drawn at random',
         (OUTSIDE, FIXED, SAME),
     ),
     Key(
         "init.backbone_from",
-        text("", ANY_TEXT),
+        folder("", ANY_TEXT),
         'run folder: its backbone alone (`resseg import` too); "" = drawn at random',
         (OUTSIDE, FIXED, SAME),
     ),

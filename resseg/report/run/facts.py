@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from resseg.config.keys import base_config, flatten
+from resseg.config.keys import base_config, flatten, whole_path
 from resseg.errors import UserError
 from resseg.gradient_log.summary import column, where
 from resseg.runs import layout
@@ -113,7 +113,7 @@ def changed_from_base(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {
         key: (value, base.get(key))
         for key, value in config.items()
-        if _listed(value) != _listed(base.get(key))
+        if _listed(whole_path(key, value)) != _listed(whole_path(key, base.get(key)))
     }
 
 
