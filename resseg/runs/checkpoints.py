@@ -73,7 +73,7 @@ class Checkpoints:
             training=ocp.args.StandardSave(training),
             position=ocp.args.JsonSave(position),
         )
-        with refusals_named(self._latest.directory):
+        with refusals_named(Path(self._latest.directory)):
             self._latest.save(step, args=items)
         if not self._read_back:
             saved = Path(self._latest.directory) / str(step)
@@ -89,7 +89,7 @@ class Checkpoints:
         """Saves what a forward pass needs; replaces the best before it."""
         if step not in self._best.all_steps():
             items = ocp.args.Composite(variables=ocp.args.StandardSave(variables))
-            with refusals_named(self._best.directory):
+            with refusals_named(Path(self._best.directory)):
                 self._best.save(step, args=items)
 
     def forget_best_after(self, step: int) -> None:
