@@ -165,6 +165,14 @@ def test_boundary_agrees_with_a_loop(fraction):
         assert counts[index].tolist() == [(truth & guess).sum(), (truth | guess).sum()]
 
 
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_class_of_one_side_alone_has_a_band_and_shares_none(swapped):
+    label, prediction = np.zeros((2, 6, 8), np.uint8)
+    prediction[2:5, 2:5] = 1
+    pair = (prediction, label) if swapped else (label, prediction)
+    assert boundary_counts(*pair, 3)[1:].tolist() == [[0, 8], [0, 0]]
+
+
 def test_image_border_is_a_boundary():
     label = np.zeros((6, 8), np.uint8)
     assert boundary_counts(label, label, 1).tolist() == [[24, 24]]

@@ -10,8 +10,6 @@ import pytest
 
 from resseg.models.branch import SqueezeExcitation
 from resseg.models.layers import (
-    BATCH_MOMENTUM,
-    EPSILON,
     BatchNorm,
     Conv,
     Norm,
@@ -21,6 +19,9 @@ from resseg.models.layers import (
     resize_nearest,
     standardize,
 )
+
+# torch's: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
+EPSILON, BATCH_MOMENTUM = 1e-5, 0.9  # torch's momentum is the share of the new, 0.1
 
 
 def normal(*shape, seed=0):

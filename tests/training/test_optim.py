@@ -156,6 +156,21 @@ def test_first_step_of_adamw_is_the_sign_and_its_decay_is_decoupled():
     np.testing.assert_allclose(after["head"]["scale"], [0.99], rtol=1e-5)
 
 
+def test_two_steps_of_adamw_by_hand():
+    """Loshchilov & Hutter 2019, algorithm 2: both decays, their corrections, 1e-8."""
+    b1, b2, rate, decay = 0.7, 0.95, 0.1, 0.2
+    w, m, v = np.array([1.0, -2.0]), 0.0, 0.0
+    slopes = [np.array([0.5, 2e-8]), np.array([-1.5, 1e-8])]
+    for step, g in enumerate(slopes, 1):
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+        moved = m / (1 - b1**step) / (np.sqrt(v / (1 - b2**step)) + 1e-8)
+        w = w - rate * (moved + decay * w)
+    made = optimizer("adamw", rate, b1=b1, b2=b2, weight_decay=decay)
+    *_, after = run(made, tree([1.0, -2.0], [1.0]), [tree(g, [0.0]) for g in slopes])
+    for part in ("backbone", "head"):
+        np.testing.assert_allclose(after[part]["kernel"], w, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
 def test_backbone_factor_scales_its_update_exactly(name):
     params = tree([1.0, -2.0], [1.0])
