@@ -20,6 +20,7 @@ from resseg.gradients.joins import moments, with_addends
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.runs.gradients_table import block_rows
+from resseg.training.optim import make_optimizer
 
 WIDTH = 4
 # y = x + w relu(x): linear on positive signals once the kernel is the identity.
@@ -161,6 +162,20 @@ def test_rematerialisation_changes_no_gradient(order):
         assert optax.tree.norm(difference) <= 1e-6 * optax.tree.norm(one)
 
 
+def optimizer(name, rate):
+    """Of a run: no momentum, no decay, no clipping; Adam's epsilon is 1e-8."""
+    return make_optimizer(
+        name,
+        optax.constant_schedule(rate),
+        momentum=0.0,
+        b1=0.9,
+        b2=0.999,
+        weight_decay=0.0,
+        backbone_factor=1.0,
+        clip_norm=None,
+    )
+
+
 def updates(optimizer, gradients, params):
     change, _ = optimizer.update(gradients, optimizer.init(params), params)
     return change
@@ -171,8 +186,10 @@ def test_the_logged_update_ratio_is_that_of_the_optimizer():
     rate = 0.01
     rng = np.random.default_rng(1)
     shapes = {
-        "stem": {"kernel": (3, 3, 2, 4)},
-        "stage1": {"block1": {"kernel": (4, 4)}},
+        "backbone": {
+            "stem": {"kernel": (3, 3, 2, 4)},
+            "stage1": {"block1": {"conv1": {"kernel": (4, 4)}}},
+        }
     }
     params = jax.tree.map(
         lambda shape: rng.normal(size=shape),
@@ -191,9 +208,9 @@ def test_the_logged_update_ratio_is_that_of_the_optimizer():
 
     with jax.enable_x64(True):
         params, gradients = jax.tree.map(jnp.asarray, (params, gradients))
-        plain, (weights, squares, _) = ratios(optax.sgd(rate))
-        adam, _ = ratios(optax.adam(rate, eps=1e-30))
-    sizes = {"stem": 72, "stage1/block1": 16}
+        plain, (weights, squares, _) = ratios(optimizer("sgd", rate))
+        adam, _ = ratios(optimizer("adamw", rate))
+    sizes = {"backbone/stem": 72, "backbone/stage1/block1": 16}
     assert set(plain) == set(sizes)
     for name, ratio in plain.items():
         size = np.sqrt(float(weights[name]))
@@ -336,13 +353,19 @@ def test_a_sweep_under_vmap_is_the_single_runs(positive):
 def test_adam_does_not_see_a_factor_on_the_whole_gradient_and_sgd_does():
     """O35."""
     rng = np.random.default_rng(2)
-    params = {"kernel": jnp.asarray(rng.normal(size=(6, 5)), jnp.float32)}
-    gradients = {"kernel": jnp.asarray(rng.normal(size=(6, 5)), jnp.float32)}
-    small = jax.tree.map(lambda g: g / 1024, gradients)
-    adam = optax.adam(1e-3, eps=1e-20)
-    one, two = (updates(adam, g, params)["kernel"] for g in (gradients, small))
-    np.testing.assert_allclose(two, one, rtol=1e-6)
-    one, two = (
-        updates(optax.sgd(0.1), g, params)["kernel"] for g in (gradients, small)
+    params, gradients = (
+        {"backbone": {"kernel": jnp.asarray(x, jnp.float32)}}
+        for x in rng.normal(size=(2, 6, 5)) * [[[1]], [[1e5]]]
     )
+    small = jax.tree.map(lambda g: g / 1024, gradients)
+
+    def both(name):
+        made = optimizer(name, 1e-3)
+        return (
+            updates(made, g, params)["backbone"]["kernel"] for g in (gradients, small)
+        )
+
+    one, two = both("adamw")
+    np.testing.assert_allclose(two, one, rtol=1e-6)
+    one, two = both("sgd")
     np.testing.assert_allclose(two, one / 1024, rtol=1e-6)
