@@ -18,13 +18,14 @@ examples:
   resseg table sweeps/shortcut_gradient --check   (exit status 1 unless claims hold)
 
 One row per variant, the runs that differ in the seed alone: mean and 95 % interval over
-seeds (Student's t), then the mean difference to the baseline run of the same seed with
-its 95 % interval (bootstrap). Below stand the runs that are not finished, what else
-differs between runs, and the claims of the study. A sweep may still be going on.
+seeds, then the mean difference to the baseline run of the same seed with its 95 %
+interval; both are Student's. The CSV has the bootstrap's too, from 20 pairs on. Below
+stand the runs that are not finished, what else differs between runs, and the claims of
+the study. A sweep may still be going on.
 
 metrics:
   mean_iou, mean_dice, mean_boundary_iou, mean_class_accuracy, pixel_accuracy
-  train_loss             mean of the last 5 logged rows
+  train_loss             mean of the last 5 logged steps, of one batch each
   log10_first_over_last  of the gradient at the first block over that at the last
   shortcut_share         of the squared gradient, mean over blocks"""
 FORMATS = ("terminal", "markdown", "csv", "latex")
@@ -65,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check",
         action="store_true",
-        help="exit status 1 unless every claim of the study holds",
+        help="exit status 1 unless every claim of the study holds, no seed missing",
     )
 
 
@@ -73,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Prints or writes the table.
 
     Returns:
-        0, or 1 under --check if a claim fails or is open.
+        0, or 1 under --check if a claim does not hold or lacks a seed.
 
     Raises:
         UserError: no sweep folder, an unknown metric, key, format or baseline; a file

@@ -154,12 +154,12 @@ class PlannedBatch(NamedTuple):
     """A batch of images of one padded size.
 
     Attributes:
-        count: images of the batch, those included that fill it up.
+        images: of the batch, those included that fill it up.
         height, width: padded, pixels.
         indices: of the images in it, among those that were planned.
     """
 
-    count: int
+    images: int
     height: int
     width: int
     indices: list[int]
@@ -212,10 +212,10 @@ def padded_batch(
         are those of the images: where it is shorter than the batch, the rest is
         filled with images that are all void, of size 0.
     """
-    shape = (planned.count, planned.height, planned.width)
+    shape = (planned.images, planned.height, planned.width)
     images = np.zeros((*shape, 3), np.float32)
     labels = np.full(shape, VOID, np.int32)
-    sizes = np.zeros((planned.count, 2), np.int32)
+    sizes = np.zeros((planned.images, 2), np.int32)
     names = []
     for place, example in enumerate(examples):
         image = normalize(example["image"], data_config.mean, data_config.std)

@@ -9,10 +9,13 @@
 
 A selector maps config keys to values: it selects the runs whose resolved config has
 them. A key that it does not name, or gives None, may have any value. What is compared
-is the mean of the metric over all selected runs, each counting once, whatever their
-seeds and other keys are; bounds are inclusive, orderings strict. `where` narrows every
-selector of a claim. `each` names keys: the claim must hold separately for every
-combination of their values among the runs that `where` leaves.
+is, seed by seed, the mean of the metric over all selected runs of that seed, over the
+seeds that every selector of the claim has. A claim holds where the 95 % interval over
+these seeds (of the paired differences, of the quotient, of the mean) agrees with it as
+a whole, fails where it contradicts it as a whole, and is undecided else, as with one
+seed; see `resseg.sweeps.table.verdicts`. Bounds are inclusive, orderings strict.
+`where` narrows every selector of a claim. `each` names keys: the claim must hold
+separately for every combination of their values among the runs that `where` leaves.
 """
 
 import itertools
@@ -78,7 +81,8 @@ def ratio(
     """Claims that the quotient of two means lies within bounds; see `ordering`.
 
     Example:
-        >>> claim = ratio("half of it", {"seed": 0}, {"seed": 1}, at_most=0.5)
+        >>> kind = "model.shortcut.kind"
+        >>> claim = ratio("half", {kind: "none"}, {kind: "identity"}, at_most=0.5)
         >>> claim["at_least"], claim["at_most"]
         (None, 0.5)
     """

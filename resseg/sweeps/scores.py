@@ -46,7 +46,10 @@ GRADIENTS = {
 }  # means over the last logged steps
 METRICS = {
     **EVALUATION,
-    TRAIN_LOSS: Metric(f"mean training loss, last {ROWS} logged rows", lower=True),
+    TRAIN_LOSS: Metric(
+        f"mean training loss of the last {ROWS} logged steps, one batch each",
+        lower=True,
+    ),
     **GRADIENTS,
 }
 

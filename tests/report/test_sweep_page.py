@@ -78,10 +78,9 @@ def test_every_pair_is_a_dot_and_student_is_drawn(many, text):
     own = mean_interval(list(row.pairs.values()))
     assert row.difference is not None
     assert first["student"] == pytest.approx([own.low, own.high], rel=1e-4)
-    ends = [row.difference.low, row.difference.high]
-    assert first["bootstrap"] == pytest.approx(ends, rel=1e-4)
-    assert "3 pairs per row" in text and "95 % BCa bootstrap interval" in text
-    assert "covered the mean in 71 %" in text
+    assert first["bootstrap"] is None
+    assert "3 pairs per row" in text and "BCa bootstrap interval" not in text
+    assert ">minus baseline<" in text and ">bootstrap (BCa)<" not in text
 
 
 def test_question_prediction_and_claims_are_told(text):
@@ -93,7 +92,31 @@ def test_question_prediction_and_claims_are_told(text):
     mean = np.mean(
         [score(1.0, rate, seed) for rate in (0.05, 0.1) for seed in (0, 1, 2)]
     )
-    assert html.escape(f"{ALPHA}=1.0 {mean:.4f} (6 runs) > ") in text
+    assert html.escape(f"{ALPHA}=1.0 {mean:.4f} > ") in text
+    assert " over seeds 0, 1, 2</p>" in text
+
+
+def test_the_bootstrap_is_drawn_and_listed_from_twenty_pairs_on(tmp_path):
+    folder = tmp_path / "twenty"
+    write_many(folder, alphas=(0.0, 1.0), rates=(0.1,), seeds=20, forks=())
+    text = page.render(read(folder))
+    (row,) = block(text)["forest"]["rows"]
+    (other,) = (r for r in load_table(read_plan(folder)).rows if r.pairs)
+    assert other.bootstrap is not None
+    ends = [other.bootstrap.low, other.bootstrap.high]
+    assert row["bootstrap"] == pytest.approx(ends, rel=1e-4)
+    assert ">bootstrap (BCa)<" in text and "95 % BCa bootstrap interval" in text
+
+
+def test_the_best_is_the_best_on_the_seeds_that_all_have(tmp_path):
+    """Runs 0 to 2 are α = 0, 3 to 5 α = 1, whose first seed is missing."""
+    folder = tmp_path / "unequal"
+    alphas = {"alphas": (0.0, 1.0), "rates": (0.1,), "forks": ()}
+    write_many(folder, **alphas, keep=lambda number: number not in (0, 5))
+    text = page.render(read(folder))
+    assert f"{score(1.0, 0.1, 1):.3f}" in text
+    assert "1 seed that all variants have" in text
+    assert "they rank by their means over seed 1: " in text
 
 
 def test_curves_have_the_mean_and_range_of_the_seeds(text):

@@ -5,18 +5,20 @@ from typing import Any
 from resseg.report.page import formatting
 from resseg.report.page.document import Plot
 from resseg.report.sweep.read import SweepReport, SweepVariant
-from resseg.report.sweep.tables import student
-from resseg.sweeps.table.statistics import largest_coverage
+from resseg.sweeps.table.statistics import BOOTSTRAP, Estimate
 
-# Of an interval said to cover 95 %: how often a BCa bootstrap of so many normal
-# differences covered the true mean (docs/sweeps.md).
-COVERED = {3: 0.71, 5: 0.85, 10: 0.91, 20: 0.93}
 _ROW, _FRAME = 30, 90  # pixels
 
 
 def compared(report: SweepReport) -> list[tuple[int, SweepVariant]]:
     """The variants that have a pair, with their places."""
     return [(at, v) for at, v in enumerate(report.variants) if v.row.pairs]
+
+
+def student(variant: SweepVariant) -> Estimate:
+    """The mean difference of a variant that has pairs."""
+    assert variant.row.difference is not None  # a baseline has no pairs
+    return variant.row.difference
 
 
 def forest(report: SweepReport) -> tuple[Plot, dict[str, Any], dict[str, Any]] | None:
@@ -26,7 +28,7 @@ def forest(report: SweepReport) -> tuple[Plot, dict[str, Any], dict[str, Any]] |
         return None
     lines, dots = [], []
     for at, variant in rows:
-        own, boot = student(variant.row), variant.row.difference
+        own, boot = student(variant), variant.row.bootstrap
         assert boot is not None  # a baseline has no pairs
         lines.append(
             {
@@ -34,7 +36,7 @@ def forest(report: SweepReport) -> tuple[Plot, dict[str, Any], dict[str, Any]] |
                 "mean": own.mean,
                 "student": None if own.why else [own.low, own.high],
                 "bootstrap": None if boot.why else [boot.low, boot.high],
-                "why": own.why or boot.why,
+                "why": own.why,
                 "count": own.count,
             }
         )
@@ -64,17 +66,12 @@ def caption(report: SweepReport) -> str:
         f"Every circle is one seed: a run minus the baseline run of the same seed; "
         f"{pairs} {'pair' if most == 1 else 'pairs'} per row. Diamond: their mean. "
         "Thick line: Student's t 95 % interval of the mean, which supposes normal "
-        "differences. Dotted line below it: 95 % BCa bootstrap interval."
+        "differences."
     ]
-    some = [count for count in counts if count >= 3]
-    if some and min(some) < 10:
-        few = min(some)
-        known = max(n for n in COVERED if n <= few)
+    if most >= BOOTSTRAP:
         parts.append(
-            f"Read Student's: a bootstrap of {few} pairs cannot leave their range, "
-            f"holds the true median in {_percent(largest_coverage(few))} of sweeps at "
-            f"most, and of {known} normal pairs covered the mean in "
-            f"{_percent(COVERED[known])}."
+            f"Dotted line below it, from {BOOTSTRAP} pairs on: 95 % BCa bootstrap "
+            "interval."
         )
     if len(counts) > 1:
         parts.append(
@@ -91,14 +88,10 @@ def caption(report: SweepReport) -> str:
     return " ".join(parts)
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
-
-
 def _alternative(report: SweepReport) -> str:
     texts = []
     for _, variant in compared(report)[:12]:
-        own = student(variant.row)
+        own = student(variant)
         ends = (
             own.why or f"{formatting.number(own.low)} to {formatting.number(own.high)}"
         )

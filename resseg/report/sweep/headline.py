@@ -11,10 +11,12 @@ from resseg.report.sweep.read import SweepReport
 from resseg.sweeps.keys import pairs
 from resseg.sweeps.scores import METRICS
 from resseg.sweeps.table.cells import wall
-from resseg.sweeps.table.verdicts import FAILS, HOLDS, OPEN, Verdict
+from resseg.sweeps.table.rows import common_seeds
+from resseg.sweeps.table.statistics import mean_interval
+from resseg.sweeps.table.verdicts import FAILS, HOLDS, UNDECIDED, Verdict
 from resseg.sweeps.table.words import part_numbers
 
-MARKS = {HOLDS: "✓", FAILS: "✕", OPEN: "?"}
+MARKS = {HOLDS: "✓", FAILS: "✕", UNDECIDED: "?"}
 _STATES = ("running", "failed", "broken off", "preempted", "waiting")
 
 
@@ -78,10 +80,10 @@ def _claims(claims: tuple[Verdict, ...]) -> Html:
         words = "This study states no claim that could be checked."
         return tag("p", words, cls="soft")
     verdicts = Counter(verdict.verdict for verdict in claims)
-    worst = "error" if verdicts[FAILS] else "warning" if verdicts[OPEN] else "none"
+    worst = "error" if verdicts[FAILS] else "warning" if verdicts[UNDECIDED] else "none"
     counts = [
         f"{verdicts[word]} {text}"
-        for word, text in ((HOLDS, "hold"), (FAILS, "fail"), (OPEN, "open"))
+        for word, text in ((HOLDS, "hold"), (FAILS, "fail"), (UNDECIDED, "undecided"))
         if verdicts[word]
     ]
     return tag(
@@ -90,8 +92,9 @@ def _claims(claims: tuple[Verdict, ...]) -> Html:
         tag("ul", *[_claim(verdict) for verdict in claims], cls="claims"),
         tag(
             "p",
-            "A claim compares means over all runs that it names, whatever their "
-            "intervals. Open: a run that it needs is not finished.",
+            "A claim is judged over the seeds that all its runs have. It holds where "
+            "the whole 95 % interval (Student's, of paired differences) agrees with "
+            "it, fails where the whole interval contradicts it, and is undecided else.",
             cls="soft",
         ),
         cls=f"findings {worst}",
@@ -150,18 +153,25 @@ def _facts(report: SweepReport) -> Html:
 
 
 def _best(report: SweepReport) -> Fact:
-    lower = METRICS[report.table.metric].lower
-    best = report.variants[0]
-    for variant in report.variants:  # rows may be grouped, and are then not by score
-        ahead = variant.row.score.mean - best.row.score.mean
-        if (ahead < 0) if lower else (ahead > 0):
-            best = variant
-    score = best.row.score
-    title = f"best {report.table.metric}"
-    if not score.count:
+    """The best of the variants on the seeds that all of them have."""
+    lower, title = METRICS[report.table.metric].lower, f"best {report.table.metric}"
+    begun = [v for v in report.variants if v.row.score.count]
+    if not begun:
         return Fact(title, formatting.NOTHING, "no run is finished yet", main=True)
+    shared = common_seeds(v.row for v in begun)
+    if not shared:
+        note = "the variants have no seed in common"
+        return Fact(title, formatting.NOTHING, note, main=True)
+    means = [(v.row.mean_over(shared) * (1 if lower else -1), v) for v in begun]
+    known = [each for each in means if math.isfinite(each[0])] or means
+    best = min(known, key=lambda each: each[0])[1]
+    score = mean_interval(
+        [best.row.scores[run] for run, seed in best.row.seeds.items() if seed in shared]
+    )
     runs = "1 seed" if score.count == 1 else f"mean ± 95 % over {score.count} seeds"
     note = f"{best.short}; {runs}"
+    if any(set(v.row.seeds.values()) - shared for v in begun):
+        note += " that all variants have"
     if score.why:
         return Fact(title, formatting.score(score.mean), note, main=True)
     if len(report.variants) > 1:

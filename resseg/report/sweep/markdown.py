@@ -9,8 +9,8 @@ from resseg.report.run.markdown import code, escape, table
 from resseg.report.sweep import differences, figures, multiples, pictures
 from resseg.report.sweep.headline import MARKS, missing, states
 from resseg.report.sweep.read import SweepReport
-from resseg.report.sweep.tables import student, swept_keys
-from resseg.sweeps.table.cells import score
+from resseg.report.sweep.tables import swept_keys
+from resseg.sweeps.table.cells import difference
 from resseg.sweeps.table.formats import as_markdown
 from resseg.sweeps.table.words import claim
 
@@ -68,7 +68,7 @@ def _differences(report: SweepReport, folder: Path) -> list[str]:
         return []
     pictures.save_forest(report, folder / "differences.png")
     listed = [
-        [escape(variant.name), score(student(variant.row)), str(len(variant.row.pairs))]
+        [escape(variant.name), difference(variant.row), str(len(variant.row.pairs))]
         for _, variant in rows
     ]
     head = ["variant", "minus baseline, Student's 95 % interval", "pairs"]

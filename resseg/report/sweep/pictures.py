@@ -20,7 +20,7 @@ _ROWS = 60  # of small multiples at most
 
 
 def save_forest(report: SweepReport, path: Path) -> None:
-    """Differences to the baseline: every seed, means, both intervals."""
+    """Differences to the baseline: every seed, means, intervals."""
     forest = differences.forest(report)
     assert forest is not None  # a forest is saved where there is one
     _, how, table = forest

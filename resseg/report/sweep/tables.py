@@ -8,40 +8,35 @@ from resseg.report.page.document import csv_button, filter_field
 from resseg.report.page.markup import Cell, Html, join, table, tag
 from resseg.report.sweep.read import PAGE, SweepReport, SweepVariant
 from resseg.sweeps.keys import SEED, typed_value
-from resseg.sweeps.table.cells import DIFFERENCE, TableColumn, columns, number, score
+from resseg.sweeps.table.cells import (
+    BOOTSTRAP,
+    DIFFERENCE,
+    TableColumn,
+    columns,
+    number,
+)
 from resseg.sweeps.table.formats import record
 from resseg.sweeps.table.rows import Row
-from resseg.sweeps.table.statistics import Estimate, mean_interval
 
 NO_VALUE = -math.inf  # sorts what is not known below all numbers
 
 
-def student(row: Row) -> Estimate:
-    """The mean difference to the baseline with Student's interval."""
-    return mean_interval(list(row.pairs.values()))
-
-
 def variant_section(report: SweepReport) -> Html:
-    """The table of `resseg table`, with Student's interval of the differences too."""
+    """The table of `resseg table`; with the bootstrap where a row has 20 pairs."""
     kept = columns(report.table)
     keys = sum(not column.measured for column in kept)
-    head = ["curves"]
-    for column in kept:
-        if column is DIFFERENCE:
-            head += [f"{column.header} (Student)", f"{column.header} [bootstrap]"]
-        else:
-            head.append(column.header)
-    rows = []
-    for place, variant in enumerate(report.variants):
-        cells = [_chooser(place, variant)]
-        for column in kept:
-            if column is DIFFERENCE:
-                cells.append(_student_cell(variant.row))
-            cells.append(_cell(column, variant.row))
-        rows.append(cells)
+    boots = any(v.row.bootstrap and not v.row.bootstrap.why for v in report.variants)
+    if boots:
+        kept.insert(kept.index(DIFFERENCE) + 1, BOOTSTRAP)
+    head = ["curves", *[column.header for column in kept]]
+    rows = [
+        [_chooser(place, variant), *[_cell(column, variant.row) for column in kept]]
+        for place, variant in enumerate(report.variants)
+    ]
     listed = table(
         f"{report.table.metric}: mean ± half of Student's 95 % interval over n seeds. "
-        "Differences are to the baseline run of the same seed; ± and [ ] are 95 %.",
+        "Differences are to the baseline run of the same seed, with Student's paired "
+        "95 % interval.",
         head,
         rows,
         text_columns=1 + keys,
@@ -79,14 +74,6 @@ def _chooser(place: int, variant: SweepVariant) -> Cell:
         aria_label=f"{place + 1}: show {variant.short} in the curves",
     )
     return Cell(button, place)
-
-
-def _student_cell(row: Row) -> Cell:
-    estimate = student(row)
-    if row.difference is None or not estimate.count:
-        return Cell("baseline" if row.difference is None else "no pair", NO_VALUE)
-    known = math.isfinite(estimate.mean)
-    return Cell(score(estimate), estimate.mean if known else NO_VALUE)
 
 
 def _filter(id_: str, csv: str, what: str) -> Html:

@@ -66,12 +66,25 @@ def difference(row: Row) -> str:
     estimate = row.difference
     if estimate is None:
         return "baseline"
+    return interval(estimate, signed) if estimate.count else "no pair"
+
+
+def bootstrap(row: Row) -> str:
+    """The bootstrap's interval; nothing where there are too few pairs for it."""
+    estimate = row.bootstrap
+    if estimate is None or estimate.why:
+        return NOTHING
+    return f"[{signed(estimate.low)}, {signed(estimate.high)}]"
+
+
+def interval(estimate: Estimate, show: Callable[[float], str] | None = None) -> str:
+    """Mean and ends of its interval, or why there is none."""
+    show = show or number
     if not estimate.count:
-        return "no pair"
+        return NOTHING
     if estimate.why:
-        return f"{_signed(estimate.mean)} ({estimate.why})"
-    ends = f"{_signed(estimate.low)}, {_signed(estimate.high)}"
-    return f"{_signed(estimate.mean)} [{ends}]"
+        return f"{show(estimate.mean)} ({estimate.why})"
+    return f"{show(estimate.mean)} [{show(estimate.low)}, {show(estimate.high)}]"
 
 
 def not_finished(row: Row) -> str:
@@ -88,7 +101,8 @@ def wall(cost: Cost) -> str:
     return f"≥ {known}" if partial else known
 
 
-def _signed(value: float) -> str:
+def signed(value: float) -> str:
+    """A number with its sign, a plus too."""
     text = number(value)
     return text if text.startswith("-") or math.isnan(value) else f"+{text}"
 
@@ -153,6 +167,11 @@ VARIANT = TableColumn(
 )
 DIFFERENCE = TableColumn(
     "minus baseline", difference, lambda row: row.difference and row.difference.mean
+)
+BOOTSTRAP = TableColumn(
+    "bootstrap (BCa)",
+    bootstrap,
+    lambda row: row.bootstrap and row.bootstrap.mean,
 )
 _MEASURED = (
     TableColumn(

@@ -24,7 +24,7 @@ from resseg.console import (
 )
 from resseg.sweeps.table.cells import TableColumn, columns, merged
 from resseg.sweeps.table.rows import Row
-from resseg.sweeps.table.statistics import Estimate, mean_interval
+from resseg.sweeps.table.statistics import Estimate
 from resseg.sweeps.table.table import Table
 from resseg.sweeps.table.words import below, indent, title
 
@@ -176,16 +176,16 @@ def as_csv(table: Table) -> str:
 def record(row: Row) -> dict[str, Any]:
     """A row in plain values, by full key and with units in the names."""
     own = row.difference is None
-    compared = Estimate(math.nan) if row.difference is None else row.difference
-    student = mean_interval(list(row.pairs.values()))
+    compared = row.difference or Estimate(math.nan)
+    bootstrap = row.bootstrap or Estimate(math.nan)
     cost = row.cost
     return {
         "variant": row.name,
         **row.values,
         **_estimate("mean", row.score),
         **_estimate("difference", compared),
-        "difference_student_low": student.low,
-        "difference_student_high": student.high,
+        "difference_bootstrap_low": bootstrap.low,
+        "difference_bootstrap_high": bootstrap.high,
         "is_baseline": own,
         **{word.replace(" ", "_"): row.states[word] for word in _STATES},
         "planned": row.planned,

@@ -9,8 +9,7 @@ from resseg.sweeps.keys import pairs
 from resseg.sweeps.plan import Plan
 from resseg.sweeps.table import remarks
 from resseg.sweeps.table.measured import MeasuredRun
-from resseg.sweeps.table.rows import Row
-from resseg.sweeps.table.statistics import LEVEL, largest_coverage
+from resseg.sweeps.table.rows import Row, common_seeds, identity
 
 _NAMED = 3  # runs that a sentence lists
 
@@ -163,8 +162,8 @@ def on_runs(sweep: Plan, chosen: Sequence[MeasuredRun], metric: str) -> list[str
     return notes
 
 
-def on_pairs(rows: Sequence[Row]) -> list[str]:
-    """Runs without a pair, and intervals that are too narrow for what they say."""
+def on_seeds(rows: Sequence[Row], by: Sequence[str]) -> list[str]:
+    """Rows that cannot be compared as they stand: other seeds, or no pair."""
     notes = []
     for row in rows:
         single = 0 if row.difference is None else row.finished - row.difference.count
@@ -173,16 +172,30 @@ def on_pairs(rows: Sequence[Row]) -> list[str]:
                 "1 finished run has" if single == 1 else f"{single} finished runs have"
             )
             notes.append(f"{row.name}: {runs} no finished baseline run.")
-    counts = [
-        row.difference.count
-        for row in rows
-        if row.difference is not None and not row.difference.why
-    ]
-    if counts and largest_coverage(min(counts)) < LEVEL:
-        share = f"{largest_coverage(min(counts)):.1%}".replace(".0%", "%")
-        notes.append(
-            f"A bootstrap of {min(counts)} pairs cannot leave their range, which holds "
-            f"the true median in {share} of sweeps: read its interval as too narrow "
-            "(CSV has Student's too)."
-        )
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(identity(row.values, by), []).append(row)
+    for group in groups.values():
+        shared = common_seeds(group)
+        others = [row for row in group if set(row.seeds.values()) - shared]
+        if others:
+            notes.append(_unequal(group, sorted(shared)))
     return notes
+
+
+def _unequal(group: Sequence[Row], shared: list[Any]) -> str:
+    listed = "; ".join(
+        f"{row.name} {seeds(sorted(row.seeds.values()))}" for row in group if row.seeds
+    )
+    rank = (
+        f"rank by their means over {seeds(shared)}"
+        if shared
+        else "have none in common and are not ranked"
+    )
+    return f"These rows have not all the same seeds; they {rank}: {listed}."
+
+
+def seeds(values: Sequence[Any]) -> str:
+    """seed 3; seeds 0, 1, 4."""
+    word = "seed" if len(values) == 1 else "seeds"
+    return f"{word} {', '.join(map(str, values))}"

@@ -3,13 +3,19 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
+
+import numpy as np
 
 from resseg.sweeps.keys import SEED, pairs, short_names
 from resseg.sweeps.plan import Plan
 from resseg.sweeps.table.measured import Cost, MeasuredRun, add_costs
-from resseg.sweeps.table.statistics import Estimate, mean_interval, paired_interval
+from resseg.sweeps.table.statistics import (
+    Estimate,
+    bootstrap_interval,
+    mean_interval,
+)
 
 
 class Row(NamedTuple):
@@ -19,10 +25,12 @@ class Row(NamedTuple):
         name: its values in one line.
         values: of the table's keys.
         scores: metric of each finished run, by id of the run.
-        score: their mean with Student's 95 % interval.
+        seeds: of each finished run, by id.
+        score: mean of the scores with Student's 95 % interval.
         pairs: what each run scores more than its baseline run, by id; pairs of
             finished runs alone.
-        difference: their mean with its interval; None for the baseline itself.
+        difference: their mean with Student's paired interval; None for the baseline.
+        bootstrap: the same with an interval from 20 pairs on; None for the baseline.
         states: how many runs are finished, failed, running …; none is left out.
         cost: of its runs together.
     """
@@ -30,9 +38,11 @@ class Row(NamedTuple):
     name: str
     values: dict[str, Any]
     scores: dict[str, float]
+    seeds: dict[str, Any]
     score: Estimate
     pairs: dict[str, float]
     difference: Estimate | None
+    bootstrap: Estimate | None
     states: Counter[str]
     cost: Cost
 
@@ -43,6 +53,11 @@ class Row(NamedTuple):
     @property
     def finished(self) -> int:
         return self.states["finished"]
+
+    def mean_over(self, seeds: Collection[Any]) -> float:
+        """Mean of the scores of these seeds; NaN where one of them is missing."""
+        mine = [self.scores[run] for run, seed in self.seeds.items() if seed in seeds]
+        return float(np.mean(mine)) if mine and len(mine) == len(seeds) else math.nan
 
 
 def identity(config: Mapping[str, Any], keys: Iterable[str]) -> str:
@@ -78,25 +93,41 @@ def make_row(
         name=pairs(values, short_names(keys)) or "base config",
         values=values,
         scores=scores,
+        seeds={each.run.id: each.config[SEED] for each in group if each.finished},
         score=mean_interval(list(scores.values())),
         pairs={} if own else compared,
-        difference=None if own else paired_interval(list(compared.values())),
+        difference=None if own else mean_interval(list(compared.values())),
+        bootstrap=None if own else bootstrap_interval(list(compared.values())),
         states=Counter(each.state.word for each in group),
         cost=add_costs([each.cost for each in group]),
     )
 
 
+def common_seeds(rows: Iterable[Row]) -> frozenset[Any]:
+    """Those that every row has a finished run of, which has any."""
+    held = [frozenset(row.seeds.values()) for row in rows if row.seeds]
+    return frozenset.intersection(*held) if held else frozenset()
+
+
 def ordered(rows: Sequence[Row], by: Sequence[str], lower: bool) -> list[Row]:
-    """By the values of the keys `by`, then best first.
+    """By the values of the keys `by`; then best first, by means over the same seeds.
 
-    Rows whose score is no number come last, in the order of the study.
+    Within each combination of those values the rows are compared on the seeds that all
+    of them have; where there is none, they stay in the order of the study. Rows whose
+    score is no number come last.
     """
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(identity(row.values, by), []).append(row)
+    best_first = []
+    for group in groups.values():
+        shared = common_seeds(group)
 
-    def merit(row: Row) -> float:
-        mean = row.score.mean
-        return mean * (1 if lower else -1) if math.isfinite(mean) else math.inf
+        def merit(row: Row, shared: frozenset[Any] = shared) -> float:
+            mean = row.mean_over(shared) if shared else 0.0
+            return mean * (1 if lower else -1) if math.isfinite(mean) else math.inf
 
-    best_first = sorted(rows, key=merit)
+        best_first += sorted(group, key=merit)
     for key in reversed(by):
         ranks = _ranks([row.values[key] for row in rows])
         best_first.sort(key=lambda row, key=key, ranks=ranks: ranks(row.values[key]))

@@ -21,7 +21,7 @@ from resseg.sweeps.scores import METRICS, check_metric
 from resseg.sweeps.table import remarks
 from resseg.sweeps.table.measured import Cost, MeasuredRun, add_costs, read_measured
 from resseg.sweeps.table.rows import Row, identity, make_row, ordered, variants
-from resseg.sweeps.table.verdicts import Verdict, judge
+from resseg.sweeps.table.verdicts import HOLDS, Verdict, judge
 
 
 class Table(NamedTuple):
@@ -33,14 +33,14 @@ class Table(NamedTuple):
         keys: swept keys in which variants differ, those of `by` first; without seed.
         by: the keys that rows are grouped by.
         baseline: config values that a run's baseline run has.
-        rows: best first, within the groups.
+        rows: best first within the groups, by means over the seeds that all have.
         runs: one row per run, whatever its state: id, name, state, step, steps,
             message, baseline (id of its baseline run, None without one), the swept
             keys, the metrics (NaN unless finished) and the fields of `Cost`.
         unfinished: sentences that name every run that is not finished, and say why.
         claims: of the study, all runs taken together.
         notes: what a reader must know: the baseline, what else differs between runs,
-            what is missing or not finite, which intervals are too narrow.
+            what is missing or not finite, which rows have other seeds.
         cost: of all shown runs together.
     """
 
@@ -58,8 +58,10 @@ class Table(NamedTuple):
 
     @property
     def passed(self) -> bool:
-        """Whether every claim holds; one that is open does not yet."""
-        return all(verdict.verdict == "holds" for verdict in self.claims)
+        """Whether every claim holds, on every seed that is planned for it."""
+        return all(
+            verdict.verdict == HOLDS and not verdict.missing for verdict in self.claims
+        )
 
 
 def load_table(
@@ -118,7 +120,7 @@ def load_table(
         notes=(
             remarks.baseline(values, given=bool(baseline or sweep.baseline)),
             *remarks.on_runs(sweep, chosen, metric),
-            *remarks.on_pairs(rows),
+            *remarks.on_seeds(rows, first_keys),
         ),
         cost=add_costs([each.cost for each in chosen]),
     )

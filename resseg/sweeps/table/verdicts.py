@@ -1,14 +1,18 @@
 """Whether the claims of a study hold, and the numbers that say so."""
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from resseg.sweeps.claims import Claim, groups, matches, selected
+from resseg.sweeps.keys import SEED
 from resseg.sweeps.table.measured import MeasuredRun
+from resseg.sweeps.table.statistics import Estimate, mean_interval, ratio_interval
 
-HOLDS, FAILS, OPEN = "holds", "fails", "open"
+HOLDS, FAILS, UNDECIDED = "holds", "fails", "undecided"
 
 
 class Mean(NamedTuple):
@@ -16,14 +20,13 @@ class Mean(NamedTuple):
 
     Attributes:
         selector: the config values that select its runs.
-        value: mean of the metric over those that are finished; NaN of none.
-        finished, planned: how many runs.
+        value: mean of the metric over the seeds of the part; NaN of none.
+        seeds: how many these are.
     """
 
     selector: dict[str, Any]
     value: float
-    finished: int
-    planned: int
+    seeds: int
 
 
 class ClaimPart(NamedTuple):
@@ -31,15 +34,21 @@ class ClaimPart(NamedTuple):
 
     Attributes:
         group: that combination; {} without `each`.
-        verdict: holds, fails, or open while a selected run is not finished.
+        verdict: holds, fails or undecided.
         means: one per selector.
-        value: the quotient of a ratio, the mean of a threshold; else None.
+        estimates: what is judged, with Student's 95 % interval over the seeds: of an
+            ordering the paired difference of each mean and the next; of a ratio the
+            quotient; of a threshold the mean.
+        seeds: those that every selector has, all of whose runs are finished.
+        missing: the other seeds that any selector has.
     """
 
     group: dict[str, Any]
     verdict: str
     means: tuple[Mean, ...]
-    value: float | None
+    estimates: tuple[Estimate, ...]
+    seeds: tuple[Any, ...]
+    missing: tuple[Any, ...]
 
 
 class Verdict(NamedTuple):
@@ -59,9 +68,13 @@ class Verdict(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """fails if any part does, else open if any is, else holds."""
-        verdicts = {part.verdict for part in self.parts}
-        return FAILS if FAILS in verdicts else OPEN if OPEN in verdicts else HOLDS
+        """fails if any part does, else undecided if any is, else holds."""
+        return _worst([part.verdict for part in self.parts])
+
+    @property
+    def missing(self) -> bool:
+        """Whether a part lacks a seed that is planned for it."""
+        return any(part.missing for part in self.parts)
 
     @property
     def rule(self) -> str:
@@ -79,10 +92,12 @@ class Verdict(NamedTuple):
 
 
 def judge(claim: Claim, measured: Sequence[MeasuredRun]) -> Verdict:
-    """Compares means over all runs that the claim selects.
+    """Judges a claim by 95 % intervals over the seeds that all its selectors have.
 
-    A mean that is not a number fails the claim. One that a run is missing from leaves
-    it open, even if the others have made up their minds.
+    A selector's value at a seed is the mean over all of its runs with that seed. The
+    claim holds where the whole interval agrees with it, fails where the whole interval
+    contradicts it, and is undecided else: also where there is no interval, because of
+    one seed, or of a score that is no number.
     """
     parts = groups(claim, [each.config for each in measured])
     return Verdict(claim, tuple(_part(claim, group, measured) for group in parts))
@@ -91,40 +106,83 @@ def judge(claim: Claim, measured: Sequence[MeasuredRun]) -> Verdict:
 def _part(
     claim: Claim, group: dict[str, Any], measured: Sequence[MeasuredRun]
 ) -> ClaimPart:
-    means = tuple(
-        _mean(claim, group, position, measured)
+    sides = [
+        _by_seed(claim, group, position, measured)
         for position in range(len(claim["selectors"]))
-    )
-    values = [mean.value for mean in means]
-    if claim["kind"] == "ordering":
-        value = None
-        signs = -np.diff(values) if not claim["lower"] else np.diff(values)
-        holds = bool((signs > 0).all())
-    else:
-        value = values[0]
-        if claim["kind"] == "ratio":
-            value = values[0] / values[1] if values[1] else np.nan
-        holds = _within(value, claim["at_least"], claim["at_most"])
-    whole = all(mean.finished == mean.planned for mean in means)
-    verdict = OPEN if not whole else HOLDS if holds else FAILS
-    return ClaimPart(group, verdict, means, value)
-
-
-def _mean(
-    claim: Claim, group: dict[str, Any], position: int, measured: Sequence[MeasuredRun]
-) -> Mean:
-    wanted = selected(claim, group, position)
-    chosen = [
-        each
-        for each in measured
-        if all(matches(each.config, selector) for selector in wanted)
     ]
-    values = [each.scores[claim["metric"]] for each in chosen if each.finished]
-    mean = float(np.mean(values)) if values else np.nan
-    return Mean(claim["selectors"][position], mean, len(values), len(chosen))
+    planned = sorted({seed for side in sides for seed in side})
+    seeds = [s for s in planned if all(side.get(s) is not None for side in sides)]
+    values = np.array([[side[s] for s in seeds] for side in sides], float)
+    estimates, verdict = _JUDGES[claim["kind"]](claim, values)
+    means = tuple(
+        Mean(selector, float(own.mean()) if seeds else math.nan, len(seeds))
+        for selector, own in zip(claim["selectors"], values, strict=True)
+    )
+    missing = tuple(seed for seed in planned if seed not in seeds)
+    return ClaimPart(group, verdict, means, estimates, tuple(seeds), missing)
 
 
-def _within(value: float, at_least: float | None, at_most: float | None) -> bool:
-    above = at_least is None or value >= at_least
-    below = at_most is None or value <= at_most
-    return above and below and not np.isnan(value)
+def _by_seed(
+    claim: Claim, group: dict[str, Any], position: int, measured: Sequence[MeasuredRun]
+) -> Mapping[Any, float | None]:
+    """By seed the mean over a selector's runs; None where one is not finished."""
+    wanted = selected(claim, group, position)
+    runs: dict[Any, list[MeasuredRun]] = {}
+    for each in measured:
+        if all(matches(each.config, selector) for selector in wanted):
+            runs.setdefault(each.config[SEED], []).append(each)
+    return {
+        seed: float(np.mean([each.scores[claim["metric"]] for each in alike]))
+        if all(each.finished for each in alike)
+        else None
+        for seed, alike in runs.items()
+    }
+
+
+def _ordering(claim: Claim, values: np.ndarray) -> tuple[tuple[Estimate, ...], str]:
+    estimates = tuple(
+        mean_interval(list(first - second))
+        for first, second in itertools.pairwise(values)
+    )
+    verdicts = []
+    for estimate in estimates:
+        low, high = sorted(_sign(claim) * end for end in _ends(estimate))
+        verdicts.append(HOLDS if low > 0 else FAILS if high <= 0 else UNDECIDED)
+    return estimates, _worst(verdicts)
+
+
+def _sign(claim: Claim) -> int:
+    return -1 if claim["lower"] else 1
+
+
+def _ratio(claim: Claim, values: np.ndarray) -> tuple[tuple[Estimate, ...], str]:
+    estimate = ratio_interval(list(values[0]), list(values[1]))
+    return (estimate,), _within(claim, estimate)
+
+
+def _threshold(claim: Claim, values: np.ndarray) -> tuple[tuple[Estimate, ...], str]:
+    estimate = mean_interval(list(values[0]))
+    return (estimate,), _within(claim, estimate)
+
+
+_JUDGES = {"ordering": _ordering, "ratio": _ratio, "threshold": _threshold}
+
+
+def _within(claim: Claim, estimate: Estimate) -> str:
+    least = -math.inf if claim["at_least"] is None else claim["at_least"]
+    most = math.inf if claim["at_most"] is None else claim["at_most"]
+    low, high = _ends(estimate)
+    if least <= low and high <= most:
+        return HOLDS
+    return FAILS if high < least or low > most else UNDECIDED
+
+
+def _ends(estimate: Estimate) -> tuple[float, float]:
+    """Of the interval; where all values are equal, that value; else NaN, NaN."""
+    if estimate.same:
+        return estimate.mean, estimate.mean
+    return estimate.low, estimate.high
+
+
+def _worst(verdicts: Sequence[str]) -> str:
+    return next((v for v in (FAILS, UNDECIDED) if v in verdicts), HOLDS)

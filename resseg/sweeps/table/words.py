@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from resseg.console import clean
 from resseg.sweeps.keys import pairs
 from resseg.sweeps.scores import GRADIENTS, METRICS
-from resseg.sweeps.table.cells import NOTHING, number, wall
+from resseg.sweeps.table.cells import NOTHING, interval, number, signed, wall
+from resseg.sweeps.table.remarks import seeds
 from resseg.sweeps.table.table import Table
 from resseg.sweeps.table.verdicts import ClaimPart, Mean, Verdict
 
@@ -19,8 +20,8 @@ def title(table: Table) -> str:
         sense = ""
     return clean(
         f"{table.sweep.study}: {table.metric} = {metric.meaning}{sense}; mean ± 95 % "
-        "interval over n seeds (Student's t); minus the baseline on equal seeds, mean "
-        "and 95 % interval (bootstrap, BCa)"
+        "interval over n seeds; minus the baseline on equal seeds, mean and 95 % "
+        "interval; both Student's t"
     )
 
 
@@ -65,16 +66,21 @@ def claim(verdict: Verdict) -> list[str]:
 
 
 def part_numbers(verdict: Verdict, part: ClaimPart) -> str:
-    """What a part of a claim compares, with the number of runs behind each mean."""
+    """What a part of a claim compares, over which seeds, and which are missing."""
     sides = [_side(mean) for mean in part.means]
     kind = verdict.claim["kind"]
     if kind == "ordering":
-        return _chain(sides, [mean.value for mean in part.means])
-    if kind == "ratio" and part.value is not None:
-        known = all(mean.finished for mean in part.means)
-        value = number(part.value) if known else NOTHING
-        return f"{sides[0]} / {sides[1]} = {value}"
-    return sides[0]
+        found = [interval(estimate, signed) for estimate in part.estimates]
+        what = "difference" if len(found) == 1 else "differences"
+        text = _chain(sides, [mean.value for mean in part.means])
+        text += f": {what} {', '.join(found)}"
+    elif kind == "ratio":
+        text = f"{sides[0]} / {sides[1]} = {interval(part.estimates[0])}"
+    else:
+        text = f"{pairs(part.means[0].selector) or 'all'} {interval(part.estimates[0])}"
+    over = f" over {seeds(part.seeds)}" if part.seeds else ", no seed in common"
+    missing = f"; missing: {seeds(part.missing)}" if part.missing else ""
+    return f"{text}{over}{missing}"
 
 
 def _chain(sides: Sequence[str], values: Sequence[float]) -> str:
@@ -86,8 +92,5 @@ def _chain(sides: Sequence[str], values: Sequence[float]) -> str:
 
 
 def _side(mean: Mean) -> str:
-    runs = "run" if mean.planned == 1 else "runs"
-    whole = mean.finished == mean.planned
-    count = f"{mean.planned}" if whole else f"{mean.finished} of {mean.planned}"
-    value = number(mean.value) if mean.finished else NOTHING
-    return f"{pairs(mean.selector) or 'all'} {value} ({count} {runs})"
+    value = number(mean.value) if mean.seeds else NOTHING
+    return f"{pairs(mean.selector) or 'all'} {value}"

@@ -9,9 +9,9 @@ from fake_sweeps import KIND, attempt, begin, config, finish, taps, write_sweep
 from resseg import runs
 from resseg.errors import UserError
 from resseg.sweeps.table.statistics import (
-    largest_coverage,
+    bootstrap_interval,
     mean_interval,
-    paired_interval,
+    ratio_interval,
 )
 from resseg.sweeps.table.table import load_table
 
@@ -64,7 +64,7 @@ def test_student_interval_by_hand():
         ([0.5, math.inf, 0.6], "not finite"),
     ],
 )
-@pytest.mark.parametrize("interval", [mean_interval, paired_interval])
+@pytest.mark.parametrize("interval", [mean_interval, bootstrap_interval])
 def test_no_interval_is_made_up(interval, values, why):
     estimate = interval(values)
     assert estimate.why == why
@@ -73,21 +73,21 @@ def test_no_interval_is_made_up(interval, values, why):
     np.testing.assert_equal(estimate.mean, expected)
 
 
-def test_two_pairs_have_no_interval_and_three_have_one():
-    assert paired_interval([0.1, 0.2]).why == "2 only"
+def test_a_bootstrap_is_shown_from_twenty_pairs_on():
+    values = list(np.random.default_rng(0).normal(size=20))
+    assert bootstrap_interval(values[:19]).why == "19 only"
+    shown = bootstrap_interval(values)
+    assert shown.why == "" and shown == bootstrap_interval(values)
+    assert min(values) < shown.low < shown.mean < shown.high < max(values)
     assert mean_interval([0.1, 0.2]).why == ""
-    three = paired_interval([0.1, 0.1, 0.4])
-    assert three.mean == pytest.approx(0.2)
-    # A bootstrap mean of three lies between the smallest and the largest of them.
-    assert 0.0999 < three.low < 0.2 < three.high < 0.4001
-    assert paired_interval([0.1, 0.1, 0.4]) == three
 
 
-def test_the_bootstrap_is_that_of_efron():
+def test_the_bootstrap_is_that_of_efron(monkeypatch):
     """Ends against his equations on all 46656 resamples of six values."""
     from itertools import product
     from statistics import NormalDist
 
+    monkeypatch.setattr("resseg.sweeps.table.statistics.BOOTSTRAP", 6)
     values = np.array([0.0, 0.3, 0.7, 1.0, 1.6, 5.0])
     means = np.array(list(product(values, repeat=6))).mean(axis=1)
     normal, mean = NormalDist(), values.mean()
@@ -95,7 +95,7 @@ def test_the_bootstrap_is_that_of_efron():
     spread = left_out.mean() - left_out
     acceleration = (spread**3).sum() / (6 * (spread**2).sum() ** 1.5)
     bias = normal.inv_cdf((means < mean).mean())
-    found = paired_interval(list(values))
+    found = bootstrap_interval(list(values))
     for end, z in ((found.low, -1.959964), (found.high, 1.959964)):
         shifted = bias + (bias + z) / (1 - acceleration * (bias + z))
         expected = np.quantile(means, normal.cdf(shifted))
@@ -103,10 +103,42 @@ def test_the_bootstrap_is_that_of_efron():
     assert found.high - mean > 1.5 * (mean - found.low)  # as skewed as the values
 
 
-def test_an_interval_of_few_pairs_says_how_little_it_can_cover():
-    assert largest_coverage(3) == 0.75
-    assert largest_coverage(5) == 0.9375
-    assert largest_coverage(6) > 0.95
+def test_the_ends_of_a_quotient_are_where_the_paired_interval_ends_at_0():
+    above, below = [0.30, 0.36, 0.44, 0.38], [0.60, 0.66, 0.91, 0.70]
+    found = ratio_interval(above, below)
+    assert found.mean == pytest.approx(np.mean(above) / np.mean(below))
+    assert found.low < found.mean < found.high and found.count == 4
+    low = mean_interval(list(np.subtract(above, np.multiply(found.low, below))))
+    high = mean_interval(list(np.subtract(above, np.multiply(found.high, below))))
+    assert low.low == pytest.approx(0, abs=1e-12)
+    assert high.high == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("above", "below", "why"),
+    [
+        ([], [], "none"),
+        ([0.5], [1.0], "1 only"),
+        ([0.5, 1.0], [1.0, 2.0], "all 2 equal"),
+        ([0.5, math.nan], [1.0, 2.0], "not finite"),
+        ([0.5, 1.0], [0.0, 0.0], "divided by 0"),
+        ([0.5, 1.0], [-1.0, 2.0], "divided by what may be 0"),
+    ],
+)
+def test_a_quotient_without_an_interval_says_why(above, below, why):
+    found = ratio_interval(above, below)
+    assert found.why == why and found.count == len(above)
+    assert math.isnan(found.low) and math.isnan(found.high)
+
+
+def test_intervals_of_normal_values_cover_as_often_as_they_say():
+    rng = np.random.default_rng(0)
+    pairs = rng.normal(size=(400, 2, 4)) * 0.1 + np.array([[1.0], [2.0]])
+    covered = [
+        found.low <= 0.5 <= found.high
+        for found in (ratio_interval(list(a), list(b)) for a, b in pairs)
+    ]
+    assert 0.92 < np.mean(covered) < 0.98
 
 
 def test_rows_means_and_paired_differences(plan):
@@ -123,15 +155,16 @@ def test_rows_means_and_paired_differences(plan):
     assert plain.pairs == pytest.approx({"n0": 0.1, "n1": 0.1, "n2": 0.4})
     assert plain.difference is not None
     assert plain.difference.mean == pytest.approx(0.2)
-    assert plain.difference == paired_interval(list(plain.pairs.values()))
+    # differences .1, .1, .4: standard error sqrt(.03 / 3) = .1
+    assert plain.difference.half == pytest.approx(0.43026527)
+    assert plain.bootstrap is not None and plain.bootstrap.why == "3 only"
+    assert identity.bootstrap is None
     assert identity.difference is None and identity.pairs == {}
     assert (plain.finished, plain.planned, table.passed) == (3, 3, True)
     assert table.baseline == IDENTITY
     assert table.notes == (
         "Differences are to runs of equal seed with model.shortcut.kind=identity, the "
         "first variant of the study, which names no BASELINE.",
-        "A bootstrap of 3 pairs cannot leave their range, which holds the true median "
-        "in 75% of sweeps: read its interval as too narrow (CSV has Student's too).",
     )
     assert table.unfinished == ()
 
@@ -204,6 +237,69 @@ def test_rows_go_by_numbers_as_numbers(tmp_path):
     assert {row.score.why for row in load_table(plan).rows} == {"1 only"}
 
 
+def unequal(folder, scores, metric="mean_iou", by=()):
+    """Rows of identity, none and dropout whose seeds are not the same."""
+    wanted = [
+        (f"{kind[0]}{seed}", {KIND: kind, "seed": seed})
+        for kind in ("identity", "none", "dropout")
+        for seed in range(3)
+    ]
+    plan = write_sweep(folder / "sweep", wanted)
+    for run in plan.runs:
+        if run.id in scores:
+            finish(run, plan, scores[run.id])
+    return load_table(plan, metric, by=by)
+
+
+def test_rows_of_unequal_seeds_rank_by_the_seeds_that_all_have(tmp_path):
+    # Of its own seeds none has the best mean, .8; on seed 1, which all have, the worst.
+    scores = {"i0": 0.5, "i1": 0.5, "i2": 0.5, "n1": 0.4, "n2": 1.2}
+    scores |= {"d0": 0.1, "d1": 0.6}
+    table = unequal(tmp_path, scores)
+    assert [row.values[KIND] for row in table.rows] == ["dropout", "identity", "none"]
+    assert table.rows[2].score.mean == pytest.approx(0.8)
+    assert table.rows[2].seeds == {"n1": 1, "n2": 2}
+    assert table.notes[-1] == (
+        "These rows have not all the same seeds; they rank by their means over seed 1: "
+        "shortcut.kind=identity seeds 0, 1, 2; shortcut.kind=none seeds 1, 2; "
+        "shortcut.kind=dropout seeds 0, 1."
+    )
+
+
+def test_rows_without_a_seed_in_common_are_not_ranked(tmp_path):
+    table = unequal(tmp_path, {"i0": 0.1, "n1": 0.9, "d2": 0.5})
+    assert [row.values[KIND] for row in table.rows] == ["identity", "none", "dropout"]
+    assert "they have none in common and are not ranked: " in table.notes[-1]
+
+
+def test_rows_of_equal_seeds_need_no_word(tmp_path):
+    table = unequal(tmp_path, {"i0": 0.1, "n0": 0.9, "i1": 0.2, "n1": 0.8})
+    assert [row.values[KIND] for row in table.rows] == ["none", "identity", "dropout"]
+    assert not any("seeds" in note for note in table.notes)
+
+
+def test_seeds_are_compared_within_a_group(tmp_path):
+    """A group that is not as far does not take seeds from another."""
+    head = "model.head.name"
+    wanted = [
+        (f"{name}{kind}{seed}", {head: name, KIND: kind, "seed": seed})
+        for name in ("fcn", "unet")
+        for kind in ("identity", "none")
+        for seed in range(2)
+    ]
+    plan = write_sweep(tmp_path / "sweep", wanted)
+    scores = {"fcnidentity0": 0.1, "fcnidentity1": 0.9}
+    scores |= {"fcnnone0": 0.2, "fcnnone1": 0.3, "unetnone1": 0.5}
+    for run in plan.runs:
+        if run.id in scores:
+            finish(run, plan, scores[run.id])
+    grouped = load_table(plan, by=["head.name"])
+    assert [row.values[KIND] for row in grouped.rows][:2] == ["identity", "none"]
+    alone = load_table(plan)
+    assert [row.name.split("=")[-1] for row in alone.rows[:2]] == ["identity", "none"]
+    assert "over seed 1" in alone.notes[-1]
+
+
 def test_a_loss_is_better_lower(plan, tmp_path):
     other = two_variants(tmp_path / "loss")
     for run in other.runs:
@@ -232,7 +328,7 @@ def test_runs_that_are_absent_running_failed_or_cut_are_shown(tmp_path):
     with runs.claimed(runs_["n2"].folder) as ours:
         assert ours
         table = load_table(plan)
-    plain, identity = table.rows
+    identity, plain = table.rows
     assert dict(plain.states) == {"broken off": 1, "finished": 1, "running": 1}
     assert dict(identity.states) == {"finished": 1, "failed": 1, "waiting": 1}
     assert (identity.finished, identity.planned) == (1, 3)

@@ -47,8 +47,9 @@ def test_parts_of_a_claim_are_a_list_in_the_list(tmp_path):
     claim = ordering("c", [{KIND: "identity"}, {KIND: "none"}], each=["seed"])
     wanted = [("i", {KIND: "identity", "seed": 1}), ("n", {KIND: "none", "seed": 1})]
     table = load_table(write_sweep(tmp_path / "s", wanted, claims=[claim]))
-    assert "\n- Claim open: c (mean\\_iou, best first)\n  - open for seed=1: " in (
-        as_markdown(table)
+    assert (
+        "\n- Claim undecided: c (mean\\_iou, best first)\n  - undecided for seed=1: "
+        in (as_markdown(table))
     )
 
 
@@ -56,7 +57,7 @@ CELLS = {
     "shortcut.kind": ["none", "identity", "dropout"],
     "mean_iou": ["0.5000 ± 0.6572", "0.3000 ± 0.2484", "-"],
     "n": ["3", "3", "0"],
-    "minus baseline": ["+0.2000 [+0.1000, +0.4000]", "baseline", "no pair"],
+    "minus baseline": ["+0.2000 [-0.2303, +0.6303]", "baseline", "no pair"],
     "pairs": ["3", "-", "-"],
     "runs": ["3/3", "3/3", "0/1"],
     "not finished": ["", "", "1 failed"],
@@ -74,11 +75,9 @@ BELOW = [
     "ValueError: it broke",
     "Differences are to runs of equal seed with model.shortcut.kind=identity, the "
     "first variant of the study, which names no BASELINE.",
-    "A bootstrap of 3 pairs cannot leave their range, which holds the true median in "
-    "75% of sweeps: read its interval as too narrow (CSV has Student's too).",
-    "Claim fails: identity beats plain (mean_iou, best first): "
-    "model.shortcut.kind=identity 0.3000 (3 runs) < model.shortcut.kind=none 0.5000 "
-    "(3 runs)",
+    "Claim undecided: identity beats plain (mean_iou, best first): "
+    "model.shortcut.kind=identity 0.3000 < model.shortcut.kind=none 0.5000: difference "
+    "-0.2000 [-0.6303, +0.2303] over seeds 0, 1, 2",
 ]
 
 
@@ -98,7 +97,7 @@ def test_markdown(plan):
 def test_plain_text_has_every_column_and_every_sentence(plan):
     text = as_terminal(load_table(plan))
     title, header, *rest = text.splitlines()
-    assert "higher is better; mean ± 95 % interval over n seeds" in title
+    assert "higher is better; mean ± 95 % interval over n seeds;" in title
     assert header.split("  ")[0] == "shortcut.kind"
     for row in range(3):
         for name, column in CELLS.items():
@@ -125,7 +124,7 @@ def test_where_nothing_fits_all_keys_share_a_column(plan):
     header, _, first, *_ = file.getvalue().splitlines()[1:]
     names = ["variant", "mean_iou", "minus", "baseline", "runs", "not", "finished"]
     assert header.split() == names
-    assert "0.5000 ± 0.6572 +0.2000 [+0.1000, +0.4000]" in " ".join(first.split())
+    assert "0.5000 ± 0.6572 +0.2000 [-0.2303, +0.6303]" in " ".join(first.split())
 
 
 def test_csv_has_full_numbers_and_keys(plan):
@@ -139,8 +138,8 @@ def test_csv_has_full_numbers_and_keys(plan):
     assert float(plain["difference"]) == pytest.approx(0.2)
     assert (plain["mean_count"], plain["difference_count"]) == ("3", "3")
     # differences .1, .1, .4: standard error sqrt(.03 / 3) = .1
-    assert float(plain["difference_student_low"]) == pytest.approx(0.2 - 0.43026527)
-    assert identity["difference_student_low"] == ""
+    assert float(plain["difference_low"]) == pytest.approx(0.2 - 0.43026527)
+    assert plain["difference_bootstrap_low"] == identity["difference_low"] == ""
     assert (identity["is_baseline"], identity["difference"]) == ("true", "")
     assert (dropout["mean"], dropout["failed"], dropout["planned"]) == ("", "1", "1")
     assert identity["peak_memory_bytes"] == str(3 * 2**20)
@@ -166,7 +165,7 @@ def test_latex(plan):
     assert lines.count(r"\midrule") == 3  # one above every group
     row = next(line for line in lines if line.startswith("none &"))
     assert row.startswith(
-        r"none & $0.5000$ $\pm$ $0.6572$ & $3$ & $+0.2000$ $[+0.1000, +0.4000]$ & $3$ "
+        r"none & $0.5000$ $\pm$ $0.6572$ & $3$ & $+0.2000$ $[-0.2303, +0.6303]$ & $3$ "
         r"& $3$/$3$ &  & $1{,}000$ & $2.500$ M"
     )
     assert all(line.endswith(r"\\") for line in lines[start:] if " & " in line)
@@ -230,17 +229,40 @@ def test_the_command_prints_writes_and_checks(plan, tmp_path, capsys):
         assert capsys.readouterr().out.splitlines() == [*BELOW, f"wrote {out}"]
     arguments = ["--baseline", "kind=none", "--only", "i*", "--format", "markdown"]
     assert main(["table", folder, *arguments, "--by", "kind"]) == 0
-    assert "-0.2000 [-0.4000, -0.1000]" in capsys.readouterr().out
+    assert "-0.2000 [-0.6303, +0.2303]" in capsys.readouterr().out
 
 
-def test_check_passes_where_all_claims_hold(tmp_path):
+def test_check_passes_where_all_claims_hold_on_every_seed(tmp_path, capsys):
     claim = ordering("plain beats identity", [{KIND: "none"}, {KIND: "identity"}])
-    wanted = [("i", {KIND: "identity"}), ("n", {KIND: "none"})]
+    wanted = [
+        (f"{kind[0]}{seed}", {KIND: kind, "seed": seed})
+        for kind in ("identity", "none")
+        for seed in range(3)
+    ]
     plan = write_sweep(tmp_path / "s", wanted, claims=[claim])
-    finish(plan.runs[0], plan, 0.1)
-    assert main(["table", str(plan.folder), "--check"]) == 1  # open
-    finish(plan.runs[1], plan, 0.2)
-    assert main(["table", str(plan.folder), "--check"]) == 0
+    scores = {"i0": 0.1, "i1": 0.2, "i2": 0.3, "n0": 0.5, "n1": 0.61, "n2": 0.72}
+
+    def check():
+        status = main(["table", str(plan.folder), "--check"])
+        return status, capsys.readouterr().out
+
+    for run in plan.runs:
+        if run.id[1] == "0":
+            finish(run, plan, scores[run.id])
+    status, text = check()
+    assert status == 1 and "Claim undecided: " in text
+    assert ": difference +0.4000 (1 only) over seed 0; missing: seeds 1, 2" in text
+    for run in plan.runs:
+        if run.id[1] == "1":
+            finish(run, plan, scores[run.id])
+    status, text = check()
+    assert status == 1 and "Claim holds: " in text
+    assert text.rstrip().endswith("over seeds 0, 1; missing: seed 2")
+    for run in plan.runs:
+        if run.id[1] == "2":
+            finish(run, plan, scores[run.id])
+    status, text = check()
+    assert status == 0 and text.rstrip().endswith("over seeds 0, 1, 2")
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@
       });
       const traces = [
         line("student", "Student's t 95 %", 0, { color: css("--c0"), width: 4 }),
-        line("bootstrap", "BCa bootstrap 95 %", 0.26, { color: css("--c1"), width: 2, dash: "2px 2px" }),
+        ...(rows.some((row) => row.bootstrap)
+          ? [line("bootstrap", "BCa bootstrap 95 %", 0.26, { color: css("--c1"), width: 2, dash: "2px 2px" })] : []),
         {
           type: "scatter", mode: "markers", name: "one seed", hoverinfo: "text",
           x: dots.map((dot) => dot[3]), y: dots.map((dot) => place.get(dot[0])),
