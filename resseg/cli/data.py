@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> int:
     from resseg.console import open_console, say
-    from resseg.data import catalogue, folder, pairs
+    from resseg.data import catalogue, depth, folder, pairs
     from resseg.data.findings import print_report
 
     entry = catalogue.find(arguments.name)
@@ -40,6 +40,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         spec = catalogue.prepare(entry, arguments.dir)
         say(f"{spec.name}: {spec.splits}")
         return 0
+    depth.require_bits(arguments.bits)
     folder.require_free(arguments.name, arguments.dir, arguments.overwrite)
     classes, rule = classes_and_rule(arguments)
     listing = _listing(arguments)
@@ -61,6 +62,7 @@ def _prepare(arguments: argparse.Namespace) -> int:
         arguments.dir,
         arguments.overwrite,
         _check_line(arguments),
+        arguments.bits,
     )
     print_report(report, open_console())
     extra = [] if arguments.dir == Path("data") else ["--dir", str(arguments.dir)]
@@ -73,18 +75,23 @@ def _prepare(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> int:
     from resseg.console import open_console
-    from resseg.data import checks
+    from resseg.data import checks, depth
     from resseg.data.findings import print_report
 
+    depth.require_bits(arguments.bits)
     if _names_files(arguments):
         if arguments.name is not None:
             raise UserError(f"NAME={arguments.name!r}: give a NAME or files, not both")
         where = str(arguments.folder or arguments.images)
         listing = _listing(arguments)
         classes, rule = classes_and_rule(arguments)
-        report = checks.check_folder(listing, classes, rule, where)
+        report = checks.check_folder(listing, classes, rule, where, arguments.bits)
     elif arguments.name is None:
         raise UserError("give NAME, or --folder, or --images with --masks")
+    elif arguments.bits is not None:
+        raise UserError(
+            f"--bits {arguments.bits}: {arguments.name} is prepared already"
+        )
     else:
         report = checks.check_prepared(_data_config(arguments))
     print_report(report, open_console())
@@ -207,6 +214,7 @@ def _check_line(arguments: argparse.Namespace) -> str:
         "colors",
         "values",
         "void",
+        "bits",
     ):
         value = getattr(arguments, name)
         if value is not None:

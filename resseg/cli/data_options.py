@@ -10,8 +10,9 @@ checked first; with an error nothing is written.
 A mask is a grey or palette PNG of the same name as its image, with one class index per
 pixel: 0 is the first name of --classes. 255 is void: neither trained on nor counted.
 Images may be grey, RGB, RGBA, palette or 16-bit, of any size. An EXIF orientation is
-applied to the image, so the mask must be upright. 16-bit values are scaled by the range
-that the data set uses: 10, 12 or 16 bits.
+applied to the image; a mask with one is refused. Images of more than 8 bits are scaled
+to 8 by the bits in use, which are kept with the data set and with every run: --bits
+says them, else 10, 12 or 16 are guessed from the largest value of all.
 """
 _PREPARE_EXAMPLES = """\
 examples:
@@ -205,6 +206,12 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="mask values and colours that nothing names become void, counted; without "
         "this option they are an error",
+    )
+    parser.add_argument(
+        "--bits",
+        type=int,
+        metavar="N",
+        help="bits in use by images of more than 8, 2**N - 1 is white (default: guess)",
     )
 
 

@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     Raises:
         UserError: there is no such run, checkpoint, split or data set, or the data set
-            has other classes.
+            has other classes or another scale.
     """
     from resseg import sharding
     from resseg.config.load import load_config
@@ -55,6 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"--data {spec.name}: has {len(spec.classes)} classes, the run was trained "
             f"on {len(classes)} ({', '.join(classes)})"
         )
+    if scale := compare_scales(spec.bits, run.bits, spec.name, arguments.run):
+        say(scale)
     split = arguments.split or config.data.eval_split
     choose("--split", split, spec.splits)
     trained = load_trained(run, arguments.step)
@@ -69,6 +71,33 @@ def run(arguments: argparse.Namespace) -> int:
     for line in score_lines(scores, spec.classes):
         say(line)
     return 0
+
+
+def compare_scales(stored: int | None, trained: int | None, name: str, run: str) -> str:
+    """What there is to say of images of more than 8 bits; empty for nothing.
+
+    Args:
+        stored: bits in use in the data set, see `DatasetSpec`.
+        trained: bits in use in the data that the run was trained on.
+        name: of the data set.
+        run: its folder.
+
+    Raises:
+        UserError: the two were scaled by different bits.
+    """
+    from resseg.data import depth
+
+    if stored is None or stored == depth.FEWEST:
+        return ""
+    if trained is None:
+        words = depth.in_words(stored, f"as {name} was prepared")
+        return f"{words}; {run} does not record its own"
+    if trained not in (stored, depth.FEWEST):
+        raise UserError(
+            f"data set {name}: {stored} bits in use by its images of more than 8, and "
+            f"{run} was trained with {trained}: prepare it with --bits {trained}"
+        )
+    return depth.in_words(stored, f"as {name} was prepared")
 
 
 def copy_with_data(config: Any, name: str | None) -> Any:

@@ -41,6 +41,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="average each image with its mirror image, as evaluate --flip",
     )
+    parser.add_argument(
+        "--bits",
+        type=int,
+        metavar="N",
+        help="bits in use by images of more than 8 (default: as the run was trained)",
+    )
     options.add_step(parser)
 
 
@@ -55,22 +61,25 @@ def run(arguments: argparse.Namespace) -> int:
     """
     from resseg import sharding
     from resseg.console import say
-    from resseg.data.reading import IMAGE_SUFFIXES, read_image
+    from resseg.data import depth
+    from resseg.data.reading import IMAGE_SUFFIXES, load_image
     from resseg.inference.predictor import Predictor, write_pictures
     from resseg.inference.trained import load_trained
     from resseg.runs import open_run
 
+    depth.require_bits(arguments.bits)
     run = open_run(arguments.run)
+    bits, reason = choose_bits(arguments.bits, run.bits, arguments.run)
     classes = run.classes
     images = find_images(Path(arguments.images))
     out = make_output(Path(arguments.out), images)
     trained = load_trained(run, arguments.step)
-    sizes, unreadable = read_sizes(images)
+    sizes, deep, unreadable = read_sizes(images, bits)
     readable, done = list(sizes), 0
     predict = Predictor(trained, sharding.make_mesh(), flip=arguments.flip)
     for planned in predict.plan(list(sizes.values())) if sizes else []:
         paths = [readable[index] for index in planned.indices]
-        arrays = [read_image(path) for path in paths]
+        arrays = [depth.in_8_bits(load_image(path), bits) for path in paths]
         masks = predict.masks(planned, arrays)
         for path, image, mask in zip(paths, arrays, masks, strict=True):
             write_pictures(out / path.stem, image, mask, len(classes))
@@ -84,6 +93,8 @@ def run(arguments: argparse.Namespace) -> int:
             f"step {trained.step}, in {out}: NAME.png (class indices, nearly black), "
             "NAME_color.png, NAME_overlay.png"
         )
+    if deep:
+        say(depth.in_words(bits, reason))
     skipped = count_others(Path(arguments.images), images)
     if skipped:
         say(f"{skipped} files left out: not {', '.join(IMAGE_SUFFIXES)}")
@@ -93,21 +104,29 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def read_sizes(
-    images: list[Path],
-) -> tuple[dict[Path, tuple[int, int]], list[UserError]]:
-    """Height and width of each image, and what is wrong with those not readable."""
-    from resseg.data.reading import read_image
+    images: list[Path], bits: int
+) -> tuple[dict[Path, tuple[int, int]], bool, list[UserError]]:
+    """Height and width of each image, and what is wrong with those not readable.
+
+    The second value is True where an image has more than 8 bits, of which `bits` are
+    in use.
+    """
+    from resseg.data import depth
+    from resseg.data.reading import load_image
 
     sizes: dict[Path, tuple[int, int]] = {}
+    deep = False
     unreadable: list[UserError] = []
     for path in images:
         try:
-            height, width = read_image(path).shape[:2]
+            picture = load_image(path)
+            height, width = depth.in_8_bits(picture, bits).shape[:2]
         except UserError as error:
             unreadable.append(error)
         else:
             sizes[path] = (height, width)
-    return sizes, unreadable
+            deep |= picture.header.depth > depth.FEWEST
+    return sizes, deep, unreadable
 
 
 def list_shares(mask: "np.ndarray", classes: tuple[str, ...]) -> str:
@@ -129,6 +148,21 @@ def write_probabilities(
 
     for path, values in zip(paths, probabilities, strict=True):
         np.save(out / f"{path.stem}_probabilities.npy", values.astype(np.float16))
+
+
+def choose_bits(given: int | None, recorded: int | None, run: str) -> tuple[int, str]:
+    """Bits in use by images of more than 8, and why it is these.
+
+    Args:
+        given: by the user.
+        recorded: with the run.
+        run: its folder, for people.
+    """
+    if given is not None:
+        return given, "--bits"
+    if recorded is None:
+        return 16, f"{run} does not record it; --bits N says otherwise"
+    return recorded, f"as {run} was trained; --bits N says otherwise"
 
 
 def find_images(path: Path) -> list[Path]:

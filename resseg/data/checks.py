@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from resseg.console import counting, open_console
-from resseg.data import reading
+from resseg.data import depth, reading
 from resseg.data.findings import SEVERITY, Finding, Report, SplitReport
 from resseg.data.mask_rule import AS_INDICES, MaskRule, counted, total
 from resseg.data.pair_facts import PairFacts, facts_of
 from resseg.data.pairs import WHOLE, Listing, Pair
-from resseg.data.spec import VOID
+from resseg.data.spec import VOID, DatasetSpec
 from resseg.errors import UserError
 
 _CLASSES_NAMED = 8  # in one line
@@ -25,6 +25,8 @@ def check_folder(
     classes: Sequence[str],
     rule: MaskRule = AS_INDICES,
     where: str = "",
+    bits: int | None = None,
+    reason: str = "--bits",
 ) -> Report:
     """Decodes every image and mask of a listing and reports what is wrong.
 
@@ -33,6 +35,8 @@ def check_folder(
         classes: class names, by index.
         rule: how mask values become class indices.
         where: what the report is about.
+        bits: in use by the images of more than 8; None guesses.
+        reason: who says so.
     """
 
     def examine(pair: Pair) -> PairFacts | Finding:
@@ -41,16 +45,16 @@ def check_folder(
     outcomes = _in_threads(examine, listing.pairs, "checking")
     facts = [outcome for outcome in outcomes if isinstance(outcome, PairFacts)]
     broken = [outcome for outcome in outcomes if isinstance(outcome, Finding)]
-    report = _report(
-        where,
-        tuple(classes),
-        list(listing.splits),
-        facts,
-        [*listing.findings, *broken, *_meant_otherwise(where, classes, facts, rule)],
-        rule,
-    )
-    peak = max((item.peak for item in facts), default=0)
-    return dataclasses.replace(report, bits=reading.used_bits(peak or 65535))
+    used = depth.bits_of(facts, bits)
+    findings = [
+        *listing.findings,
+        *broken,
+        *depth.beyond(facts, used),
+        *_meant_otherwise(where, classes, facts, rule),
+    ]
+    report = _report(where, tuple(classes), list(listing.splits), facts, findings, rule)
+    scale = depth.scale_of(facts, used, bits, reason)
+    return dataclasses.replace(report, bits=used, scale=scale)
 
 
 def check_prepared(data_config) -> Report:
@@ -76,7 +80,17 @@ def check_prepared(data_config) -> Report:
             return facts_of(split, name, name, record["image"], mapped)
 
         facts += _in_threads(examine, range(len(source)), f"reading {split}")
-    return _report(spec.name, spec.classes, list(spec.splits), facts, [], AS_INDICES)
+    report = _report(spec.name, spec.classes, list(spec.splits), facts, [], AS_INDICES)
+    return dataclasses.replace(report, bits=spec.bits, scale=_stored_scale(spec))
+
+
+def _stored_scale(spec: DatasetSpec) -> str:
+    if spec.bits is None:
+        return (
+            "whether images of more than 8 bits were scaled, and how, is not recorded: "
+            "prepared by an earlier version"
+        )
+    return depth.in_words(spec.bits, "as prepared") if spec.bits > depth.FEWEST else ""
 
 
 def watched(items: Iterable, description: str, total: int) -> Iterator:
@@ -112,7 +126,8 @@ def _examine(pair: Pair, rule: MaskRule, num_classes: int) -> PairFacts | Findin
     )
     peak = int(image.max()) if image.dtype == np.uint16 else 0
     turned = picture.header.orientation != 1
-    return dataclasses.replace(facts, peak=peak, turned=turned)
+    bits = picture.header.depth
+    return dataclasses.replace(facts, depth=bits, peak=peak, turned=turned)
 
 
 def _report(

@@ -16,6 +16,7 @@ SEVERITY = {
     "layout": "error",  # nothing to read at all
     "binary": "error",  # 0/255 masks
     "unreadable": "error",
+    "beyond": "error",  # a value beyond the bits in use
     "pair": "error",  # an image without its mask
     "size": "error",  # image and mask differ in size
     "rule": "error",  # mask values that mean something else than class indices
@@ -75,14 +76,17 @@ class Report:
         classes: class names, by index.
         splits: counts per split.
         findings: sorted, the most important first.
-        bits: bits in use by the 16-bit images; 16 where there are none.
+        bits: in use by images of more than 8, and 8 where there are none; None where
+            nobody recorded it.
+        scale: the same for people; empty where there is nothing to say.
     """
 
     where: str
     classes: tuple[str, ...]
     splits: dict[str, SplitReport]
     findings: list[Finding]
-    bits: int = 16
+    bits: int | None = 8
+    scale: str = ""
 
     @property
     def errors(self) -> list[Finding]:
@@ -115,6 +119,8 @@ def print_report(report: Report, out: Console) -> None:
     say(f"{report.where}: {total} pairs, {len(report.classes)} classes", out=out)
     if total:
         show(_table(report, out), out)
+    if report.scale:
+        say(report.scale, out=out)
     for severity, style in (("error", "bold red"), ("warning", "yellow")):
         for line in report.lines(severity):
             say(Text.assemble((severity, style), " ", line), out=out)

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from resseg.data import checks, mask_files, reading, sources
+from resseg.data.depth import FEWEST, in_8_bits
 from resseg.data.findings import Report
 from resseg.data.mask_rule import AS_INDICES, MaskRule
 from resseg.data.pairs import Listing, Pair
+from resseg.data.writing import dataset_folder, read_spec
 from resseg.errors import UserError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
@@ -23,12 +25,13 @@ def prepare(
     data_dir: str | Path = "data",
     overwrite: bool = False,
     check_line: str = "resseg data check",
+    bits: int | None = None,
 ) -> Report:
     """Checks every pair, then writes the data set `<data_dir>/<name>`.
 
     Nothing is written where the check finds an error. JPEG files and 8-bit grey or
     RGB PNG files are stored byte for byte; all other images as 8-bit RGB PNG, those
-    of 16 bits scaled by what the whole data set uses (see `reading.used_bits`).
+    of more than 8 bits scaled by what the whole data set uses (see `data.depth`).
 
     Args:
         name: of the data set, `config.data.name` later.
@@ -38,6 +41,8 @@ def prepare(
         data_dir: where prepared data sets live.
         overwrite: replace a data set of that name.
         check_line: the command that shows every error.
+        bits: in use by images of more than 8; None takes what the data set that is
+            replaced recorded, or else guesses.
 
     Returns:
         The report of the check; its warnings did not stop the preparation.
@@ -47,19 +52,35 @@ def prepare(
             most important one and how many there are.
     """
     require_free(name, data_dir, overwrite)
-    report = checks.check_folder(listing, classes, rule, where=name)
+    reason = "--bits"
+    if bits is None:
+        bits = _bits_before(Path(data_dir), name)
+        reason = "as in the data set that is replaced; --bits N says otherwise"
+    report = checks.check_folder(listing, classes, rule, name, bits, reason)
+    used = report.bits or FEWEST
     if report.errors:
         raise UserError(_worst(report, check_line))
     splits = {
         split: lambda pairs=pairs, split=split: checks.watched(
-            _records(pairs, len(classes), rule, report.bits),
+            _records(pairs, len(classes), rule, used),
             f"writing {split}",
             len(pairs),
         )
         for split, pairs in listing.splits.items()
     }
-    sources.write_dataset(data_dir, name, classes, splits, overwrite=overwrite)
+    sources.write_dataset(
+        data_dir, name, classes, splits, bits=used, overwrite=overwrite
+    )
     return report
+
+
+def _bits_before(data_dir: Path, name: str) -> int | None:
+    """The bits of deep images in a data set that is there already."""
+    try:
+        before = read_spec(dataset_folder(data_dir, name)).bits
+    except (UserError, OSError):
+        return None
+    return before if before is not None and before > FEWEST else None
 
 
 def require_free(name: str, data_dir: str | Path, overwrite: bool) -> None:
@@ -91,7 +112,7 @@ def _records(
 ) -> Iterator[dict]:
     for pair in pairs:
         as_is = reading.stored_as_is(pair.image)
-        image = pair.image if as_is else reading.read_image(pair.image, bits)
+        image = pair.image if as_is else in_8_bits(reading.load_image(pair.image), bits)
         mask = rule.read(pair.mask)
         labels = rule.apply(mask, num_classes).labels
         unchanged = np.array_equal(labels, mask)

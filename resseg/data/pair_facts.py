@@ -21,7 +21,8 @@ class PairFacts:
     digest: bytes
     values: dict[int, int]  # class index or void -> pixels
     strays: dict[str, int]  # what is neither, as in the file -> pixels
-    peak: int = 0  # largest value of a 16-bit image
+    depth: int = 8  # bits per channel of the image file
+    peak: int = 0  # largest value, where these are more than 8
     turned: bool = False
 
 

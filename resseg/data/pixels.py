@@ -34,11 +34,13 @@ class Picture:
     """A decoded file.
 
     Attributes:
+        path: of the file.
         header: what the file is.
         values: as stored, integers `[height, width, channels]`.
         palette: uint8 `[entries, 3]`, RGB; None where there is none.
     """
 
+    path: Path
     header: Header
     values: np.ndarray
     palette: np.ndarray | None = None
@@ -179,7 +181,7 @@ def load(path: Path) -> Picture:
         raise unreadable(path, header.format, error) from error
     if values.shape[:2] != header.size:
         raise UserError(f"{path}: damaged: pixels of {values.shape[:2]}, not its size")
-    return Picture(header, values, palette)
+    return Picture(path, header, values, palette)
 
 
 def read_content(path: Path) -> bytes:

@@ -13,11 +13,14 @@ class DatasetSpec:
         name: as in `config.data.name`.
         classes: class names; the position is the class index in the masks.
         splits: split name to number of images.
+        bits: in use by images of more than 8, which are stored in 8 (`data.depth`);
+            8 where there were none, None where an earlier version recorded nothing.
     """
 
     name: str
     classes: tuple[str, ...]
     splits: dict[str, int]
+    bits: int | None = 8
 
     @property
     def num_classes(self) -> int:

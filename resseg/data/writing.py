@@ -40,6 +40,7 @@ def write_dataset(
     classes: Sequence[str],
     splits: Mapping[str, Records],
     *,
+    bits: int = 8,
     variant: str = "",
     overwrite: bool = False,
 ) -> DatasetSpec:
@@ -56,6 +57,7 @@ def write_dataset(
             file (image: JPEG or PNG; mask: 8-bit grey PNG), stored byte for byte, or
             an array (uint8 RGB; uint8 class indices), stored as PNG. EXIF turning is
             not applied when reading, so turn such images before.
+        bits: that were in use by images of more than 8; recorded, see `DatasetSpec`.
         variant: name of an inner folder, where a data set exists in several forms.
         overwrite: replace a data set of this name, once the new one is complete.
 
@@ -80,7 +82,7 @@ def write_dataset(
     except OSError as error:
         raise UserError(f"{data_dir}: cannot write there ({error.strerror})") from error
     try:
-        spec, folder = _write(unfinished, name, tuple(classes), splits)
+        spec, folder = _write(unfinished, name, tuple(classes), splits, bits)
         replaced = unfinished / "replaced"
         if overwrite and target.exists():
             os.replace(target, replaced)
@@ -115,7 +117,7 @@ def read_spec(folder: Path) -> DatasetSpec:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
         names, splits = tuple(content["classes"]), content["splits"]
-        return DatasetSpec(content["name"], names, splits)
+        return DatasetSpec(content["name"], names, splits, content.get("bits"))
     except (ValueError, KeyError) as error:
         raise damaged(file, error) from error
 
@@ -125,6 +127,7 @@ def _write(
     name: str,
     classes: tuple[str, ...],
     splits: Mapping[str, Records],
+    bits: int,
 ) -> tuple[DatasetSpec, Path]:
     written = dict.fromkeys(splits, 0)
 
@@ -166,11 +169,11 @@ def _write(
         tfds.enable_progress_bar()
 
     folder = Path(builder.data_dir)
-    spec = DatasetSpec(name, classes, written)
+    spec = DatasetSpec(name, classes, written, bits)
     for split in written:
         source = Source(folder, spec, split)
         counts.store(counts_file(folder, split), counts.count(source, spec))
-    content = {"name": name, "classes": classes, "splits": written}
+    content = {"name": name, "classes": classes, "splits": written, "bits": bits}
     (folder / _SPEC_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
     return spec, folder
 

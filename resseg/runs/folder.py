@@ -69,9 +69,19 @@ def write_dataset(
     name: str,
     classes: Sequence[str],
     splits: Mapping[str, int],
+    bits: int | None = None,
 ) -> None:
-    """Stores what the run is trained on: a prediction needs the names, not the data."""
+    """Stores what the run is trained on: a prediction needs the names, not the data.
+
+    Args:
+        workdir: the run folder.
+        name: of the data set.
+        classes: names, by class index.
+        splits: split name to number of images.
+        bits: in use by images of more than 8; None = nobody knows.
+    """
     values = {"name": name, "classes": list(classes), "splits": dict(splits)}
+    values["bits"] = bits
     write_json(Path(workdir) / layout.DATASET, values)
 
 

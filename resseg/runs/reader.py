@@ -86,6 +86,14 @@ class Run:
         return classes
 
     @cached_property
+    def bits(self) -> int | None:
+        """Bits in use by images of more than 8 in the data it was trained on.
+
+        8 where it had none; None where nobody recorded it.
+        """
+        return read_json(self.path / layout.DATASET).get("bits")
+
+    @cached_property
     def metrics(self) -> pd.DataFrame:
         """One row per line: step, split, then every value that any line names.
 

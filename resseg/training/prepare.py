@@ -44,7 +44,9 @@ class Prepared(NamedTuple):
         runs.write_config(self.folder, self.config)
         if not (self.resumes and (self.folder / layout.DATASET).exists()):
             spec = self.spec
-            runs.write_dataset(self.folder, spec.name, spec.classes, spec.splits)
+            runs.write_dataset(
+                self.folder, spec.name, spec.classes, spec.splits, spec.bits
+            )
         runs.write_environment(self.folder, sharding.describe(self.mesh))
         program = programs(self.config, self.spec, self.mesh)
         runs.write_json(self.folder / layout.NETWORK, program.network)

@@ -50,7 +50,6 @@ def _data(data_dir, name="cells"):
 def _kinds():
     picture = _picture()
     grey = picture[..., 0]
-    deep = picture.astype(np.uint16) * 257
     palette = Image.fromarray(picture).quantize(8)
     return {
         "grey": (Image.fromarray(grey), np.repeat(grey[..., None], 3, 2)),
@@ -61,7 +60,6 @@ def _kinds():
             Image.fromarray(grey > 99),
             np.repeat(np.where(grey > 99, 255, 0).astype(np.uint8)[..., None], 3, 2),
         ),
-        "deep": (Image.fromarray(deep[..., 0]), np.repeat(grey[..., None], 3, 2)),
     }
 
 
@@ -69,16 +67,8 @@ def _kinds():
 def test_every_kind_of_image_becomes_rgb(tmp_path, kind):
     image, expected = _kinds()[kind]
     image.save(tmp_path / "image.png")
-    assert (reading.read_image(tmp_path / "image.png") == expected).all()
+    assert (reading.load_image(tmp_path / "image.png").upright_rgb() == expected).all()
     assert reading.stored_as_is(tmp_path / "image.png") == (kind in ("grey", "rgb"))
-
-
-def test_twelve_bits_fill_the_range():
-    values = np.array([0, 2048, 4095], np.uint16)
-    assert reading.used_bits(4095) == 12 and reading.used_bits(4096) == 16
-    assert reading.used_bits(1023) == 10 and reading.used_bits(0) == 10
-    assert reading.to_8_bit(values, 12).tolist() == [0, 128, 255]
-    assert reading.to_8_bit(values, 16).tolist() == [0, 8, 16]
 
 
 def test_orientation_is_applied_to_the_image(tmp_path):
@@ -88,7 +78,7 @@ def test_orientation_is_applied_to_the_image(tmp_path):
     picture = np.zeros((16, 32, 3), np.uint8)
     picture[:, :8] = 255
     Image.fromarray(picture).save(path, exif=exif, quality=95)
-    upright = reading.read_image(path)
+    upright = reading.load_image(path).upright_rgb()
     assert upright.shape == (32, 16, 3)
     assert upright[:6].min() > 200 and upright[10:].max() < 50
     assert not reading.stored_as_is(path)
@@ -99,7 +89,7 @@ def test_cut_file_is_an_error(tmp_path):
     Image.fromarray(_picture(0, 64, 64)).save(path)
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(UserError, match=r"cut\.jpg: cannot be read"):
-        reading.read_image(path)
+        reading.load_image(path).upright_rgb()
 
 
 # Splits

@@ -74,11 +74,11 @@ def test_orientation_is_that_of_pillow(tmp_path, orientation):
     path = tmp_path / "turned.png"
     stored.save(path, exif=exif)
     upright = np.array(ImageOps.exif_transpose(Image.open(path)))
-    assert (reading.read_image(path) == upright).all()
+    assert (reading.load_image(path).upright_rgb() == upright).all()
     assert reading.stored_as_is(path) == (orientation == 1)
     content = picture_files.tiff(values, "RGB", 8, tags=[(274, orientation)])
     path = _save(tmp_path / "turned.tif", content)
-    assert (reading.read_image(path) == upright).all()
+    assert (reading.load_image(path).upright_rgb() == upright).all()
 
 
 def test_white_is_zero_in_some_tiffs(tmp_path):
@@ -97,7 +97,8 @@ def test_what_training_decodes_is_what_predict_reads(written):
     flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
     for name in as_is:
         content = np.fromfile(folder / name, np.uint8)
-        assert (cv2.imdecode(content, flags) == reading.read_image(folder / name)).all()
+        seen = reading.load_image(folder / name).upright_rgb()
+        assert (cv2.imdecode(content, flags) == seen).all()
 
 
 def _gif(values):
@@ -196,7 +197,7 @@ def test_limits_are_known_before_pixels_are_decoded(tmp_path):
             pixels.load(_save(path, _size(*size)))
     thin = np.zeros((2, headers.LONGEST_SIDE), np.uint8)
     Image.fromarray(thin).save(path)
-    assert reading.read_image(path).shape == (2, headers.LONGEST_SIDE, 3)
+    assert reading.load_image(path).upright_rgb().shape == (2, headers.LONGEST_SIDE, 3)
     # Pillow warned from 89 megapixels on, and the warning was all that was read.
     _save(path, _size(10_000, 10_000))
     with pytest.raises(UserError, match="cannot be read as PNG"):

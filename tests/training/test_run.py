@@ -297,6 +297,34 @@ def test_evaluate_repeats_the_last_evaluation(finished, capsys):
     assert max(map(len, out.splitlines())) <= 80
 
 
+def test_predict_scales_deep_images_as_the_run_was_trained(finished, tmp_path, capsys):
+    assert resseg.open_run(finished).bits == 8
+    run = shutil.copytree(finished, tmp_path / "run")
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    deep = np.random.default_rng(0).integers(0, 4096, (40, 56, 3)).astype(np.uint16)
+    cv2.imwrite(str(photos / "deep.png"), deep)
+    call = ["predict", str(run), str(photos), "--out", str(out), "--probabilities"]
+    dataset = json.loads((run / layout.DATASET).read_text())
+    for recorded, bits, reason in (
+        (12, 12, "was trained; --bits N says otherwise"),
+        (None, 16, "does not record it"),
+    ):
+        (run / layout.DATASET).write_text(json.dumps(dataset | {"bits": recorded}))
+        scaled = np.floor(deep * (255 / (2**bits - 1)) + 0.5).astype(np.uint8)
+        cv2.imwrite(str(photos / "flat.png"), scaled)
+        assert main(call) == 0
+        words = " ".join(capsys.readouterr().out.split())
+        assert f"{bits} in use" in words and reason in words
+        np.testing.assert_array_equal(
+            *(np.load(out / f"{name}_probabilities.npy") for name in ("deep", "flat"))
+        )
+    (run / layout.DATASET).write_text(json.dumps(dataset | {"bits": 10}))
+    (photos / "flat.png").unlink()
+    assert main(call) == 2
+    assert "10 bits end at 1023; --bits N" in capsys.readouterr().err
+
+
 def test_predict_writes_masks_of_the_size_of_the_image(finished, tmp_path, capsys):
     image = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "photo.jpg"), image)
