@@ -102,7 +102,7 @@ def draw(results: pd.DataFrame, file: Path) -> None:
             plot.grid(alpha=0.3)
         axes[0, column].set_title(f"{data}, {optimizer}", fontsize=10)
         axes[1, column].set_xlabel("α, factor on the\nshortcuts' cotangent")
-    axes[0, 0].set_ylabel("training loss, last 50 steps")
+    axes[0, 0].set_ylabel("training loss,\n5 logged batches")
     axes[1, 0].set_ylabel("validation mIoU")
     handles, names = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=2, fontsize=8)

@@ -15,6 +15,7 @@ examples:
   resseg table sweeps/shortcut_gradient --by data.name,optim.name --metric train_loss
   resseg table sweeps/shortcut_gradient --baseline gradient.shortcut=0.5
   resseg table sweeps/shortcut_gradient --out answer.md
+  resseg table sweeps/shortcut_gradient --csv results.csv   (every run, every metric)
   resseg table sweeps/shortcut_gradient --check   (exit status 1 unless claims hold)
 
 One row per variant, the runs that differ in the seed alone: mean and 95 % interval over
@@ -64,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", metavar="FILE", help="write it there; .md, .csv, .tex name the format"
     )
     parser.add_argument(
+        "--csv", metavar="FILE", help="write every run with all its metrics there"
+    )
+    parser.add_argument(
         "--check",
         action="store_true",
         help="exit status 1 unless every claim of the study holds, no seed missing",
@@ -83,15 +87,20 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg.errors import UserError, choose
     from resseg.sweeps.keys import parse_values
     from resseg.sweeps.plan import read_plan
+    from resseg.sweeps.scores import METRICS
+    from resseg.sweeps.table import formats
     from resseg.sweeps.table.table import load_table
+    from resseg.sweeps.table.words import below
 
     out = None if arguments.out is None else Path(arguments.out)
+    csv = None if arguments.csv is None else Path(arguments.csv)
     style = (
         arguments.format or (_SUFFIXES.get(out.suffix, "") if out else "") or "terminal"
     )
     choose("--format", style, FORMATS)
-    if out is not None and not out.parent.is_dir():
-        raise UserError(f"--out {out}: there is no folder {out.parent}")
+    for option, file in (("--out", out), ("--csv", csv)):
+        if file is not None and not file.parent.is_dir():
+            raise UserError(f"{option} {file}: there is no folder {file.parent}")
     sweep = read_plan(arguments.sweep)
     given = None
     if arguments.baseline is not None:
@@ -99,6 +108,7 @@ def run(arguments: argparse.Namespace) -> int:
     table = load_table(
         sweep,
         arguments.metric,
+        also=METRICS if csv else (),
         baseline=given,
         by=[name.strip() for name in arguments.by.split(",") if name.strip()],
         only=arguments.only,
@@ -106,7 +116,12 @@ def run(arguments: argparse.Namespace) -> int:
     if out is None:
         _print(table, style)
     else:
-        _write(table, style, out)
+        _write("--out", out, _text(table, style))
+        print("\n".join([*below(table), f"wrote {out}"]))
+    if csv is not None:
+        _write("--csv", csv, formats.runs_as_csv(table))
+        # Standard output may be the table itself, as CSV or LaTeX.
+        print(f"wrote {csv}", file=sys.stderr)
     return 1 if arguments.check and not table.passed else 0
 
 
@@ -124,16 +139,14 @@ def _print(table: "Table", style: str) -> None:
         print("\n".join(below(table)), file=sys.stderr)
 
 
-def _write(table: "Table", style: str, out: Path) -> None:
+def _write(option: str, file: Path, text: str) -> None:
     from resseg.errors import UserError
-    from resseg.sweeps.table.words import below
 
     try:
-        out.write_text(_text(table, style), encoding="utf-8")
+        file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UserError(f"--out {out} cannot be written: {error.strerror}") from None
-    print("\n".join(below(table)))
-    print(f"wrote {out}")
+        words = f"{option} {file} cannot be written: {error.strerror}"
+        raise UserError(words) from None
 
 
 def _text(table: "Table", style: str) -> str:

@@ -22,6 +22,7 @@ from resseg.console import (
     say,
     show,
 )
+from resseg.sweeps.scores import METRICS
 from resseg.sweeps.table.cells import TableColumn, columns, merged
 from resseg.sweeps.table.rows import Row
 from resseg.sweeps.table.statistics import Estimate
@@ -170,6 +171,29 @@ def as_csv(table: Table) -> str:
     writer.writeheader()
     for one in records:
         writer.writerow({name: _field(value) for name, value in one.items()})
+    return file.getvalue()
+
+
+def runs_as_csv(table: Table) -> str:
+    """One line per run, numbers in full: its state, swept keys and metrics.
+
+    An empty field is a metric of a run that is not finished, "nan" one that is no
+    number. No times: the same runs give the same file.
+    """
+    file = io.StringIO()
+    measured = [name for name in METRICS if name in table.runs]
+    names = ["id", "state", *table.sweep.swept, *measured]
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(names)
+    for run in table.runs.to_dict("records"):
+        done = run["state"] == "finished"
+        fields = [
+            "nan"
+            if name in measured and done and math.isnan(run[name])
+            else _field(run[name])
+            for name in names
+        ]
+        writer.writerow(fields)
     return file.getvalue()
 
 

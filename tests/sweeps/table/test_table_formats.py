@@ -10,6 +10,7 @@ from rich.console import Console
 
 from resseg.cli.main import main
 from resseg.sweeps import ordering
+from resseg.sweeps.scores import METRICS
 from resseg.sweeps.table.formats import (
     as_csv,
     as_latex,
@@ -147,6 +148,26 @@ def test_csv_has_full_numbers_and_keys(plan):
     assert plain["image"] == "8x8x3"
 
 
+def test_every_run_has_a_line_with_all_its_metrics(plan, tmp_path, capsys):
+    out = tmp_path / "results.csv"
+    arguments = ["table", str(plan.folder), "--csv", str(out)]
+    assert main(arguments) == 0
+    printed = capsys.readouterr()
+    assert printed.out == as_terminal(load_table(plan))
+    assert printed.err == f"wrote {out}\n"
+    rows = list(csv.DictReader(io.StringIO(out.read_text())))
+    assert list(rows[0]) == ["id", "state", KIND, "seed", *METRICS]
+    assert [row["id"] for row in rows] == [run.id for run in plan.runs]
+    by_id = {row["id"]: row for row in rows}
+    assert {name: float(by_id[name]["mean_iou"]) for name in SCORES} == SCORES
+    assert by_id["n2"][KIND] == "none" and by_id["n2"]["seed"] == "2"
+    assert by_id["n2"]["train_loss"] == "1.0"
+    assert by_id["n2"]["shortcut_share"] == "nan"  # finished, and not logged
+    assert (by_id["d0"]["state"], by_id["d0"]["mean_iou"]) == ("failed", "")
+    assert main([*arguments, "--format", "latex"]) == 0
+    assert capsys.readouterr().out == as_latex(load_table(plan))
+
+
 def test_a_score_that_is_no_number_stands_in_the_csv(tmp_path):
     plan = write_sweep(tmp_path / "s", [("r", {"seed": 0})])
     finish(plan.runs[0], plan, math.nan)
@@ -272,6 +293,8 @@ def test_check_passes_where_all_claims_hold_on_every_seed(tmp_path, capsys):
         (["--by", "head.name"], "--by 'head.name': no run sets it; choose from model"),
         (["--format", "html"], "--format='html': choose from terminal, markdown, csv"),
         (["--out", "missing/a.md"], "--out missing/a.md: there is no folder missing"),
+        (["--csv", "missing/a"], "--csv missing/a: there is no folder missing"),
+        (["--csv", "."], "--csv . cannot be written: Is a directory"),
         (["--out", "."], "--out . cannot be written: Is a directory"),
         (["--baseline", "kind"], "--baseline 'kind': expected KEY=VALUE, not 'kind'"),
         (
