@@ -379,4 +379,4 @@ def test_wrong_input_is_one_line(folder, tmp_path, capsys, arguments, message):
 
 def test_the_board_says_what_it_is_now(capsys):
     line = error_line(capsys, "board", "runs", "--port", "9000")
-    assert "command='board': is now resseg report DIR --watch --serve 8710" in line
+    assert "resseg board is now resseg report DIR --watch --serve 8710" in line

@@ -26,7 +26,7 @@ def runs():
     return product(seeds(2), {"optim.learning_rate": [1e-3, 1e-2],
                               "train.steps": [%d]})
 '''
-STEPS = 40
+LONG = [pytest.mark.bits, pytest.mark.slow]
 
 
 def start(folder, work, *arguments):
@@ -61,18 +61,23 @@ def results(work):
     }
 
 
-@pytest.mark.bits
-def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_is_not(
-    study, tmp_path
-):
-    folder, whole, cut = study(STUDY % STEPS), tmp_path / "whole", tmp_path / "cut"
+@pytest.mark.parametrize(
+    ("killed", "steps"),
+    [
+        pytest.param(("worker",), 12, marks=pytest.mark.bits),
+        pytest.param(("parent", "worker", "parent"), 40, marks=LONG),
+    ],
+    ids=["once", "again and again"],
+)
+def test_a_sweep_that_is_killed_ends_as_one_that_is_not(study, tmp_path, killed, steps):
+    folder, whole, cut = study(STUDY % steps), tmp_path / "whole", tmp_path / "cut"
     out, _ = start(folder, whole, "--jobs", "1").communicate()
     assert "[4/4]" in out and "4 attempts compiled" in out
     seed = random.randrange(2**32)
     chance = random.Random(seed)
-    total = 4 * STEPS
-    for part, target in enumerate(("parent", "worker", "parent")):
-        least = part * total // 3 + chance.randrange(1, total // 3)
+    share = 4 * steps // len(killed)
+    for part, target in enumerate(killed):
+        least = part * share + chance.randrange(1, share // 2)
         process = start(folder, cut, "--jobs", "1")
         wait_until(lambda least=least: steps_made(cut) >= least)
         if target == "parent":
@@ -99,7 +104,9 @@ def test_a_sweep_that_is_killed_again_and_again_ends_as_one_that_is_not(
     # broken off; so is the last, if the kill came between its end and the note of it.
     assert all(set(each[:-1]) <= {None} for each in outcomes), outcomes
     assert all(each[-1] in (None, "finished") for each in outcomes), outcomes
-    assert sum(map(len, outcomes)) <= 4 + 4  # four kills, one worker
+    # A kill breaks off one attempt; that of a worker alone a second, as the parent starts
+    # another before it is killed too.
+    assert sum(map(len, outcomes)) <= 4 + len(killed) + killed.count("worker")
 
 
 def test_two_sweeps_of_one_folder_share_the_work(study, tmp_path):
