@@ -14,7 +14,7 @@ from resseg.data.findings import SEVERITY, Finding, Report, SplitReport
 from resseg.data.mask_rule import AS_INDICES, MaskRule, counted, total
 from resseg.data.pair_facts import PairFacts, facts_of
 from resseg.data.pairs import WHOLE, Listing, Pair
-from resseg.data.spec import VOID, DatasetSpec
+from resseg.data.spec import LONGEST_SIDE, VOID, DatasetSpec
 from resseg.errors import UserError
 
 _CLASSES_NAMED = 8  # in one line
@@ -207,6 +207,9 @@ def _of_pairs(facts: list[PairFacts]) -> Iterator[Finding]:
                 f"mask is {rows}x{columns}, image is {height}x{width} "
                 f"(height x width){hint}",
             )
+        if max(item.size) > LONGEST_SIDE:
+            message = f"{item.size[0]}x{item.size[1]}: no crop can be cut from sides "
+            yield Finding("size", item.image, f"{message}beyond {LONGEST_SIDE}")
         if set(item.values) <= {VOID} and not item.strays:
             yield Finding("unlabelled", item.mask, "every pixel is void")
         if item.turned:

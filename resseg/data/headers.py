@@ -2,18 +2,20 @@
 
 import dataclasses
 import io
+import logging
 from pathlib import Path
 
 import tifffile
 from PIL import Image
 
+from resseg.data.spec import LONGEST_SIDE
 from resseg.errors import UserError
 
-# OpenCV's warps take no side beyond this, and so no training crop could be cut.
-LONGEST_SIDE = 32_766
 # An image is decoded whole for each of its crops; a larger one belongs in tiles.
 MOST_PIXELS = 178_956_970
 Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit warns at half of that: ours holds
+# What is wrong with a file is said in one line, by the error that refuses it.
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
 GREY, GREY_ALPHA, PALETTE = "grey", "grey with alpha", "palette"
 RGB, RGB_ALPHA, CMYK = "RGB", "RGB with alpha", "CMYK"

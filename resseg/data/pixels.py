@@ -6,6 +6,7 @@ bits as 0 to 3. What colour that is, and which way it is turned, is said here on
 
 import dataclasses
 import io
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -121,6 +122,7 @@ def _by_tifffile(
     """TIFF: any order of bytes, in strips or tiles, channels together or apart."""
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         page = headers.plain_pages(file)[0]
+        _require_chunks(page)
         # Of channels that lie apart, depth, height, width, of channels together.
         apart, _, height, width, together = page.shaped
         whole = page.asarray(squeeze=False).reshape(apart, height, width, together)
@@ -132,6 +134,14 @@ def _by_tifffile(
     if header.kind != PALETTE:
         return values, None
     return values, _full((np.asarray(colormap).T >> 8).astype(np.uint8))
+
+
+def _require_chunks(page: tifffile.TiffPage) -> None:
+    """Raises ValueError where a strip or tile is missing: tifffile would fill in 0."""
+    count = math.prod(page.chunked)
+    places, lengths = page.dataoffsets, page.databytecounts
+    if not len(places) == len(lengths) == count or not all((*places, *lengths)):
+        raise ValueError("strips or tiles are missing")
 
 
 def _full(colors: np.ndarray) -> np.ndarray:

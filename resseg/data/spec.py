@@ -2,6 +2,7 @@
 
 import dataclasses
 
+LONGEST_SIDE = 32_766  # pixels: OpenCV's warps, which cut training crops, take no more
 VOID = 255  # label of a pixel that no loss and no metric counts
 
 

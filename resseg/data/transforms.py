@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from resseg.data.spec import VOID
+from resseg.data.spec import LONGEST_SIDE, VOID
+from resseg.errors import UserError
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
@@ -183,7 +184,15 @@ def warp(
 
     Returns:
         uint8 `[crop height, crop width, 3]` and uint8 `[crop height, crop width]`.
+
+    Raises:
+        UserError: the image is too long for OpenCV.
     """
+    if max(mask.shape) > LONGEST_SIDE:
+        raise UserError(
+            f"an image of {mask.shape[0]}x{mask.shape[1]} (height x width): no crop is "
+            f"cut from sides beyond {LONGEST_SIDE}; prepare its tiles instead"
+        )
     stride = math.sqrt(abs(np.linalg.det(matrix[:, :2])))
     if stride > 2:
         # Bilinear sampling reads two pixels a side; the ones between would alias.

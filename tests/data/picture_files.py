@@ -20,6 +20,7 @@ from pathlib import Path
 import cv2
 import imagecodecs
 import numpy as np
+import tifffile
 from PIL import Image
 
 HEIGHT, WIDTH = 37, 53  # no multiple of 8: rows of fewer bits end within a byte
@@ -169,7 +170,7 @@ def tiff(
         entries[320] = (3, (PALETTE[: 2**depth].T.astype(int) * 257).ravel().tolist())
     if kind.endswith("alpha"):
         entries[338] = (3, [2])
-    entries |= {tag: (3, [value]) for tag, value in tags}
+    entries |= {tag: (4, np.atleast_1d(value).tolist()) for tag, value in tags}
     body = b"".join(strip + bytes(len(strip) % 2) for strip in strips)
     directory, beyond = b"", b""
     after = at + 2 + 12 * len(entries) + 4
@@ -255,6 +256,14 @@ def files():
                     values, shown = known(kind, depth)
                     content = tiff(values, kind, depth, way, **options)
                     yield "tif", "TIFF", kind, depth, way, content, values, shown
+
+    for layout in ({"tile": (16, 16)}, {"bigtiff": True, "rowsperstrip": 5}):
+        for kind, color, depth in (("grey", "minisblack", 8), ("RGB", "rgb", 16)):
+            values, shown = known(kind, depth)
+            file = io.BytesIO()
+            tifffile.imwrite(file, values, photometric=color, metadata=None, **layout)
+            content = file.getvalue()
+            yield "tif", "TIFF", kind, depth, "none", content, values, shown
 
     smooth = cv2.GaussianBlur(draw("RGB", 8), (0, 0), 2)
     rgb = Image.fromarray(smooth)

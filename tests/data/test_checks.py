@@ -9,9 +9,12 @@ from ml_collections import ConfigDict
 from PIL import Image
 from rich.console import Console
 
+from resseg.config.keys import base_config
 from resseg.data import VOID, checks, pairs, sources
 from resseg.data.findings import Finding, Report, print_report
 from resseg.data.mask_rule import AS_INDICES, MaskRule, in_order
+from resseg.data.pipeline import TrainLoader
+from resseg.data.spec import LONGEST_SIDE
 from resseg.errors import UserError
 
 CLASSES = ("background", "cell", "wall")
@@ -317,3 +320,20 @@ def test_prepared_set_is_checked_from_its_records(tmp_path):
         ("duplicate", "val/one"),
     ]
     assert report.splits["val"].pixels[:2].tolist() == [47, 1]
+
+
+def test_a_stored_image_that_is_too_long_for_training(tmp_path):
+    def examples():
+        image = np.zeros((2, LONGEST_SIDE + 1, 3), np.uint8)
+        for name in ("long", "longer"):
+            yield {"image": image, "mask": image[..., 0], "name": name}
+
+    sources.write_dataset(tmp_path, "cells", CLASSES, {"train": examples})
+    data = base_config()
+    data.update({"data": {"name": "cells", "dir": str(tmp_path)}})
+    report = checks.check_prepared(data.data)
+    message = f"train/long: 2x{LONGEST_SIDE + 1}: no crop can be cut from sides beyond"
+    assert report.lines("error")[0] == f"{message} {LONGEST_SIDE}"
+    data.update({"data": {"batch_size": 2, "crop": (32, 32)}})
+    with pytest.raises(UserError, match=f"2x{LONGEST_SIDE + 1} .*prepare its tiles"):
+        next(TrainLoader(data.data, 0))

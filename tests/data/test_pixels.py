@@ -13,7 +13,8 @@ import picture_files
 import pytest
 from PIL import Image, ImageOps
 
-from resseg.data import headers, pixels, reading
+from resseg.data import pixels, reading
+from resseg.data.spec import LONGEST_SIDE
 from resseg.errors import UserError
 
 COMBINATIONS = {
@@ -114,6 +115,7 @@ def _pages(values, **options):
 
 def _tiff(kind, depth, **tags):
     numbers = {"sample": 339, "color": 262, "extra": 338, "way": 259}
+    numbers |= {"places": 273, "lengths": 279}
     return picture_files.tiff(
         picture_files.draw(kind, depth),
         kind,
@@ -145,6 +147,9 @@ GREY = picture_files.draw("grey", 8)
         (_tiff("RGB", 8, color=6), "3 channels of YCBCR"),
         (_tiff("RGB", 12, way=5), "RGB, 12 bits, lzw: not read; TIFF is read as"),
         (_tiff("RGB", 16)[:-900], "cannot be read as TIFF"),
+        (_tiff("RGB", 16, places=[8]), "strips or tiles are missing"),
+        (_tiff("RGB", 16, places=[8, 0]), "strips or tiles are missing"),
+        (_tiff("RGB", 16, lengths=[6042, 0]), "strips or tiles are missing"),
         (picture_files.png(GREY, "grey", 8)[:-12], "its end is missing"),
         (picture_files.png(GREY, "grey", 8)[:200], "its end is missing"),
         (picture_files.bmp(GREY, 8)[:300], "cannot be read as BMP"),
@@ -195,9 +200,9 @@ def test_limits_are_known_before_pixels_are_decoded(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             pixels.load(_save(path, _size(*size)))
-    thin = np.zeros((2, headers.LONGEST_SIDE), np.uint8)
+    thin = np.zeros((2, LONGEST_SIDE), np.uint8)
     Image.fromarray(thin).save(path)
-    assert reading.load_image(path).upright_rgb().shape == (2, headers.LONGEST_SIDE, 3)
+    assert reading.load_image(path).upright_rgb().shape == (2, LONGEST_SIDE, 3)
     # Pillow warned from 89 megapixels on, and the warning was all that was read.
     _save(path, _size(10_000, 10_000))
     with pytest.raises(UserError, match="cannot be read as PNG"):
