@@ -261,7 +261,8 @@ def files():
         for kind, color, depth in (("grey", "minisblack", 8), ("RGB", "rgb", 16)):
             values, shown = known(kind, depth)
             file = io.BytesIO()
-            tifffile.imwrite(file, values, photometric=color, metadata=None, **layout)
+            stored = values.squeeze()
+            tifffile.imwrite(file, stored, photometric=color, metadata=None, **layout)
             content = file.getvalue()
             yield "tif", "TIFF", kind, depth, "none", content, values, shown
 
