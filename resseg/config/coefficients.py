@@ -11,7 +11,8 @@ A coefficient is
 
 and the entries of a list may be schedules of their own. All become one `Schedule` per
 block, so that a constant is a schedule that stays where it is. A config stores what
-stands in braces as its JSON text.
+stands in braces as its JSON text. A step here is the number of updates made: the nth
+update, which is row n of the log, is made with the value at n - 1.
 """
 
 import json

@@ -14,8 +14,16 @@ import numpy as np
 
 from resseg.runs.tables import Column
 
+# Step n is the nth update, in every row of training. An evaluation and a checkpoint of
+# step n are of what n updates made, which row n + 1 is measured at.
+STEP = Column(
+    "step",
+    "int64",
+    "updates",
+    "n: on the nth batch, at the weights that n - 1 updates made; it makes the nth",
+)
 COLUMNS = (
-    Column("step", "int64", "steps", "optimizer steps done when the row was measured"),
+    STEP,
     Column("depth", "int64", "forks", "position of the fork in depth order, 0 first"),
     Column("fork", "str", "", "module path of the fork"),
     Column("kind", "str", "", "block, long_skip, pyramid or auxiliary"),
@@ -49,7 +57,7 @@ COLUMNS = (
 )
 
 BLOCK_COLUMNS = (
-    Column("step", "int64", "steps", "optimizer steps done when the row was measured"),
+    STEP,
     Column("block", "str", "", "module path whose parameters are taken together"),
     Column(
         "params_l2", "float64", "weight", "norm of the parameters before the update"
@@ -117,7 +125,7 @@ def rows(
     """The rows of one step, by column, in float64.
 
     Args:
-        step: Optimizer steps done.
+        step: See `STEP`.
         forks: In depth order; `shape` is that of the activation, batch included.
         statistics: By fork name.
         loss_pixels: Valid pixels in the denominator of the loss.
@@ -201,7 +209,7 @@ def block_rows(
     """The rows of one step, by column, from sums of squares by block name.
 
     Args:
-        step: Optimizer steps done.
+        step: See `STEP`.
         params: Of the parameters before the update; its order is that of the rows.
         gradients: Of the loss's gradient, before clipping.
         updates: Of what was added to the parameters.

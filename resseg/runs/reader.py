@@ -97,6 +97,9 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """One row per line: step, split, then every value that any line names.
 
+        Step n of a training row is the nth update, measured on the nth batch before it
+        is made; an evaluation of step n (split "val") is of what n updates made.
+
         A value that a line does not name is NaN, as is one that was NaN: look at one
         split at a time.
         """

@@ -19,6 +19,7 @@ from tiny import tiny_shapes
 
 import resseg
 from resseg import runs
+from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.trace import trace
 from resseg.cli.main import main
 from resseg.data import colorize, pipeline
@@ -104,6 +105,21 @@ def test_the_run_folder_holds_what_it_promises(finished, overrides):
 def test_a_checkpoint_at_step_n_holds_n_consumed_batches(finished):
     saved = finished / layout.CHECKPOINTS / str(STEPS) / "position" / "metadata"
     assert json.loads(saved.read_text()) == {"next_batch": STEPS}
+
+
+def test_row_one_is_measured_at_the_weights_that_no_update_has_changed(finished):
+    """And on the first batch; so row n is at the weights of n - 1 updates."""
+    run = resseg.open_run(finished)
+    drawn = Blueprint.of(run.config, 7).drawing()(jax.random.key(run.config.seed))
+    squares = sum(float(np.square(x).sum()) for x in jax.tree.leaves(drawn["params"]))
+    by_step = run.blocks["params_l2"].pow(2).groupby(run.blocks["step"]).sum()
+    assert by_step[1] == pytest.approx(squares, rel=1e-6)
+    assert by_step[2] != pytest.approx(squares, rel=1e-6)
+    loader = pipeline.TrainLoader(run.config.data, run.config.seed)
+    pixels = [int((next(loader)["label"] != 255).sum()) for _ in range(STEPS)]
+    loader.close()
+    trained = run.metrics[run.metrics["split"] == "train"]
+    assert trained["loss_pixels"].tolist() == pixels
 
 
 def test_best_weights_are_kept_apart(finished):
