@@ -50,16 +50,17 @@ FORKS = "gradients/test_fork.py gradients/test_training_oracles.py"
 LOG = "training/test_whole_log.py"
 WIRING = f"blueprint/test_paths_table.py {LOG}"
 NAMES = "gradients/test_names.py"
+SHAPES = "models/test_structure.py interop/test_tables.py"
 SUBJECTS = {
-    "resseg/gradients/": f"{FORKS} {NAMES} gradients/test_fork_sums.py",
+    "resseg/gradients/": f"{FORKS} {NAMES} gradients/test_network_oracles.py {LOG}",
     "resseg/gradients/analysis/": "gradients/analysis gradients/test_linear_stacks.py",
     "resseg/gradients/coefficients.py": f"{NAMES} config/test_coefficients.py",
     "resseg/gradients/measure.py": f"gradients/test_measure.py {LOG}",
     "resseg/gradients/preserve.py": "models/test_ablations.py",
-    "resseg/models/": f"models/test_ablations.py models/test_layers.py {WIRING}",
-    "resseg/models/heads/": f"models/test_heads.py models/test_structure.py {WIRING}",
-    "resseg/models/layers.py": "models/test_layers.py models/test_properties.py",
-    "resseg/models/resnet.py": f"models/test_backbones.py {WIRING}",
+    "resseg/models/": f"models/test_ablations.py {SHAPES} {WIRING}",
+    "resseg/models/heads/": f"{SHAPES} {WIRING} models/test_heads.py",
+    "resseg/models/layers.py": "models/test_layers.py models/test_structure.py",
+    "resseg/models/resnet.py": f"{SHAPES} {WIRING} models/test_backbones.py",
     "resseg/models/classifier.py": "models interop/test_numbers.py",
     "resseg/blueprint/": "blueprint/test_trace.py blueprint/test_blueprint.py",
     "resseg/blueprint/description.py": "blueprint/test_description.py",

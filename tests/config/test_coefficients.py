@@ -215,6 +215,18 @@ def test_numeric_variants_are_one_compiled_program(batch):
     assert len(set(results)) == len(VARIANTS)  # and yet they differ
 
 
+def test_the_seed_draws_the_first_weights():
+    """Not those of another seed; and those of the averages are the same."""
+    drawing = jax.jit(program().blueprint.drawing())
+    for seed in (0, 3):
+        state = begin({"seed": seed})[0]
+        for found in (state.params, state.variables()["params"]):
+            expected = drawing(jax.random.key(seed))["params"]
+            jax.tree.map(np.testing.assert_allclose, found, expected)
+    stems = [begin({"seed": s})[0].params["backbone"]["stem"] for s in (0, 3)]
+    assert not np.array_equal(*(stem["conv"]["kernel"] for stem in stems))
+
+
 def test_a_schedule_moves_while_training_and_is_one_program_too(batch):
     moving = '{"linear": [1.0, 0.0, 1, 3]}'
     state, step = begin({"model.gradient.shortcut": moving})

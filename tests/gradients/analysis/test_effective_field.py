@@ -91,6 +91,8 @@ def test_the_extent_of_fields_drawn_by_hand():
     assert extent(field) == (2, 0, 2, 2)
     field[4, 5] = 0.2  # below 4.55 % of the largest
     assert extent(field).area == 2
+    edge = np.array([[1.0, 1 - 0.9545, 0.0456, 0.0454]])  # Luo 2016: more than 4.55 %
+    assert extent(edge).area == 2
     empty = extent(np.zeros((3, 3)))
     assert np.isnan(empty.radius)
     assert empty.area == 0
