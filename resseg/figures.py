@@ -9,6 +9,8 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Text
+from matplotlib.ticker import LogFormatter
 
 # Okabe and Ito's colours, told apart by dashes and marks as well: they hold under the
 # common colour-vision deficiencies and in grey.
@@ -51,6 +53,7 @@ def new_figure(
 
 def save(figure: Figure, path: str | os.PathLike, *, dpi: int = DPI) -> None:
     """Writes a figure, its kind taken from the ending of `path`."""
+    _as_written(figure)
     metadata = _METADATA.get(Path(path).suffix)
     with warnings.catch_warnings(), rc_context({"svg.hashsalt": "resseg"}):
         # A name that the font lacks is drawn as boxes.
@@ -60,12 +63,32 @@ def save(figure: Figure, path: str | os.PathLike, *, dpi: int = DPI) -> None:
 
 def pixels(figure: Figure, dpi: int) -> np.ndarray:
     """A figure as uint8 RGB `[height, width, 3]`."""
+    _as_written(figure)
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def plain(text: str) -> str:
-    """Text without the marks of formulas."""
-    return text.replace("$", r"\$")
+def label_of(text: str) -> str:
+    """The label of a curve or patch whose name a user chose, for a legend.
+
+    A label with an underscore in front would be left out of the legend; with a space of
+    no width before it, it is not.
+    """
+    return f"\u200b{text}" if text.startswith("_") else text
+
+
+def _as_written(figure: Figure) -> None:
+    """Names of classes and runs may hold `$`: no text of a figure is a formula.
+
+    But for ticks that matplotlib words itself: powers of ten on logarithmic axes.
+    """
+    for text in figure.findobj(Text):
+        assert isinstance(text, Text)
+        text.set_parse_math(False)
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            worded = isinstance(axis.get_major_formatter(), LogFormatter)
+            for tick in axis.get_ticklabels(which="both"):
+                tick.set_parse_math(worded)

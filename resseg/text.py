@@ -5,6 +5,8 @@ byte-order mark, of UTF-8 or UTF-16; anything else is refused by name, never gue
 """
 
 import codecs
+import io
+import tokenize
 from pathlib import Path
 
 from resseg.errors import UserError
@@ -51,6 +53,26 @@ def decode(content: bytes, name: str | Path) -> str:
             "save it as UTF-8"
         )
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_source(path: str | Path) -> str:
+    """A Python file, whose coding line is obeyed.
+
+    Raises:
+        UserError: as `read`; or it is not what its coding line says.
+    """
+    try:
+        content = Path(path).read_bytes()
+        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+        if encoding.startswith("utf-8"):
+            return decode(content, path)
+        return decode(content.decode(encoding).encode(), path)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except SyntaxError:  # bytes that are not UTF-8, or an unknown coding line
+        return decode(content, path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not {encoding}, as its coding line says") from error
 
 
 def write(path: str | Path, text: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from resseg import text
 from resseg.config import builtin
 from resseg.config.fields import check_keys, normalise, parse
 from resseg.config.keys import base_config, flatten, whole_path
@@ -101,7 +102,7 @@ def _read(path: Path) -> dict[str, object]:
 
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        stored = json.loads(path.read_text())
+        stored = json.loads(text.read(path))
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(stored, dict):
@@ -111,14 +112,15 @@ def _read_json(path: Path) -> dict[str, object]:
 
 def _run_experiment(path: Path) -> dict[str, object]:
     namespace: dict[str, object] = {"__name__": "experiment", "__file__": str(path)}
+    source = text.read_source(path)
     try:
-        exec(compile(path.read_text(), str(path), "exec"), namespace)
+        exec(compile(source, str(path), "exec"), namespace)
         get_config = namespace.get("get_config")
         config = get_config() if callable(get_config) else None
     except SyntaxError as error:
         raise UserError(f"{path}, line {error.lineno}: {error.msg}") from None
     except Exception as error:
-        raise UserError(_where_it_failed(path, error)) from error
+        raise UserError(_where_it_failed(path, source, error)) from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"{path}: needs a get_config() that returns a ConfigDict")
     values = flatten(config)
@@ -126,13 +128,13 @@ def _run_experiment(path: Path) -> dict[str, object]:
     return values
 
 
-def _where_it_failed(path: Path, error: Exception) -> str:
+def _where_it_failed(path: Path, source: str, error: Exception) -> str:
     """One line: the line of the experiment file, what it says, what went wrong."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [frame.lineno for frame in frames if frame.filename == str(path)]
     if not lines or lines[-1] is None:
         return f"{path}: {type(error).__name__}: {error}"
-    source = path.read_text().splitlines()[lines[-1] - 1].strip()
+    line = source.split("\n")[lines[-1] - 1].strip()
     reason = " ".join(str(error.args[0] if error.args else error).split())
     what = f"{type(error).__name__}: {reason}"
     if isinstance(error, ImportError) and "configs" in (error.name or "").split("."):
@@ -140,7 +142,7 @@ def _where_it_failed(path: Path, error: Exception) -> str:
     types = _OTHER_TYPE.search(reason)
     if types:
         what = f"field {types[1]!r}: expected {types[3]}, found {types[2]}"
-    return f"{path}, line {lines[-1]}: `{source}`: {what}"
+    return f"{path}, line {lines[-1]}: `{line}`: {what}"
 
 
 def diff(a: ConfigDict, b: ConfigDict) -> list[tuple[str, object, object]]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from resseg.figures import new_figure, save, style
+from resseg.figures import label_of, new_figure, save, style
 from resseg.gradient_log.summary import KINDS, geometric_mean
 from resseg.gradient_log.timeline import Timeline, share_by_stage
 
@@ -101,8 +101,8 @@ def _profiles(curves, path: str | os.PathLike, title: str, what: str) -> None:
             place = list(range(len(blocks)))
         look = style(number)
         positive = [value if value > 0 else np.nan for value in totals]
-        upper.plot(place, positive, label=label, **look)
-        lower.plot(place, shares, label=label, **look)
+        upper.plot(place, positive, label=label_of(label), **look)
+        lower.plot(place, shares, label=label_of(label), **look)
     upper.set_yscale("log")
     upper.set_ylabel(what)
     lower.set_ylabel(f"share of the {curves[0][1][0].paths[0]}")

@@ -12,7 +12,7 @@ from matplotlib.patches import Patch
 from resseg.data.colors import overlay, palette
 from resseg.data.spec import VOID
 from resseg.errors import UserError
-from resseg.figures import new_figure, pixels
+from resseg.figures import label_of, new_figure, pixels
 
 _DPI = 100
 _GAP = 8  # pixels between panels
@@ -52,7 +52,7 @@ def save_prediction(
         }
         seen |= set(np.unique(label).tolist())
     handles = [
-        Patch(color=_hex(color), label=name)
+        Patch(color=_hex(color), label=label_of(name))
         for index, (name, color) in enumerate(zip(classes, palette(count), strict=True))
         if index in seen
     ]

@@ -117,14 +117,14 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
     left.errorbar(table["place"], values, near, fmt="o", markersize=4, capsize=3)
     left.axhline(0, color="0.6", linewidth=0.8)
     left.set_xlabel("place, largest first")
-    left.set_ylabel("Ritz value $\\pm$ residual, loss / weight$^2$")
+    left.set_ylabel("Ritz value ± residual, loss / weight²")
     spread = max((values.max() - values.min()) / 100, 1e-12)
     grid = np.linspace(values.min() - 5 * spread, values.max() + 5 * spread, 800)
     bumps = np.exp(-(((grid[:, None] - values) / spread) ** 2) / 2)
     density = bumps @ np.asarray(table["weight"]) / (spread * np.sqrt(2 * np.pi))
     right.semilogy(grid, density)
     right.set_ylim(1e-8 * density.max(), 3 * density.max())
-    right.set_xlabel("eigenvalue, loss / weight$^2$")
+    right.set_xlabel("eigenvalue, loss / weight²")
     right.set_ylabel("density, one start vector")
 
 

@@ -208,7 +208,7 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
     )
     left.set_yscale("log")
     left.set_xlabel("length k: branches on the path")
-    left.set_ylabel("norm of $g^{(k)}$ at the first block, loss / activation")
+    left.set_ylabel("norm of g⁽ᵏ⁾ at the first block, loss / activation")
     right.set_xlabel("block, shallow to deep")
     right.set_ylabel("mean length, branches")
     # One legend of the routes serves both; on the left it would hide points.

@@ -208,13 +208,13 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
     style, marker = _STYLES[-1]
     left.plot(range(len(once)), total, style, marker=marker, label="sum")
     left.set_yscale("log")
-    left.set_ylabel("site norm: rms $\\times$ loss pixels, loss / activation")
-    right.set_ylabel("share of |g|$^2$")
+    left.set_ylabel("site norm: rms × loss pixels, loss / activation")
+    right.set_ylabel("share of |g|²")
     for i, name in enumerate(sets):
         rows = at_blocks(table, name).drop_duplicates("fork")
         style, marker = _STYLES[i % len(_STYLES)]
         right.plot(range(len(rows)), rows["part"], style, marker=marker, label=name)
-        right.set_ylabel("part of the gradient, $\\langle g_S, g\\rangle / |g|^2$")
+        right.set_ylabel("part of the gradient, ⟨g_S, g⟩ / |g|²")
     for axes in (left, right):
         axes.set_xlabel("block, shallow to deep")
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -116,7 +116,7 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
             label=name.replace("_", " "),
         )
     left.set_yscale("log")
-    left.set_ylabel("activation$^2$")
+    left.set_ylabel("activation²")
     left.legend()
     right.plot(
         table["depth"],

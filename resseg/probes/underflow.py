@@ -151,7 +151,7 @@ def draw(table: pd.DataFrame, figure: Figure) -> None:
     for (limit, text), style in zip(limits.items(), ("-", "--"), strict=True):
         axes.axvline(limit, color="tab:orange", linestyle=style, label=text)
     axes.set_xlim(min(low, SMALLEST) - 1, max(high + 1, SMALLEST_NORMAL) + 1)
-    axes.set_xlabel("log$_2$ |cotangent|, at the scale of the loss")
+    axes.set_xlabel("log₂ |cotangent|, at the scale of the loss")
     step = -(-len(names) // _LABELS)
     axes.set_yticks(range(0, len(names), step), names[::step], fontsize="x-small")
     axes.set_ylabel("path, shallow to deep")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from resseg import text
 from resseg.architecture import GATED
 from resseg.config.fields import normalise
 from resseg.config.heads import skip_names
@@ -198,8 +199,9 @@ def _baseline(study: Study, values: Any) -> dict[str, Any]:
 
 def _execute(file: Path) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "study", "__file__": str(file)}
+    source = text.read_source(file)
     try:
-        exec(compile(file.read_text(), str(file), "exec"), namespace)
+        exec(compile(source, str(file), "exec"), namespace)
     except SyntaxError as error:
         raise UserError(f"{file}, line {error.lineno}: {error.msg}") from None
     except Exception as error:

@@ -172,7 +172,7 @@ def _save_confusion(matrix: np.ndarray, classes: Sequence[str], path: Path) -> N
     figure = figures.new_figure(side + 1, side)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
-    names = [figures.plain(name)[:24] for name in classes]
+    names = [name[:24] for name in classes]
     axes.set_xticks(range(count), names, rotation=90)
     axes.set_yticks(range(count), names)
     axes.set_xlabel("predicted")

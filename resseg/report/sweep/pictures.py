@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from resseg.figures import COLORS, new_figure, plain, save, style
+from resseg.figures import COLORS, label_of, new_figure, save, style
 from resseg.report.sweep import differences, multiples
 from resseg.report.sweep.figures import Chart
 from resseg.report.sweep.multiples import Multiple
@@ -60,7 +60,7 @@ def save_forest(report: SweepReport, path: Path) -> None:
 
 
 def _names(report: SweepReport, places: Sequence[int]) -> list[str]:
-    return [f"{at + 1} · {plain(report.variants[at].short)}" for at in places]
+    return [f"{at + 1} · {report.variants[at].short}" for at in places]
 
 
 def save_curves(report: SweepReport, chart: Chart, path: Path) -> str:
@@ -90,8 +90,8 @@ def save_curves(report: SweepReport, chart: Chart, path: Path) -> str:
 
 
 def _finish(axes: Axes, x: str, y: str) -> None:
-    axes.set_xlabel(plain(x))
-    axes.set_ylabel(plain(y))
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
     axes.grid(alpha=0.3)
     if axes.get_legend_handles_labels()[0]:
         axes.legend(fontsize="x-small", frameon=False)
@@ -107,7 +107,7 @@ def save_dose(report: SweepReport, chart: Chart, path: Path) -> None:
         known = number < _MOST
         look: dict[str, Any] = {"color": "0.8", "linewidth": 0.8}
         look = style(number) if known else look
-        name = plain(line["name"]) if known and len(lines) > 1 else None
+        name = label_of(line["name"]) if known and len(lines) > 1 else None
         marks = {k: look[k] for k in ("color", "marker") if k in look}
         x, y = [row[1] for row in mine], [row[4] for row in mine]
         axes.plot(x, y, linestyle="", **{"marker": "o", **marks, "markersize": 4})
@@ -140,7 +140,7 @@ def save_multiples(report: SweepReport, what: Multiple, path: Path) -> None:
         axes.set_title(_names(report, [at])[0], fontsize=6, loc="left")
         axes.set_ylim(low - 0.02, high + 0.02)
         axes.tick_params(labelsize=6)
-        ends = [plain(band.places[0]), plain(band.places[-1])]
+        ends = [band.places[0], band.places[-1]]
         axes.set_xticks([0, len(band.places) - 1], ends)
         axes.grid(alpha=0.3)
     figure.supylabel(what.unit, fontsize=8)
