@@ -8,6 +8,7 @@ import codecs
 import io
 import tokenize
 from pathlib import Path
+from typing import TextIO
 
 from resseg.errors import UserError
 
@@ -27,11 +28,7 @@ def read(path: str | Path) -> str:
     Raises:
         UserError: there is no such file, or it is not UTF-8 and has no mark.
     """
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
-    return decode(content, path)
+    return decode(_content(path), path)
 
 
 def decode(content: bytes, name: str | Path) -> str:
@@ -41,17 +38,17 @@ def decode(content: bytes, name: str | Path) -> str:
         UserError: as `read`.
     """
     encoding = next((e for mark, e in _MARKS if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in content:
+        raise UserError(
+            f"{name}: holds NUL bytes, as UTF-16 without a byte-order mark does; "
+            "save it as UTF-8"
+        )
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         wrong = f"byte 0x{content[error.start]:02x} in line {line}"
         raise UserError(f"{name}: not UTF-8 text ({wrong}); save it as UTF-8") from None
-    if "\0" in text:
-        raise UserError(
-            f"{name}: holds NUL bytes, as UTF-16 without a byte-order mark does; "
-            "save it as UTF-8"
-        )
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -61,20 +58,32 @@ def read_source(path: str | Path) -> str:
     Raises:
         UserError: as `read`; or it is not what its coding line says.
     """
+    content = _content(path)
     try:
-        content = Path(path).read_bytes()
         encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        if encoding.startswith("utf-8"):
-            return decode(content, path)
-        return decode(content.decode(encoding).encode(), path)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
     except SyntaxError:  # bytes that are not UTF-8, or an unknown coding line
+        encoding = "utf-8"
+    if encoding.startswith("utf-8"):
         return decode(content, path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not {encoding}, as its coding line says") from error
+    try:
+        return decode(content.decode(encoding).encode(), path)
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not {encoding}, as its coding line says") from None
 
 
 def write(path: str | Path, text: str) -> None:
     """Writes UTF-8; a file name that is no text, as old disks have, is escaped."""
     Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def never_raise(stream: TextIO) -> None:
+    """What the encoding of a terminal or pipe lacks is escaped there, as `\\xe9`."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _content(path: str | Path) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None

@@ -20,6 +20,7 @@ from resseg.cli.parser import (
     split_overrides,
 )
 from resseg.errors import UserError, choose
+from resseg.text import never_raise
 
 # Every command, in the order of the help: its name, and its module in this package.
 COMMANDS = {
@@ -86,6 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         interrupts.watch()
     _open_closed_streams()
+    if argv is None:
+        never_raise(sys.stdout)
     try:
         status = run(list(sys.argv[1:] if argv is None else argv))
         sys.stdout.flush()

@@ -139,11 +139,12 @@ def _print(table: "Table", style: str) -> None:
         print("\n".join(below(table)), file=sys.stderr)
 
 
-def _write(option: str, file: Path, text: str) -> None:
+def _write(option: str, file: Path, content: str) -> None:
+    from resseg import text
     from resseg.errors import UserError
 
     try:
-        file.write_text(text, encoding="utf-8")
+        text.write(file, content)
     except OSError as error:
         words = f"{option} {file} cannot be written: {error.strerror}"
         raise UserError(words) from None

@@ -138,8 +138,8 @@ def _checked(names: Sequence[str], option: str) -> tuple[str, ...]:
     for index, name in enumerate(names):
         if not name:
             raise UserError(f"{option}: the name of class {index} is empty")
-        if any(unicodedata.category(character) == "Cc" for character in name):
-            raise UserError(f"{option}: {name!r} holds a control character")
+        if any(unicodedata.category(each) in ("Cc", "Cs") for each in name):
+            raise UserError(f"{option}: {name!r} holds what is no character of a text")
         if name in names[:index]:
             raise UserError(f"{option}: {name!r} comes twice")
     if not 2 <= len(names) <= VOID:

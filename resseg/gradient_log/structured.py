@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from resseg import text
 from resseg.gradient_log.selection import Selected
 from resseg.gradient_log.summary import column, summarise
 from resseg.gradient_log.timeline import (
@@ -63,8 +64,8 @@ def as_dict(selected: Selected) -> dict[str, Any]:
 
 def write_json(selected: Sequence[Selected], file: str) -> None:
     """A list of runs; NaN and infinity, which JSON does not have, as null."""
-    text = json.dumps(_finite([as_dict(each) for each in selected]), indent=1)
-    _write(text + "\n", file)
+    content = json.dumps(_finite([as_dict(each) for each in selected]), indent=1)
+    _write(content + "\n", file)
 
 
 def write_csv(selected: Sequence[Selected], file: str) -> None:
@@ -77,12 +78,11 @@ def write_csv(selected: Sequence[Selected], file: str) -> None:
     _write(pd.concat(frames).to_csv(index=False), file)
 
 
-def _write(text: str, file: str) -> None:
+def _write(content: str, file: str) -> None:
     if file == STDOUT:
-        sys.stdout.write(text)
-        return
-    with open(file, "w", encoding="utf-8") as out:
-        out.write(text)
+        sys.stdout.write(content)
+    else:
+        text.write(file, content)
 
 
 def _finite(value: Any) -> Any:

@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 _INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
 
@@ -15,7 +16,7 @@ _INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
 def output_to(file: Path) -> Iterator[None]:
     """All that the process prints goes to the end of a file, of its libraries too."""
     with contextlib.ExitStack() as restored:
-        log = restored.enter_context(open(file, "a", buffering=1))
+        log = restored.enter_context(_line_by_line(file))
         for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
             stream.flush()
             kept = os.dup(number)
@@ -25,6 +26,10 @@ def output_to(file: Path) -> Iterator[None]:
         restored.enter_context(contextlib.redirect_stdout(log))
         restored.enter_context(contextlib.redirect_stderr(log))
         yield
+
+
+def _line_by_line(file: Path) -> TextIO:
+    return open(file, "a", buffering=1, encoding="utf-8", errors="backslashreplace")
 
 
 def reset_peak_memory() -> None:

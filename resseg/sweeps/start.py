@@ -72,7 +72,7 @@ def closing_lines(
             continue
         lines.append(f"failed: {run.id} {run.name}")
         log = run.folder / layout.LOG
-        text = log.read_text(errors="replace").splitlines() if log.exists() else []
+        text = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
         lines += [f"    {line}" for line in text[-attempts.TAIL :] or [state.message]]
     made = [
         each

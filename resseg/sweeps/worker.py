@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resseg import runs
+from resseg import runs, text
 from resseg.config.structure import check_together
 from resseg.console import say
 from resseg.errors import UserError
@@ -168,7 +168,7 @@ class Worker:
 
         for run in taken[1:]:
             note = f"trained together with {taken[0].id}: {layout.LOG} there has it\n"
-            with open(run.folder / layout.LOG, "a") as log:
+            with open(run.folder / layout.LOG, "a", encoding="utf-8") as log:
                 log.write(note)
         prepared = [
             prepare(self.plan.config(run), run.folder, self._programs) for run in taken
@@ -219,6 +219,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.sched_setaffinity(0, set(map(int, args.cores.split(","))))
     if args.end_with_parent:
         process.end_with_parent()
+    text.never_raise(sys.stdout)
     try:
         plan = read_plan(args.folder)
         worker = Worker(

@@ -36,7 +36,7 @@ def test_class_list_in_every_encoding_that_says_what_it_is(tmp_path, content):
         (b"\na\nb\n", "line 1 is blank"),
         (b"alone\n", "1 names; expected 2 to 255"),
         (b"", "line 1 is blank"),
-        (b"a\n\x1b[2J\n", "holds a control character"),
+        (b"a\n\x1b[2J\n", "holds what is no character"),
     ],
 )
 def test_class_list_that_cannot_be_meant(tmp_path, content, message):

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from resseg import text
 from resseg.errors import UserError
 
 
@@ -22,7 +23,7 @@ def check_out(given: str | None, default: Path) -> Path:
     return path
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str) -> None:
     """The file, whole or not at all: somebody may be looking at it.
 
     Raises:
@@ -30,7 +31,7 @@ def write(path: Path, text: str) -> None:
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
+        text.write(partial, content)
         os.replace(partial, path)
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from error

@@ -138,7 +138,7 @@ def _let_go(started: _Started) -> None:
 
 
 def _trouble(started: _Started) -> str:
-    lines = started.log.read_text(errors="replace").splitlines()
+    lines = started.log.read_text("utf-8", "replace").splitlines()
     said = lines[-1] if lines else "it said nothing"
     status = started.process.returncode
     how = f"signal {-status}" if status < 0 else f"status {status}"

@@ -230,6 +230,6 @@ def _check_nodes(
 
 
 def _tail(log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
     said = [line.strip() for line in lines if line.strip()]
     return f"{' / '.join(said[-_TAIL:]) or 'it said nothing'} ({log})"

@@ -274,7 +274,7 @@ def _tail(log: Path) -> str:
     """The last lines of a log in one; submitit's own say nothing of the worker."""
     if not log.exists():
         return f"wrote no log ({log})"
-    lines = log.read_text(errors="replace").splitlines()
+    lines = log.read_text("utf-8", "replace").splitlines()
     said = [line.strip() for line in lines if line.strip() and "submitit" not in line]
     return f"{' / '.join(said[-_TAIL:]) or 'it said nothing'} ({log})"
 
