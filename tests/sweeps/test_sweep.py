@@ -104,8 +104,8 @@ def test_a_sweep_that_is_killed_ends_as_one_that_is_not(study, tmp_path, killed,
     # broken off; so is the last, if the kill came between its end and the note of it.
     assert all(set(each[:-1]) <= {None} for each in outcomes), outcomes
     assert all(each[-1] in (None, "finished") for each in outcomes), outcomes
-    # A kill breaks off one attempt; that of a worker alone a second, as the parent starts
-    # another before it is killed too.
+    # A kill breaks off one attempt; that of a worker alone a second, as the parent
+    # starts another before it is killed too.
     assert sum(map(len, outcomes)) <= 4 + len(killed) + killed.count("worker")
 
 

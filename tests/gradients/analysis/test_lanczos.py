@@ -66,6 +66,22 @@ def test_iteration_stops_where_the_space_is_exhausted():
     np.testing.assert_allclose(found.residuals, 0, atol=1e-12)
 
 
+def test_rounding_is_no_further_dimension():
+    """In float32: three values and the null space, at one epsilon always a fifth."""
+    counts = []
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        basis = np.linalg.qr(rng.standard_normal((60, 3)))[0].astype(np.float32)
+        matrix = (basis * np.float32([5, 2, 1])) @ basis.T
+        found = lanczos(
+            lambda v, matrix=matrix: matrix @ v,
+            rng.standard_normal(60).astype(np.float32),
+            30,
+        )
+        counts.append(len(found.values))
+    assert 4 <= np.mean(counts) < 4.6
+
+
 @pytest.mark.parametrize("blocks", [2, 5])
 def test_curvature_of_a_chain_of_scalars(blocks):
     """O14: L (f/s)^2 + (L-1)(f-y) f/s^2 once, -(f-y) f/s^2 L - 1 times."""
