@@ -1,6 +1,7 @@
 """`resseg evaluate`."""
 
 import argparse
+import dataclasses
 from typing import Any
 
 from resseg.cli import options
@@ -11,7 +12,11 @@ EPILOG = """\
 examples:
   resseg evaluate runs/quickstart
   resseg evaluate runs/cells --split test
-  resseg evaluate runs/cells --data other_cells   (same classes, other images)"""
+  resseg evaluate runs/cells --data other_cells   (same classes, other images)
+  resseg evaluate runs/cells --data-dir /data   (where its data sets are now)
+
+Classes are matched by name: a data set with the same ones in another order is scored as
+well, one with other classes is refused."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--data", metavar="NAME", help="another data set of the same classes"
+    )
+    parser.add_argument(
+        "--data-dir",
+        metavar="DIR",
+        help="where prepared data sets live (default: where they were in training)",
     )
     parser.add_argument(
         "--flip",
@@ -42,26 +52,30 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg.config.load import load_config
     from resseg.console import say
     from resseg.data import sources
+    from resseg.inference.classes import match_labels
     from resseg.inference.evaluator import Evaluator, score_lines
     from resseg.inference.trained import load_trained
     from resseg.runs import open_run
+    from resseg.runs.dataset import changes
 
     run = open_run(arguments.run)
-    config = copy_with_data(load_config(run.path), arguments.data)
+    config = copy_with_data(load_config(run.path), arguments.data, arguments.data_dir)
     classes = run.classes
     spec = sources.dataset_spec(config.data)
-    if len(spec.classes) != len(classes):
-        raise UserError(
-            f"--data {spec.name}: has {len(spec.classes)} classes, the run was trained "
-            f"on {len(classes)} ({', '.join(classes)})"
-        )
+    where = f"--data {spec.name}" if arguments.data else f"data set {spec.name}"
+    labels = match_labels(classes, spec.classes, where)
+    if labels is not None:
+        say(f"{where}: classes in another order than in training, matched by name")
+        spec = dataclasses.replace(spec, classes=classes)
     if scale := compare_scales(spec.bits, run.bits, spec.name, arguments.run):
         say(scale)
     split = arguments.split or config.data.eval_split
     choose("--split", split, spec.splits)
     trained = load_trained(run, arguments.step)
     mesh = sharding.make_mesh()
-    evaluator = Evaluator(config, trained.model, spec, mesh, flip=arguments.flip)
+    evaluator = Evaluator(
+        config, trained.model, spec, mesh, flip=arguments.flip, labels=labels
+    )
     scores = evaluator(trained.variables, split)
     say(
         f"{spec.name}/{split}, {spec.splits[split]} images, "
@@ -70,6 +84,10 @@ def run(arguments: argparse.Namespace) -> int:
     )
     for line in score_lines(scores, spec.classes):
         say(line)
+    if not arguments.data:
+        then, now = run.dataset, sources.fingerprint(config.data, (split,))
+        for change in changes(then, {**now, "classes": run.classes}):
+            say(f"{where} has changed since the run was trained: {change}")
     return 0
 
 
@@ -100,10 +118,11 @@ def compare_scales(stored: int | None, trained: int | None, name: str, run: str)
     return depth.in_words(stored, f"as {name} was prepared")
 
 
-def copy_with_data(config: Any, name: str | None) -> Any:
+def copy_with_data(config: Any, name: str | None, data_dir: str | None) -> Any:
     """A copy of a run's config that reads another data set, if one is named."""
     from ml_collections import ConfigDict
 
     copy: Any = ConfigDict(config).copy_and_resolve_references()
     copy.data.name = name or copy.data.name
+    copy.data.dir = data_dir or copy.data.dir
     return copy

@@ -154,6 +154,7 @@ def _class_names(arguments: argparse.Namespace, params: Mapping[str, Any]) -> li
             those of a segmentation here.
     """
     from resseg.data import VOID, class_names
+    from resseg.runs.dataset import unnamed
 
     if "head" not in params:
         if arguments.classes:
@@ -178,4 +179,4 @@ def _class_names(arguments: argparse.Namespace, params: Mapping[str, Any]) -> li
         return list(names)
     if arguments.layout == "torchvision" and count == len(VOC):
         return list(VOC)
-    return [f"class{index}" for index in range(count)]
+    return unnamed(count)

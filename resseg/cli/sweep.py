@@ -118,6 +118,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.vectorize > 1:
         start.check_groups(planned)
     check_data(study, planned)
+    start.check_same_data(planned, workdir)
     if arguments.dry_run:
         for line in start.plan_lines(planned, workdir):
             say(line)

@@ -88,14 +88,10 @@ class CatalogueSource:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.split}[{index}] of {len(self)} images")
         entry = self._entry
-        record = read_record(
-            self._records, index, self._folder, entry.splits[self.split]
-        )
-        name = f"{self.split}-{index:06d}"
-        if entry.record_name is not None:
-            name = Path(record[entry.record_name].decode()).stem
-        image = _decode(record[entry.image])
-        stored = _decode(record[entry.mask])
+        encoded_name, encoded_image, encoded_mask = self.stored(index)
+        name = encoded_name.decode()
+        image = _decode(encoded_image)
+        stored = _decode(encoded_mask)
         if image is None or stored is None:
             raise UserError(f"data set {entry.name}: {name!r} cannot be decoded")
         values = stored[..., 0]  # three equal channels, or the class in the red one
@@ -106,6 +102,17 @@ class CatalogueSource:
                 f"data set {entry.name}: mask of {name!r} holds {wrong}, no known class"
             )
         return {"image": image, "mask": classes.astype(np.uint8), "name": name}
+
+    def stored(self, index: int) -> tuple[bytes, bytes, bytes]:
+        """See `records.Examples`."""
+        entry = self._entry
+        record = read_record(
+            self._records, index, self._folder, entry.splits[self.split]
+        )
+        name = f"{self.split}-{index:06d}"
+        if entry.record_name is not None:
+            name = Path(record[entry.record_name].decode()).stem
+        return name.encode(), record[entry.image], record[entry.mask]
 
 
 def _decode(encoded: bytes) -> np.ndarray | None:

@@ -24,6 +24,10 @@ class Examples(Protocol):
 
     def __getitem__(self, index: int) -> dict: ...
 
+    def stored(self, index: int) -> tuple[bytes, bytes, bytes]:
+        """Name, image and mask as they lie in the files."""
+        ...
+
 
 class Source:
     """One split of a data set: for any thread, and for any process it is sent to.
@@ -93,6 +97,11 @@ class Source:
             )
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         return {"image": image, "mask": mask, "name": name}
+
+    def stored(self, index: int) -> tuple[bytes, bytes, bytes]:
+        """See `Examples`."""
+        record = self._read(index)
+        return record["name"], record["image"], record["mask"]
 
     def _read(self, index: int) -> dict:
         return read_record(self._records, index, self._folder, self.split)

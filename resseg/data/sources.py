@@ -5,14 +5,19 @@ A data set is a folder `<data.dir>/<name>/<version>` of TFDS array_record files,
 the class names. Neither writing nor reading it needs TensorFlow.
 """
 
+import dataclasses
+import json
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from resseg.data import catalogue, counts, shapes
+from resseg.data import catalogue, contents, counts, shapes
 from resseg.data.catalogue_entries import Entry
 from resseg.data.records import Examples, Source
-from resseg.data.spec import DatasetSpec
+from resseg.data.spec import VOID, DatasetSpec
 from resseg.data.writing import (
+    contents_file,
     counts_file,
     dataset_folder,
     is_complete,
@@ -26,6 +31,7 @@ __all__ = [
     "Source",
     "count_split",
     "dataset_spec",
+    "fingerprint",
     "open_split",
     "prepared",
     "write_dataset",
@@ -78,6 +84,38 @@ def count_split(data_config, split: str) -> counts.Counts:
     if known is None or known.pixels.shape != (len(source), spec.num_classes):
         known = counts.count(source, spec, data_config.threads)
         counts.store(file, known)
+    return known
+
+
+def fingerprint(data_config, splits: Iterable[str]) -> dict[str, Any]:
+    """What a data set is, as a run keeps it: equal as long as nothing has changed.
+
+    Args:
+        data_config: the `data` section of a config.
+        splits: whose contents are meant.
+
+    Returns:
+        All that the spec says, the index of void, and `contents`, a digest by split;
+        ready for JSON.
+
+    Raises:
+        UserError: as `open_split`.
+    """
+    said = dataclasses.asdict(dataset_spec(data_config))
+    known = {split: _contents(data_config, split) for split in splits}
+    values = said | {"void": VOID, "contents": known}
+    return json.loads(json.dumps(values))
+
+
+def _contents(data_config, split: str) -> str:
+    source = open_split(data_config, split)
+    place = _place(data_config)
+    folder = Path(data_config.dir, place.name) if isinstance(place, Entry) else place
+    file = contents_file(folder, split)
+    known = contents.load(file)
+    if known is None:
+        known = contents.digest(source)
+        contents.store(file, known)
     return known
 
 

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from resseg.data import counts
+from resseg.data import contents, counts
 from resseg.data.records import Source, damaged
 from resseg.data.spec import DatasetSpec
 from resseg.errors import UserError
@@ -173,6 +173,7 @@ def _write(
     for split in written:
         source = Source(folder, spec, split)
         counts.store(counts_file(folder, split), counts.count(source, spec))
+        contents.store(contents_file(folder, split), contents.digest(source))
     content = {"name": name, "classes": classes, "splits": written, "bits": bits}
     (folder / _SPEC_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
     return spec, folder
@@ -181,6 +182,11 @@ def _write(
 def counts_file(folder: Path, split: str) -> Path:
     """Where the counts of a split are kept."""
     return folder / f"counts-{split}.npz"
+
+
+def contents_file(folder: Path, split: str) -> Path:
+    """Where the digest of a split is kept."""
+    return folder / f"contents-{split}.sha256"
 
 
 def _image_bytes(value: object, label: str) -> bytes:

@@ -13,6 +13,7 @@ from resseg.errors import UserError
 from resseg.gradient_log.selection import Selected
 from resseg.gradient_log.summary import column, geometric_mean, summarise
 from resseg.gradient_log.timeline import timelines
+from resseg.runs.dataset import changes, fingerprint
 
 _TOLERANCE = 0.1  # of mean loss pixels: void pixels vary with the crops
 
@@ -120,15 +121,23 @@ def _keys(selected: Selected) -> dict[str, Any]:
 
 
 def changed_keys(selected: Sequence[Selected]) -> dict[str, list[Any]]:
-    """Config keys in which the runs differ, with the value of each."""
+    """Config keys in which the runs differ, with the value of each.
+
+    With `data`, a fingerprint, where one data set has changed between them.
+    """
     flat = [_keys(each) for each in selected]
     keys = dict.fromkeys(key for one in flat for key in one)
     values = {key: [one.get(key) for one in flat] for key in keys}
-    return {
+    changed = {
         key: listed
         for key, listed in values.items()
         if any(value != listed[0] for value in listed)
     }
+    known = [each.run.dataset for each in selected]
+    named = any(key.startswith("data.") for key in changed)
+    if not named and any(changes(known[0], each) for each in known):
+        changed["data"] = [fingerprint(each) for each in known]
+    return changed
 
 
 def side_by_side(

@@ -94,6 +94,8 @@ class Evaluator:
         mesh: batches are split over its data axis.
         flip: average each image with its mirror image.
         step: what `compile_evaluation` made of this network before.
+        labels: int32 `[256]`, the class index of the network for each label of the data
+            set, see `match_labels`; None = they are the same.
     """
 
     def __init__(
@@ -105,8 +107,10 @@ class Evaluator:
         *,
         flip: bool = False,
         step: Any = None,
+        labels: np.ndarray | None = None,
     ):
         self._config, self._spec, self._mesh = config, spec, mesh
+        self._labels = labels
         self._step = step or compile_evaluation(model, spec.num_classes, mesh, flip)
 
     def __call__(
@@ -121,6 +125,8 @@ class Evaluator:
         )
         with counting(f"{self._spec.name}/{split}", self._spec.splits[split]) as done:
             for batch in batches:
+                if self._labels is not None:
+                    batch["label"] = self._labels[batch["label"]]
                 outputs = run_step(self._step, variables, batch, self._mesh)
                 predictions, counted, sure = outputs
                 confusion += counted

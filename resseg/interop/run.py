@@ -38,7 +38,8 @@ def write_run(
     partial.mkdir()
     try:
         runs.write_config(partial, config)
-        runs.write_dataset(partial, config.data.name, classes, {})
+        known = {"name": config.data.name, "classes": classes, "splits": {}}
+        runs.write_dataset(partial, known)
         runs.write_environment(partial, sharding.describe(sharding.make_mesh()))
         runs.write_json(partial / layout.IMPORTED, source)
         paths = coefficients(config, len(classes) or 1)

@@ -14,6 +14,7 @@ from resseg.blueprint.blueprint import Blueprint
 from resseg.config.coefficients import is_neutral
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.gradients.fork import ForkInfo
+from resseg.inference.classes import check_labels
 from resseg.inference.trained import load_trained
 from resseg.models.segmenter import Segmenter
 from resseg.runs import open_run
@@ -120,10 +121,12 @@ def of_run(path: str | Path, step: int | None = None) -> Subject:
     """A run's checkpoint: `step`, or the best if there is one, else the latest.
 
     Raises:
-        UserError: no run, no such checkpoint, or its data set is not prepared.
+        UserError: no run, no such checkpoint, or its data set is not prepared, or has
+            other classes now.
     """
     trained = load_trained(open_run(path), step)
     spec = sources.dataset_spec(trained.config.data)
+    check_labels(trained.classes, spec.classes, f"data set {spec.name}")
     loss = recipe.build_loss(trained.config, spec.num_classes)
     return Subject(
         name=str(path),

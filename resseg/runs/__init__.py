@@ -1,12 +1,12 @@
 """The run folder: what a training run leaves behind, written and read in one place."""
 
+from resseg.runs.dataset import read_dataset, write_dataset
 from resseg.runs.environment import write_environment
 from resseg.runs.folder import (
     check_same_config,
     prepare,
     read_config,
     write_config,
-    write_dataset,
 )
 from resseg.runs.json_files import read_json, write_json
 from resseg.runs.lock import claimed, is_claimed, is_locked, locked
@@ -24,6 +24,7 @@ __all__ = [
     "open_run",
     "prepare",
     "read_config",
+    "read_dataset",
     "read_evaluations",
     "read_json",
     "read_metrics",

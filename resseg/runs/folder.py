@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,27 +62,6 @@ def write_config(workdir: str | os.PathLike, config: ConfigDict) -> None:
     Folders are stored as whole paths.
     """
     write_json(Path(workdir) / layout.CONFIG, with_whole_paths(config))
-
-
-def write_dataset(
-    workdir: str | os.PathLike,
-    name: str,
-    classes: Sequence[str],
-    splits: Mapping[str, int],
-    bits: int | None = None,
-) -> None:
-    """Stores what the run is trained on: a prediction needs the names, not the data.
-
-    Args:
-        workdir: the run folder.
-        name: of the data set.
-        classes: names, by class index.
-        splits: split name to number of images.
-        bits: in use by images of more than 8; None = nobody knows.
-    """
-    values = {"name": name, "classes": list(classes), "splits": dict(splits)}
-    values["bits"] = bits
-    write_json(Path(workdir) / layout.DATASET, values)
 
 
 def read_config(workdir: str | os.PathLike) -> FrozenConfigDict:

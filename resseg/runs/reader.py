@@ -14,6 +14,7 @@ from ml_collections import FrozenConfigDict
 
 from resseg.errors import UserError, choose, nearest
 from resseg.runs import layout
+from resseg.runs.dataset import read_dataset
 from resseg.runs.folder import read_config
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
 from resseg.runs.json_files import read_json, read_lines
@@ -69,6 +70,11 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Versions, devices and commit of the last start, and the earlier starts."""
         return read_json(self.path / layout.ENVIRONMENT)
+
+    @cached_property
+    def dataset(self) -> dict[str, Any]:
+        """What its data set was, see `resseg.runs.dataset`; empty where it is old."""
+        return read_dataset(self.path)
 
     @cached_property
     def classes(self) -> tuple[str, ...]:

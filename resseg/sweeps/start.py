@@ -6,9 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from resseg import runs
 from resseg.config.structure import check_together
 from resseg.console import duration
+from resseg.data import sources
+from resseg.errors import UserError
 from resseg.runs import layout
+from resseg.runs.dataset import changes
 from resseg.sweeps import attempts
 from resseg.sweeps.attempts import State
 from resseg.sweeps.launchers import Job, Launcher
@@ -23,6 +27,29 @@ def check_groups(planned: Sequence[Planned]) -> None:
     keys = [run.structure for run in planned]
     if len(set(keys)) == len(keys) > 1:
         check_together([planned[0].config, planned[1].config])
+
+
+def check_same_data(planned: Sequence[Planned], workdir: Path) -> None:
+    """That what was trained in a sweep folder has seen the data sets as they are now.
+
+    Raises:
+        UserError: one has changed; what is trained now could not be compared.
+    """
+    now: dict[str, dict[str, Any]] = {}
+    for run in planned:
+        folder, data = workdir / run.id, run.config.data
+        then = runs.read_dataset(folder)
+        if not then:
+            continue
+        if (key := str(data)) not in now:
+            splits = (data.split, data.eval_split)
+            now[key] = sources.fingerprint(data, splits)
+        if changed := changes(then, now[key]):
+            raise UserError(
+                f"--workdir {workdir}: data set {data.name} has changed since run "
+                f"{run.id} was begun: {'; '.join(changed)}. Prepare it as it was, or "
+                "choose another folder"
+            )
 
 
 def train(

@@ -1,6 +1,6 @@
 """Weights to start from: those of another run, or its backbone alone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -19,6 +19,7 @@ from resseg.gradients.names import (
     UPSAMPLE,
 )
 from resseg.runs.checkpoints import choose_step, restore_variables
+from resseg.runs.dataset import are_unnamed
 from resseg.training.steps import TrainState
 
 COLLECTIONS = ("params", "batch_stats")  # coefficients come from the config
@@ -35,6 +36,7 @@ class Initial(NamedTuple):
         arrays: what is loaded.
         random: what the network has and the source lacks; drawn at random.
         unused: what the source has and the network lacks.
+        note: why scores are drawn at random that would have fitted; "" = none are.
     """
 
     source: str
@@ -42,6 +44,7 @@ class Initial(NamedTuple):
     arrays: dict[str, np.ndarray]
     random: list[str]
     unused: list[str]
+    note: str = ""
 
     def lines(self) -> list[str]:
         """What was loaded and what was not, for people."""
@@ -54,6 +57,8 @@ class Initial(NamedTuple):
             lines.append(f"at random: {_listed(self.random)}")
         if self.unused:
             lines.append(f"not used:  {_listed(self.unused)}")
+        if self.note:
+            lines.append(self.note)
         return lines
 
     def record(self) -> dict[str, Any]:
@@ -78,16 +83,20 @@ class Initial(NamedTuple):
         )
 
 
-def load(config: Any, variables: Mapping[str, Any]) -> Initial | None:
+def load(
+    config: Any, variables: Mapping[str, Any], classes: Sequence[str]
+) -> Initial | None:
     """What `config.init` asks for; None where it asks for nothing.
 
-    Every array must fit, but class scores where the number of classes differs, and the
-    auxiliary head if only one side has it. Where the backbone alone is loaded: but the
-    norms at the exits of a pre-activation backbone and learned path factors.
+    Every array must fit, but class scores where the classes differ, in number, name or
+    order, and the auxiliary head if only one side has it. Where the backbone alone is
+    loaded: but the norms at the exits of a pre-activation backbone and learned path
+    factors.
 
     Args:
         config: validated.
         variables: those of the network, or their shapes.
+        classes: that the network is to tell apart, by index.
 
     Raises:
         UserError: no such run, or it is of another network; names the first array that
@@ -103,6 +112,7 @@ def load(config: Any, variables: Mapping[str, Any]) -> Initial | None:
         run = runs.open_run(source)
         step = choose_step(run.path)
         restored = _of_interest(restore_variables(run.path, step), bool(backbone))
+        note = _other_classes(run, classes) if whole else ""
     except UserError as error:
         raise UserError(f"{field}: {error}") from error
     wanted = _of_interest(variables, bool(backbone))
@@ -110,7 +120,9 @@ def load(config: Any, variables: Mapping[str, Any]) -> Initial | None:
     arrays, random = {}, []
     for path, leaf in wanted.items():
         there = restored.pop(path, None)
-        if there is not None and there.shape == leaf.shape:
+        if note and is_class_score(path):
+            random.append(path)
+        elif there is not None and there.shape == leaf.shape:
             arrays[path] = there
         elif optional(path):
             random.append(path)
@@ -127,7 +139,22 @@ def load(config: Any, variables: Mapping[str, Any]) -> Initial | None:
         )
     if not arrays:
         raise UserError(f"{field} holds no array of this network")
-    return Initial(str(source), step, arrays, sorted(random), sorted(restored))
+    return Initial(str(source), step, arrays, sorted(random), sorted(restored), note)
+
+
+def _other_classes(run: runs.Run, classes: Sequence[str]) -> str:
+    """Why the scores of a run are of no use here; "" where they are.
+
+    Scores are by index: those of other classes, or in another order, would start as
+    scores of the wrong ones.
+    """
+    there = runs.read_dataset(run.path).get("classes") or []
+    if list(there) == list(classes) or are_unnamed(there):
+        return ""
+    return (
+        f"class scores at random: the classes there are {_listed(there)}, here "
+        f"{_listed(classes)}"
+    )
 
 
 def _of_interest(variables: Mapping[str, Any], backbone: bool) -> dict[str, Any]:
@@ -157,6 +184,6 @@ def may_be_random_backbone(path: str) -> bool:
     return parts[-1] == FACTOR or any(part.endswith(EXIT) for part in parts)
 
 
-def _listed(paths: list[str]) -> str:
+def _listed(paths: Sequence[str]) -> str:
     more = len(paths) - _NAMED
     return ", ".join(paths[:_NAMED]) + (f" and {more} more" if more > 0 else "")

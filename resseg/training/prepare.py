@@ -1,5 +1,6 @@
 """A run before it begins: everything about it is checked before a device is touched."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,6 +12,7 @@ from resseg.config.load import check_against_data
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
 from resseg.runs import checkpoints, layout
+from resseg.runs.dataset import check_unchanged
 from resseg.training import initial
 from resseg.training.program import Program, Programs
 
@@ -25,7 +27,9 @@ class Prepared(NamedTuple):
         loader: of its training batches.
         mesh: that it runs on.
         start: weights to start from; None = at random, or those of its checkpoint.
-        resumes: whether the folder holds a run of this config already.
+        dataset: what its data set is, see `sources.fingerprint`; None where the folder
+            says so already.
+        notes: lines for people.
     """
 
     config: Any
@@ -34,7 +38,8 @@ class Prepared(NamedTuple):
     loader: pipeline.TrainLoader
     mesh: jax.sharding.Mesh
     start: initial.Initial | None
-    resumes: bool
+    dataset: Mapping[str, Any] | None
+    notes: Sequence[str]
 
     def program(self, programs: Programs) -> Program:
         """Writes down what is trained, and returns what trains it.
@@ -42,11 +47,8 @@ class Prepared(NamedTuple):
         The folder must be locked.
         """
         runs.write_config(self.folder, self.config)
-        if not (self.resumes and (self.folder / layout.DATASET).exists()):
-            spec = self.spec
-            runs.write_dataset(
-                self.folder, spec.name, spec.classes, spec.splits, spec.bits
-            )
+        if self.dataset is not None:
+            runs.write_dataset(self.folder, self.dataset)
         runs.write_environment(self.folder, sharding.describe(self.mesh))
         program = programs(self.config, self.spec, self.mesh)
         runs.write_json(self.folder / layout.NETWORK, program.network)
@@ -81,9 +83,16 @@ def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
                 f"{mesh.size} devices of the data axis (config.mesh.data)"
             )
     folder = runs.prepare(workdir)
-    resumes = runs.check_same_config(folder, config, base_config(), free_on_resume())
-    start = None
-    if checkpoints.latest_step(folder) is None:
-        variables = programs.blueprint(config, spec.num_classes).variables
-        start = initial.load(config, variables)
-    return Prepared(config, folder, spec, loader, mesh, start, resumes)
+    runs.check_same_config(folder, config, base_config(), free_on_resume())
+    known = sources.fingerprint(
+        config.data, (config.data.split, config.data.eval_split)
+    )
+    if checkpoints.latest_step(folder) is not None:
+        notes = check_unchanged(folder, known)
+        kept = (folder / layout.DATASET).exists()
+        # What its images were when it began, nobody knows.
+        dataset = None if kept else {**known, "contents": {}}
+        return Prepared(config, folder, spec, loader, mesh, None, dataset, notes)
+    variables = programs.blueprint(config, spec.num_classes).variables
+    start = initial.load(config, variables, spec.classes)
+    return Prepared(config, folder, spec, loader, mesh, start, known, ())

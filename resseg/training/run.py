@@ -88,6 +88,8 @@ def begin(
         state = state.restored(restored.variables, restored.training)
         prepared.loader.restore(restored.position)
         say(f"resumed at step {start} of {config.train.steps}")
+    for line in prepared.notes:
+        say(line)
     saved.forget_best_after(start)
     writer = runs.RunWriter(
         folder,

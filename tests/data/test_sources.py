@@ -205,17 +205,17 @@ def test_lost_records_are_noticed_on_opening(data):
 
 
 def _cut_in_half(folder):
-    for file in folder.glob("*train*"):
+    for file in folder.glob("*train.array_record*"):
         os.truncate(file, file.stat().st_size // 2)
 
 
 def _cut_the_end(folder):
-    for file in folder.glob("*train*"):
+    for file in folder.glob("*train.array_record*"):
         os.truncate(file, file.stat().st_size - 100)
 
 
 def _empty_records(folder):
-    for file in folder.glob("*train*"):
+    for file in folder.glob("*train.array_record*"):
         os.truncate(file, 0)
 
 

@@ -12,6 +12,7 @@ from resseg.blueprint.blueprint import Blueprint
 from resseg.cli.import_torch import VOC
 from resseg.cli.main import main
 from resseg.config.load import load_config
+from resseg.data import shapes
 from resseg.interop import LAYOUTS, tensor_shapes
 from resseg.interop.architecture import Architecture
 from resseg.training import initial
@@ -112,7 +113,7 @@ def test_it_predicts_and_its_weights_start_a_training(files):
     mask = cv2.imread(str(files / "out" / "photo.png"), cv2.IMREAD_UNCHANGED)
     assert mask.shape == (45, 70)
     config = load_config(run, {"init.variables_from": str(run)})
-    start = initial.load(config, Blueprint.of(config, 7).variables)
+    start = initial.load(config, Blueprint.of(config, 7).variables, shapes.CLASSES)
     assert start is not None
     assert start.random == [] and start.unused == []
 
@@ -165,7 +166,7 @@ def test_a_backbone_goes_under_a_head_and_nowhere_else(files, capsys):
         "init.backbone_from": str(run),
     }
     config = load_config(BASE, overrides)
-    start = initial.load(config, Blueprint.of(config, 7).variables)
+    start = initial.load(config, Blueprint.of(config, 7).variables, shapes.CLASSES)
     assert start is not None
     assert start.random == [] and start.unused == []
     assert len(start.arrays) == len(tensors_of_backbone())

@@ -1,3 +1,4 @@
+import dataclasses
 import warnings
 
 import numpy as np
@@ -83,7 +84,7 @@ def _page_run(
         whole.update_from_flattened_dict(config or {})
     write_config(folder, whole)
     spec = DatasetSpec(HOSTILE, classes, {"train": 8, "val": 4})
-    write_dataset(folder, spec.name, spec.classes, spec.splits)
+    write_dataset(folder, dataclasses.asdict(spec))
     write_environment(folder, {"count": 1, "kind": HOSTILE, "platform": "cpu"})
     with RunWriter(folder, tensorboard=False, resume_step=None) as writer:
         for step in range(1, logged + 1):

@@ -10,6 +10,7 @@ from flax import traverse_util
 
 import resseg
 from resseg.blueprint.blueprint import Blueprint
+from resseg.data.shapes import CLASSES
 from resseg.errors import UserError
 from resseg.training import initial, recipe, run
 from resseg.training.steps import init_state
@@ -72,14 +73,14 @@ def test_a_run_starts_from_all_weights_of_another(overrides, source, tmp_path, c
     assert len(record["loaded"]) == sum(not p.startswith("paths/") for p in theirs)
 
 
-def shapes(settings, classes=7):
+def shapes(settings, classes=CLASSES):
     config = resseg.load_config(QUICKSTART, STRUCTURE | settings)
-    return config, Blueprint.of(config, classes).variables
+    return config, Blueprint.of(config, len(classes)).variables, classes
 
 
 def test_the_backbone_alone_goes_under_another_head(source):
     key = {"init.backbone_from": str(source), "model.head.name": "fcn"}
-    loaded = initial.load(*shapes(key, classes=3))
+    loaded = initial.load(*shapes(key, classes=CLASSES[:3]))
     assert loaded.step == 1 and not loaded.random
     assert all(path.split("/")[1] == "backbone" for path in loaded.arrays)
     wanted = {
@@ -91,7 +92,9 @@ def test_the_backbone_alone_goes_under_another_head(source):
 
 
 def test_class_scores_start_anew_where_the_number_of_classes_differs(source):
-    loaded = initial.load(*shapes({"init.variables_from": str(source)}, classes=3))
+    loaded = initial.load(
+        *shapes({"init.variables_from": str(source)}, classes=CLASSES[:3])
+    )
     assert loaded.random == [
         "params/head/classifier/conv/bias",
         "params/head/classifier/conv/kernel",
@@ -100,14 +103,27 @@ def test_class_scores_start_anew_where_the_number_of_classes_differs(source):
     assert "at random: params/head/classifier/conv/bias" in text
 
 
+@pytest.mark.parametrize(
+    "classes", [tuple(reversed(CLASSES)), (*CLASSES[:6], "comet"), CLASSES]
+)
+def test_class_scores_start_anew_where_they_would_be_of_other_classes(source, classes):
+    loaded = initial.load(*shapes({"init.variables_from": str(source)}, classes))
+    scores = [path for path in loaded.random if "classifier" in path]
+    if classes == CLASSES:
+        assert loaded.random == [] and loaded.note == ""
+    else:
+        assert len(scores) == len(loaded.random) == 2
+        assert "the classes there are background, disc" in loaded.lines()[-1]
+
+
 def test_only_what_is_loaded_is_replaced(source):
-    config, _ = shapes({"init.variables_from": str(source)}, classes=3)
+    config, *_ = shapes({"init.variables_from": str(source)})
     blueprint = Blueprint.of(config, 3)
     optimizer, _ = recipe.build_optimizer(config)
     drawn = jax.jit(blueprint.drawing())(jax.random.key(0))
     variables = drawn | {"paths": blueprint.paths(config)}
     state = init_state(variables, optimizer, ema=True)
-    loaded = initial.load(config, blueprint.variables)
+    loaded = initial.load(config, blueprint.variables, CLASSES[:3])
     begun = loaded.put_into(state)
     kernel = begun.params["head"]["classifier"]["conv"]["kernel"]
     np.testing.assert_array_equal(

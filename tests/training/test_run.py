@@ -192,6 +192,29 @@ def test_a_config_that_does_not_fit_its_checkpoint_is_not_damage(
         assert "backbone/stage1/block1" in line and "damaged" not in line
 
 
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"classes": ["disc", "background"]}, "it had 2 classes and has 7"),
+        ({"contents": {"train": "0" * 64}}, "split train has other images, masks"),
+        ({"contents": {"val": "0" * 64}}, "split val has other images, masks or names"),
+    ],
+)
+def test_a_run_does_not_go_on_with_a_data_set_that_has_changed(
+    finished, tmp_path, capsys, change, reason
+):
+    run = shutil.copytree(finished, tmp_path / "run")
+    known = json.loads((run / layout.DATASET).read_text())
+    assert sorted(known["contents"]) == ["train", "val"] and known["void"] == 255
+    (run / layout.DATASET).write_text(json.dumps({**known, **change}))
+    before = (run / layout.METRICS).read_bytes()
+    assert main(["train", "--config", str(run), "--workdir", str(run)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "data set shapes has changed since this run began: " in line
+    assert reason in line
+    assert (run / layout.METRICS).read_bytes() == before
+
+
 class Interrupted(Exception):
     """Stands for a crash in the middle of the loop."""
 

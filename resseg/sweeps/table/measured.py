@@ -55,6 +55,7 @@ class MeasuredRun(NamedTuple):
         scores: by name of metric; {} unless finished.
         cost: so far.
         starts: its environments, one per start, the last one first.
+        dataset: what its data set was, see `resseg.runs.dataset`.
     """
 
     run: plan.PlannedRun
@@ -64,6 +65,7 @@ class MeasuredRun(NamedTuple):
     scores: dict[str, float]
     cost: Cost
     starts: list[dict[str, Any]]
+    dataset: dict[str, Any]
 
     @property
     def finished(self) -> bool:
@@ -95,6 +97,7 @@ def _read(
         measure(run.folder, metrics) if done else {},
         read_cost(run.folder),
         _starts(run.folder),
+        runs.read_dataset(run.folder),
     )
 
 

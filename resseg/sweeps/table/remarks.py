@@ -7,7 +7,7 @@ from typing import Any
 
 from resseg.sweeps.keys import pairs
 from resseg.sweeps.plan import Plan
-from resseg.sweeps.table import remarks
+from resseg.sweeps.table import data_sets, remarks
 from resseg.sweeps.table.measured import MeasuredRun
 from resseg.sweeps.table.rows import Row, common_seeds, identity
 
@@ -20,6 +20,7 @@ def differences(sweep: Plan, measured: Sequence[MeasuredRun]) -> list[str]:
     return [
         *_keys_not_swept(sweep, begun),
         *_not_as_planned(sweep, begun),
+        *data_sets.differences(begun),
         *_starts(begun),
         *_networks(begun),
     ]
