@@ -61,7 +61,9 @@ def with_whole_paths(config: ConfigDict) -> dict[str, Any]:
     sections = config.to_dict()
     for key in _folders():
         section, name = key.split(".")
-        sections[section][name] = whole_path(key, sections[section][name])
+        values = sections.get(section, {})  # an older run may lack a key
+        if name in values:
+            values[name] = whole_path(key, values[name])
     return sections
 
 

@@ -30,6 +30,7 @@ __all__ = [
     "rare_classes",
 ]
 
+_ENDLESS = 2**62  # examples: grain's own end, 2**63 - 1, is none that floats can hold
 _EVAL_AREA = 512 * 512  # pixels; larger images are evaluated in smaller batches
 
 
@@ -86,7 +87,7 @@ class TrainLoader:
         )
         # Sharing comes after the augmentation, which depends on the position in the
         # whole: a batch holds the same examples for any number of processes.
-        share = examples[process_index::process_count]
+        share = examples[process_index:_ENDLESS:process_count]
         self._batches = share.batch(size // process_count)
         self._threads, self._workers = data_config.threads, data_config.workers
         self._next = 0

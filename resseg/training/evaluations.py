@@ -1,5 +1,6 @@
 """The evaluations of a run: its scores while it trains, and which are the best."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,11 @@ class Evaluations:
         return self._evaluator(variables, self._split, gallery)
 
     def are_best(self, scores: Mapping[str, Any]) -> bool:
-        """Whether their mean IoU is above that of every evaluation in the log."""
-        earlier = runs.read_evaluations(self._folder)
-        return all(scores["mean_iou"] > row["mean_iou"] for row in earlier)
+        """Whether their mean IoU is above that of every evaluation in the log.
+
+        One that is not defined is best of nothing, and above no other.
+        """
+        if math.isnan(scores["mean_iou"]):
+            return False
+        earlier = [row["mean_iou"] for row in runs.read_evaluations(self._folder)]
+        return all(scores["mean_iou"] > score for score in earlier if score == score)

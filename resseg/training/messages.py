@@ -1,6 +1,7 @@
 """What a training says of itself: its first line, and its last."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,17 @@ def headline(
         f"{name} of width {plan.width}, {size:,} parameters, {measured}, "
         f"{mesh.size} x {device.device_kind}"
     )
+
+
+def score_line(step: int, name: str, scores: Mapping[str, Any]) -> str:
+    """The score of an evaluation, or that there is none."""
+    score = scores["mean_iou"]
+    if math.isnan(score):
+        return (
+            f"step {step}  {name} has no score: no pixel of its evaluation split is "
+            "labelled; no weights are kept as the best"
+        )
+    return f"step {step}  {name} mIoU {score:.4f}"
 
 
 def closing_lines(folder: Path, spec: DatasetSpec, scores: dict[str, Any]) -> list[str]:

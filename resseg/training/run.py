@@ -156,7 +156,7 @@ class OpenRun:
             scores = self._evaluations.score(state.variables(), draw=last)
             best = self._evaluations.are_best(scores)
             self._writer.write_metrics(step, "val", scores)
-            self.say(f"step {step}  {self._name} mIoU {scores['mean_iou']:.4f}")
+            self.say(messages.score_line(step, self._name, scores))
         self._writer.flush()
         if best:
             self._saved.save_best(step, state.variables())

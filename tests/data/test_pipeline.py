@@ -87,6 +87,15 @@ def test_batches_are_the_same_for_two_workers_and_after_a_restore(data):
     assert equal(take(data, 3, state=state), expected[5:])
 
 
+def test_batches_of_one_are_the_examples_of_a_larger_batch(data):
+    (four,) = take(data, 1)
+    data.batch_size = 1
+    ones = take(data, 4)
+    for name in ("image", "label"):
+        stacked = np.concatenate([batch[name] for batch in ones])
+        assert np.array_equal(stacked, four[name])
+
+
 def test_restoring_goes_back_too(data):
     loader = pipeline.TrainLoader(data, 3)
     first = [next(loader) for _ in range(4)]

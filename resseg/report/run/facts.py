@@ -25,6 +25,12 @@ class RunState(enum.StrEnum):
     IMPORTED = "imported"
 
 
+_ALWAYS = {
+    "train": ("loss", "grad_norm", "learning_rate", "mean_iou"),
+    "val": ("mean_iou",),
+}
+
+
 class Facts(NamedTuple):
     """The headline of a run.
 
@@ -213,9 +219,13 @@ def _present(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rows_of(run: Run, split: str) -> Any:
-    """The lines of one split, and only the columns that they have."""
+    """The lines of one split, and only the columns that they have.
+
+    A column that every line of a split has is there even if no value in it is a number.
+    """
     metrics = run.metrics
     if metrics.empty:
         return metrics
     rows = where(metrics, column(metrics, "split") == split)
-    return rows.dropna(axis="columns", how="all")
+    kept = rows.notna().any() | rows.columns.isin(_ALWAYS.get(split, ()))
+    return rows.loc[:, kept]

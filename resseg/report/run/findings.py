@@ -68,6 +68,14 @@ def find(facts: Facts, flow: Flow | None) -> list[RunFinding]:
         findings += _dying(flow)
         findings += _nearly_dead(flow, named)
         findings += _far(flow)
+    if facts.scores and facts.mean_iou is None:
+        findings.append(
+            RunFinding(
+                "warning",
+                f"No score at step {facts.scored_at:,}: no pixel of the evaluation "
+                "split is labelled.",
+            )
+        )
     missing = [
         facts.classes[place]
         for place, value in enumerate(facts.scores.get("iou", ()))
