@@ -260,7 +260,13 @@ class Reader(ast.NodeVisitor):
         super().visit(node)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        """Its body and the defaults of its arguments; no type, no decorator."""
+        """Its body and the defaults of its arguments; no type, no decorator.
+
+        Of pictures nothing: they are looked at.
+        """
+        types = {ast.unparse(a.annotation) for a in node.args.args if a.annotation}
+        if types & {"Figure", "Axes"}:
+            return
         self._scope.append(node.name)
         arguments = node.args
         for part in (*arguments.defaults, *arguments.kw_defaults, *node.body):

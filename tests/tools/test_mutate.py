@@ -18,6 +18,10 @@ def scaled(x: int, by: float = 2.0) -> float:
     return x * by - norm.batch
 
 
+def draw(table: Any, figure: Figure) -> None:
+    figure.line(0.5)
+
+
 other = f(norm.batch_stats, a, b, axis=0)
 '''
 
@@ -51,21 +55,21 @@ def test_the_changes_of_a_text(mutate):
         (8, "factor dropped", "x * by", "x"),
         (8, "factor dropped", "x * by", "by"),
         (8, "neighbour", "norm.batch", "norm.batch_stats"),
-        (11, "neighbour", "norm.batch_stats", "norm.batch"),
+        (15, "neighbour", "norm.batch_stats", "norm.batch"),
         (
-            11,
+            15,
             "arguments swapped",
             "f(norm.batch_stats, a, b, axis=0)",
             "f(norm.batch_stats, b, a, axis=0)",
         ),
         (
-            11,
+            15,
             "keyword dropped",
             "f(norm.batch_stats, a, b, axis=0)",
             "f(norm.batch_stats, a, b)",
         ),
-        (11, "constant", "0", "1"),
-        (11, "constant", "0", "-1"),
+        (15, "constant", "0", "1"),
+        (15, "constant", "0", "-1"),
     }
 
 
