@@ -79,7 +79,7 @@ SUBJECTS = {
     "resseg/training/recorder.py": f"training/test_recorder.py {LOG}",
     "resseg/training/steps.py": f"{LOG} training/test_steps.py",
     "resseg/training/together.py": "training/test_together.py",
-    "resseg/metrics.py": "test_metrics.py",
+    "resseg/inference/metrics.py": "inference/test_metrics.py",
     "resseg/probes/": "probes/test_registry.py",
     "resseg/sweeps/table/": "sweeps/table report/test_sweep_page.py",
 } | {

@@ -9,10 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from resseg import metrics, sharding
+from resseg import sharding
 from resseg.architecture import padding_multiple
 from resseg.console import counting
 from resseg.data import VOID, DatasetSpec, pipeline
+from resseg.inference import metrics
 
 # Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], the name, and
 # 255 times the probability of the prediction, uint8 [h, w].

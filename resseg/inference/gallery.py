@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import cv2
 import numpy as np
 
-from resseg import metrics
 from resseg.data import DatasetSpec
+from resseg.inference import metrics
 from resseg.inference.pictures import save_prediction, write_image
 from resseg.runs import layout, write_json
 

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from resseg import metrics
 from resseg.architecture import padding_multiple
 from resseg.data import pipeline
+from resseg.inference import metrics
 from resseg.probes.subject import Subject
 from resseg.runs.tables import Column
 

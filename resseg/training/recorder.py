@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from resseg import metrics, runs
+from resseg import runs
 from resseg.gradients.coefficients import on_line
 from resseg.gradients.fork import ForkInfo
+from resseg.inference import metrics
 from resseg.runs import gradients_table
 from resseg.training.intervals import Intervals
 from resseg.training.progress import TrainingProgress

@@ -14,7 +14,7 @@ from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.coefficients import learned_means, on_line
 from resseg.gradients.joins import moments, with_addends
 from resseg.gradients.measure import Measured, by_taps
-from resseg.metrics import confusion_matrix
+from resseg.inference.metrics import confusion_matrix
 from resseg.training import optim
 from resseg.training.losses import Loss
 from resseg.training.optim import OptimizerOf

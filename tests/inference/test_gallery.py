@@ -8,7 +8,7 @@ import pytest
 
 from resseg.data import VOID, DatasetSpec
 from resseg.inference.gallery import Gallery
-from resseg.metrics import scores
+from resseg.inference.metrics import scores
 
 
 def evaluate(folder, right, count=2, size=(20, 30)):

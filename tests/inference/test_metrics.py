@@ -3,7 +3,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.metrics import boundary_counts, boundary_scores, confusion_matrix, scores
+from resseg.inference.metrics import (
+    boundary_counts,
+    boundary_scores,
+    confusion_matrix,
+    scores,
+)
 
 VOID = 255
 NAN = np.nan
