@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import tifffile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from resseg.data.spec import LONGEST_SIDE
 from resseg.errors import UserError
@@ -22,6 +22,7 @@ RGB, RGB_ALPHA, CMYK = "RGB", "RGB with alpha", "CMYK"
 
 _ORIENTATION = 0x0112  # an EXIF and TIFF tag
 _PNG_KINDS = {0: GREY, 2: RGB, 3: PALETTE, 4: GREY_ALPHA, 6: RGB_ALPHA}
+_PNG_EXIF = (b"eXIf", b"tEXt", b"zTXt", b"iTXt")  # chunks that may hold EXIF or XMP
 _PILLOW_KINDS = {  # of BMP, JPEG and WebP: kind and bits per channel
     "1": (GREY, 1),
     "L": (GREY, 8),
@@ -97,11 +98,11 @@ class Header:
         return f"{self.format}, {self.kind}, {self.depth} bits, {self.compression}"
 
 
-def read_header(path: Path, content: bytes) -> Header:
+def read_header(path: Path | str, content: bytes) -> Header:
     """Says what a file is.
 
     Args:
-        path: for messages.
+        path: what messages call it.
         content: of the whole file.
 
     Raises:
@@ -123,9 +124,11 @@ def read_header(path: Path, content: bytes) -> Header:
     return header
 
 
-def unreadable(path: Path, name: str, error: Exception) -> UserError:
+def unreadable(path: Path | str, name: str, error: Exception) -> UserError:
     """The error that names a damaged file."""
     reason = " ".join(str(error).split())[:120] or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = "damaged, or cut short"
     return UserError(f"{path}: cannot be read as {name} ({reason})")
 
 
@@ -147,7 +150,7 @@ def _format(content: bytes) -> str:
     return ""
 
 
-def _of(path: Path, content: bytes, name: str) -> Header:
+def _of(path: Path | str, content: bytes, name: str) -> Header:
     picture = open_picture(content, name)
     _require_size(path, picture.height, picture.width)
     if name == "PNG":
@@ -166,12 +169,19 @@ def _of(path: Path, content: bytes, name: str) -> Header:
         size=(picture.height, picture.width),
         # What follows the first picture of a JPEG file is its depth or its thumbnail.
         frames=1 if name == "JPEG" else getattr(picture, "n_frames", 1),
-        orientation=_turn(picture.getexif().get(_ORIENTATION)),
+        orientation=_orientation(picture, content, name),
         transparent="transparency" in picture.info,
     )
 
 
-def _of_tiff(path: Path, content: bytes) -> Header:
+def _orientation(picture: Image.Image, content: bytes, name: str) -> int:
+    # To look for EXIF, Pillow decodes a PNG to its end.
+    if name == "PNG" and not any(mark in content for mark in _PNG_EXIF):
+        return 1
+    return _turn(picture.getexif().get(_ORIENTATION))
+
+
+def _of_tiff(path: Path | str, content: bytes) -> Header:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         pages = plain_pages(file)
         page = pages[0]
@@ -198,7 +208,7 @@ def _of_tiff(path: Path, content: bytes) -> Header:
     return header
 
 
-def _tiff_kind(path: Path, page: tifffile.TiffPage) -> tuple[str, bool]:
+def _tiff_kind(path: Path | str, page: tifffile.TiffPage) -> tuple[str, bool]:
     """The kind of the channels, and whether 0 is white."""
     color = tifffile.PHOTOMETRIC(page.photometric).name
     channels, extra = page.samplesperpixel, tuple(page.extrasamples)
@@ -212,8 +222,11 @@ def _tiff_kind(path: Path, page: tifffile.TiffPage) -> tuple[str, bool]:
     if channels == 3 and color == "RGB":
         return RGB, False
     alpha = extra in ((_ASSOCIATED,), (_UNASSOCIATED,))
-    if alpha and (channels, color) in ((2, "MINISBLACK"), (4, "RGB")):
-        return (GREY_ALPHA if channels == 2 else RGB_ALPHA), False
+    if channels == 2 and color == "MINISBLACK" and alpha:
+        return GREY_ALPHA, False
+    # OpenCV writes alpha without naming it, and libtiff takes it for alpha.
+    if channels == 4 and color == "RGB" and (alpha or not extra):
+        return RGB_ALPHA, False
     raise UserError(
         f"{path}: {channels} channels of {color} in a TIFF; expected grey, RGB, "
         "a palette, or grey or RGB with one channel that is named as alpha"
@@ -253,7 +266,7 @@ def _turn(orientation: object) -> int:
     return 1
 
 
-def _require_size(path: Path, height: int, width: int) -> None:
+def _require_size(path: Path | str, height: int, width: int) -> None:
     if min(height, width) < 1 or max(height, width) > LONGEST_SIDE:
         raise UserError(
             f"{path}: {height}x{width} (height x width); expected sides of 1 to "

@@ -77,9 +77,14 @@ def stored_as_is(path: Path) -> bool:
     Raises:
         UserError: the file cannot be read.
     """
-    header = read_header(path, pixels.read_content(path))
+    return may_stay(read_header(path, pixels.read_content(path)))
+
+
+def may_stay(header: Header) -> bool:
+    """True where OpenCV reads the bytes of such a mask file as `read_mask`."""
     plain = header.format == "PNG" and header.kind == GREY and header.depth == 8
-    return plain and not header.transparent
+    single = header.frames == 1 and header.orientation == 1
+    return plain and single and not header.transparent
 
 
 def _load(path: Path) -> Picture:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from resseg.data import pixels
-from resseg.data.headers import GREY, RGB, read_header
+from resseg.data.headers import GREY, RGB, Header, read_header
 from resseg.data.pixels import Picture
 from resseg.errors import UserError
 
@@ -44,7 +44,11 @@ def stored_as_is(path: Path) -> bool:
     Raises:
         UserError: the file cannot be read.
     """
-    header = read_header(path, pixels.read_content(path))
+    return may_stay(read_header(path, pixels.read_content(path)))
+
+
+def may_stay(header: Header) -> bool:
+    """True where OpenCV reads the bytes of such an image file as `upright_rgb`."""
     plain = header.format in ("PNG", "JPEG") and header.kind in (GREY, RGB)
     upright = header.orientation == 1 and header.depth == 8
-    return plain and upright and not header.transparent
+    return plain and upright and header.frames == 1 and not header.transparent

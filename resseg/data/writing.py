@@ -15,7 +15,8 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
-from resseg.data import contents, counts
+from resseg.data import contents, counts, mask_files, reading
+from resseg.data.headers import read_header
 from resseg.data.records import Source, damaged
 from resseg.data.spec import DatasetSpec
 from resseg.errors import UserError
@@ -55,8 +56,8 @@ def write_dataset(
         splits: split name to a function that yields dicts with `image`, `mask` and
             `name`; called once. Image and mask may each be a path or the bytes of a
             file (image: JPEG or PNG; mask: 8-bit grey PNG), stored byte for byte, or
-            an array (uint8 RGB; uint8 class indices), stored as PNG. EXIF turning is
-            not applied when reading, so turn such images before.
+            an array (uint8 RGB; uint8 class indices), stored as PNG. Files that
+            decoders read in several ways (deep, palette, turned by EXIF) are refused.
         bits: that were in use by images of more than 8; recorded, see `DatasetSpec`.
         variant: name of an inner folder, where a data set exists in several forms.
         overwrite: replace a data set of this name, once the new one is complete.
@@ -200,6 +201,12 @@ def _image_bytes(value: object, label: str) -> bytes:
     content = _content(value)
     if not content.startswith((_PNG, _JPEG)):
         raise UserError(f"{label}: neither PNG nor JPEG")
+    header = read_header(label, content)
+    if not reading.may_stay(header):
+        raise UserError(
+            f"{label}: {header.words}, orientation {header.orientation}; expected "
+            "upright grey or RGB of 8 bits, or an array"
+        )
     return content
 
 
@@ -212,10 +219,10 @@ def _mask_bytes(value: object, label: str) -> bytes:
             )
         return _png(value)
     content = _content(value)
-    # Bytes 24 and 25 of a PNG: bit depth and colour type (0 = grey). Decoders stretch
-    # fewer bits to 0 ... 255 and turn a palette into colours: other numbers.
-    if not content.startswith(_PNG) or tuple(content[24:26]) != (8, 0):
-        raise UserError(f"{label}: not an 8-bit grey PNG")
+    # Decoders stretch fewer bits to 0 ... 255 and turn a palette into colours: other
+    # numbers.
+    if not mask_files.may_stay(read_header(label, content)):
+        raise UserError(f"{label}: not an 8-bit grey PNG, upright and alone")
     return content
 
 

@@ -132,9 +132,21 @@ COMPRESSIONS = {  # of a TIFF: the number of its tag, and what makes it
 
 
 def tiff(
-    values, kind, depth, way="none", order="<", apart=False, predicted=False, tags=()
+    values,
+    kind,
+    depth,
+    way="none",
+    order="<",
+    apart=False,
+    predicted=False,
+    unnamed=False,
+    tags=(),
 ):
-    """A TIFF in two strips, of one picture; `tags` (number, value) come on top."""
+    """A TIFF in two strips, of one picture; `tags` (number, value) come on top.
+
+    `apart`: each channel on its own; `predicted`: differences of neighbours; `unnamed`:
+    no tag says that the fourth channel is alpha, as OpenCV writes it.
+    """
     height, width, channels = values.shape
     planes = [values[..., [c]] for c in range(channels)] if apart else [values]
     number, compress = COMPRESSIONS[way]
@@ -168,7 +180,7 @@ def tiff(
     }
     if kind == "palette":
         entries[320] = (3, (PALETTE[: 2**depth].T.astype(int) * 257).ravel().tolist())
-    if kind.endswith("alpha"):
+    if kind.endswith("alpha") and not unnamed:
         entries[338] = (3, [2])
     entries |= {tag: (4, np.atleast_1d(value).tolist()) for tag, value in tags}
     body = b"".join(strip + bytes(len(strip) % 2) for strip in strips)
@@ -292,6 +304,8 @@ def tiff_layouts(kind, depth, way):
     """Orders of bytes, channels apart, differences: what changes no value."""
     yield {}
     yield {"order": ">"}
+    if kind == "RGB with alpha":
+        yield {"unnamed": True}
     if depth in (8, 16) and CHANNELS[kind] > 1:
         yield {"apart": True}
         yield {"apart": True, "order": ">"}

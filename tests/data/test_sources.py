@@ -9,9 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import picture_files
 import pytest
 import tensorflow_datasets as tfds
 from ml_collections import ConfigDict
+from PIL import Image
 
 from resseg.config import base
 from resseg.data import VOID, DatasetSpec, colorize, overlay, palette, sources
@@ -120,7 +122,22 @@ def _interrupted():
         (
             lambda: [record(0) | {"image": b"\x89PNG\r\n\x1a\n and no more"}],
             UserError,
-            "image of 'cell_0' cannot be decoded",
+            "image of 'cell_0': cannot be read as PNG .damaged",
+        ),
+        (
+            lambda: [record(0) | {"image": _deep_png()}],
+            UserError,
+            "image of 'cell_0': PNG, RGB, 16 bits, deflate, orientation 1; expected",
+        ),
+        (
+            lambda: [record(0) | {"image": _turned_png("RGB")}],
+            UserError,
+            "image of 'cell_0': PNG, RGB, 8 bits, deflate, orientation 6; expected",
+        ),
+        (
+            lambda: [record(0) | {"mask": _turned_png("L")}],
+            UserError,
+            "mask of 'cell_0': not an 8-bit grey PNG, upright",
         ),
         (
             lambda: [record(0) | {"image": b"GIF89a"}],
@@ -149,13 +166,17 @@ def test_a_preparation_that_fails_leaves_nothing(data, records, error, message):
 
 
 def _palette_png() -> bytes:
-    from io import BytesIO
+    return picture_files.encoded(Image.new("P", (30, 24)), format="PNG")
 
-    from PIL import Image
 
-    stream = BytesIO()
-    Image.new("P", (30, 24)).save(stream, "PNG")
-    return stream.getvalue()
+def _deep_png() -> bytes:
+    return picture_files.png(np.zeros((24, 30, 3), np.uint16), "RGB", 16)
+
+
+def _turned_png(mode: str) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return picture_files.encoded(Image.new(mode, (30, 24)), format="PNG", exif=exif)
 
 
 def test_an_existing_data_set_is_replaced_only_when_asked(data):
