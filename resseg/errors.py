@@ -1,18 +1,31 @@
 """What a user did wrong, said in one line."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(ValueError):
     """Wrong input; the command line prints the message alone and exits with 2."""
 
 
-def nearest(value: object, options: Iterable[object]) -> str:
-    """ " (did you mean 'x'?)" for the option closest to `value`, else ""."""
+def nearest(value: object, options: Iterable[object], alike: float = 0.5) -> str:
+    """ " (did you mean 'x'?)" for the option closest to `value`, else "".
+
+    Args:
+        value: as it was written.
+        options: what it could have been.
+        alike: 0 to 1, from how alike two words are taken for each other.
+    """
     names = [str(option) for option in options]
-    close = difflib.get_close_matches(str(value), names, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(str(value), names, n=1, cutoff=alike)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """The first few of many names, and how many there are besides."""
+    more = len(names) - most
+    listed = ", ".join(names[:most])
+    return f"{listed} and {more} more" if more > 0 else listed
 
 
 def choose(field: str, value: object, options: Iterable[object]) -> None:

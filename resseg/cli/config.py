@@ -1,6 +1,7 @@
 """`resseg config`: the built-in experiments, a config, two side by side, a key."""
 
 import argparse
+import sys
 
 from resseg.cli import options
 from resseg.errors import UserError
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         UserError: a config cannot be read, or is wrong; a key does not exist.
     """
     from resseg.config.load import describe, diff, load_config
+    from resseg.config.remarks import remarks
 
     if arguments.explain is not None:
         return _explain(arguments)
@@ -54,6 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     config = options.load(arguments.file, arguments.overrides)
     if arguments.diff is None:
         print(describe(config))
+        for line in remarks(config):
+            print(line, file=sys.stderr)
         return 0
     rows = diff(config, load_config(arguments.diff))
     print(f"{arguments.file} | {arguments.diff}: {len(rows)} keys differ")

@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg import sharding
     from resseg.console import say
     from resseg.data import depth
-    from resseg.data.reading import IMAGE_SUFFIXES, load_image
+    from resseg.data.reading import load_image
     from resseg.inference.predictor import Predictor, write_pictures
     from resseg.inference.trained import load_trained
     from resseg.runs import open_run
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     run = open_run(arguments.run)
     bits, reason = choose_bits(arguments.bits, run.bits, arguments.run)
     classes = run.classes
-    images = find_images(Path(arguments.images))
+    images, others = find_images(Path(arguments.images))
     out = make_output(Path(arguments.out), images)
     trained = load_trained(run, arguments.step)
     sizes, deep, unreadable = read_sizes(images, bits)
@@ -95,9 +95,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     if deep:
         say(depth.in_words(bits, reason))
-    skipped = count_others(Path(arguments.images), images)
-    if skipped:
-        say(f"{skipped} files left out: not {', '.join(IMAGE_SUFFIXES)}")
+    for line in others:
+        say(line)
     for error in unreadable:
         print(f"resseg: error: {error}", file=sys.stderr)
     return 2 if unreadable else 0
@@ -165,24 +164,28 @@ def choose_bits(given: int | None, recorded: int | None, run: str) -> tuple[int,
     return recorded, f"as {run} was trained; --bits N says otherwise"
 
 
-def find_images(path: Path) -> list[Path]:
-    """The image itself, or the images of a folder in order.
+def find_images(path: Path) -> tuple[list[Path], list[str]]:
+    """The image itself, or the images of a folder; and, in words, what else it holds.
 
     Raises:
         UserError: there is none.
     """
+    from resseg.data.files import images_and_others
     from resseg.data.reading import IMAGE_SUFFIXES
 
     if path.is_file():
-        return [path]
+        return [path], []
     if not path.is_dir():
         raise UserError(
             f"{path}: does not exist; expected an image or a folder of them"
         )
-    images = sorted(p for p in path.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    images, others = images_and_others(path, IMAGE_SUFFIXES)
     if not images:
         kinds = ", ".join(IMAGE_SUFFIXES)
-        raise UserError(f"{path}: no image in it; expected files ending in {kinds}")
+        besides = "".join(f"; {line}" for line in others)
+        raise UserError(
+            f"{path}: no image in it; expected files ending in {kinds}{besides}"
+        )
     stems: dict[str, Path] = {}
     for image in images:
         if image.stem in stems:
@@ -191,15 +194,7 @@ def find_images(path: Path) -> list[Path]:
                 "files; rename one"
             )
         stems[image.stem] = image
-    return images
-
-
-def count_others(path: Path, images: list[Path]) -> int:
-    """How many files of a folder are no images; 0 for an image itself."""
-    if not path.is_dir():
-        return 0
-    files = [p for p in path.iterdir() if p.is_file() and not p.name.startswith(".")]
-    return len(set(files) - set(images))
+    return images, others
 
 
 def make_output(out: Path, images: list[Path]) -> Path:

@@ -1,5 +1,6 @@
 """Which keys a config has, and how a value or text becomes what a key holds."""
 
+import difflib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -18,11 +19,38 @@ def check_key(key: str) -> None:
     if inside:
         listed = ", ".join(inside)
         raise UserError(f"config.{key}: a section, not a key; it holds {listed}")
-    leaf = key.rpartition(".")[2]
+    raise UserError(f"config.{key}: no such key{_hint(key, names)}")
+
+
+def _hint(key: str, names: list[str]) -> str:
+    """The key that was meant: of the same section, or of the same last word."""
+    section, _, leaf = key.rpartition(".")
+    siblings = [name for name in names if name.rpartition(".")[0] == section]
+    leaves = {name.rpartition(".")[2]: name for name in siblings}
+    for meant in (
+        [name for name in siblings if _abbreviates(leaf, name)],
+        [leaves[word] for word in difflib.get_close_matches(leaf, leaves, n=1)],
+        [name for name in siblings if _words(leaf) & _words(name)],
+        [name for name in names if _abbreviates(leaf, name)],
+    ):
+        if len(meant) == 1:
+            return f" (did you mean {meant[0]!r}?)"
     same_leaf = [name for name in names if name.rpartition(".")[2] == leaf]
-    raise UserError(
-        f"config.{key}: no such key{nearest(key, same_leaf) or nearest(key, names)}"
-    )
+    others = set(names) - set(siblings)
+    elsewhere = nearest(key, same_leaf) or nearest(key, sorted(others), 0.6)
+    if elsewhere or not (section and siblings):
+        return elsewhere
+    return f"; config.{section} holds {', '.join(leaves)}"
+
+
+def _abbreviates(leaf: str, name: str) -> bool:
+    """`lr` for optim.learning_rate."""
+    words = name.rpartition(".")[2].split("_")
+    return len(words) > 1 and leaf == "".join(word[0] for word in words)
+
+
+def _words(name: str) -> set[str]:
+    return set(name.rpartition(".")[2].split("_"))
 
 
 def check_keys(flat: Iterable[str]) -> None:

@@ -15,9 +15,7 @@ from resseg.data.mask_rule import AS_INDICES, MaskRule, counted, total
 from resseg.data.pair_facts import PairFacts, facts_of
 from resseg.data.pairs import WHOLE, Listing, Pair
 from resseg.data.spec import LONGEST_SIDE, VOID, DatasetSpec
-from resseg.errors import UserError
-
-_CLASSES_NAMED = 8  # in one line
+from resseg.errors import UserError, some
 
 
 def check_folder(
@@ -188,10 +186,7 @@ def _of_splits(
             if not splits[split].present[index]
         ]
         if unseen:
-            more = len(unseen) - _CLASSES_NAMED
-            named = ", ".join(unseen[:_CLASSES_NAMED])
-            rest = f" and {more} more of {len(classes)}" if more > 0 else ""
-            message = f"no mask of split {split!r} holds class {named}{rest}"
+            message = f"no mask of split {split!r} holds class {some(unseen)}"
             yield Finding("unseen", where, message)
 
 

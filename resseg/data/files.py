@@ -68,6 +68,37 @@ def files_by_name(
     return files
 
 
+def images_and_others(
+    folder: Path, suffixes: Sequence[str]
+) -> tuple[list[Path], list[str]]:
+    """Files of a folder with one of the suffixes, in order; and what else it holds.
+
+    Returns:
+        The files, and a line of words for each kind of thing that is not read.
+    """
+    images: list[Path] = []
+    others: dict[str, list[str]] = {
+        "subfolder": [],
+        "hidden file": [],
+        "other file": [],
+    }
+    for path in sorted(folder.iterdir()):
+        hidden = path.name.startswith(".")
+        if path.is_dir():
+            others["subfolder"] += [path.name] * (not hidden)
+        elif hidden:
+            others["hidden file"].append(path.name)
+        elif path.suffix.lower() not in suffixes:
+            others["other file"].append(path.name)
+        else:
+            images.append(path)
+    return images, [
+        f"{_count(kind, len(names))} not read: {_some(names)}"
+        for kind, names in others.items()
+        if names
+    ]
+
+
 def _pattern(place: Path) -> tuple[Path, str, str]:
     """The folder, and what stands before and after the `*`."""
     if place.is_dir():

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from resseg import runs, sharding
+from resseg.config.remarks import remarks
 from resseg.console import duration, say
 from resseg.gradients.coefficients import scheduled
 from resseg.inference.evaluator import Evaluator
@@ -81,6 +82,8 @@ def begin(
         start = 0
         spec, mesh = prepared.spec, prepared.mesh
         say(messages.headline(config, spec, state, program.forks, mesh))
+        for line in remarks(config):
+            say(line)
         if prepared.start is not None:
             state = _from_other_weights(prepared.start, state, folder, say)
     else:

@@ -167,7 +167,23 @@ def test_text_is_read_by_the_type_of_the_key(key, text, value):
         ("log.tensorboard", "1", "config.log.tensorboard=1: expected true or false"),
         ("optim.ema", "nan", "config.optim.ema=nan: expected finite float"),
         ("data.crop", "a,b", "config.data.crop=a,b: expected list of ints"),
-        ("optim.lr", "1", "config.optim.lr: no such key"),
+        (
+            "optim.lr",
+            "1",
+            "config.optim.lr: no such key (did you mean 'optim.learning_rate'?)",
+        ),
+        ("optim.beta1", "1", "config.optim.beta1: no such key; config.optim holds b1,"),
+        (
+            "optim.decay",
+            "1",
+            "config.optim.decay: no such key (did you mean 'optim.weight_decay'?)",
+        ),
+        ("lr", "1", "config.lr: no such key (did you mean 'optim.learning_rate'?)"),
+        (
+            "train.eval_every",
+            "1",
+            "config.train.eval_every: no such key (did you mean 'eval.every'?)",
+        ),
         ("model.head", "fcn", "config.model.head: a section, not a key; it holds"),
     ],
 )
@@ -549,7 +565,8 @@ REFUSALS = [
     ),
     (
         {"loss.terms.lovasz": 1.0},
-        "config.loss.terms.lovasz: no such key (did you mean 'loss.terms.focal'?)",
+        "config.loss.terms.lovasz: no such key; config.loss.terms holds cross_entropy, "
+        "dice, focal",
     ),
     (
         {"mesh.data": 3},

@@ -388,11 +388,12 @@ def test_predict_leaves_out_what_it_cannot_read(finished, tmp_path, capfd):
     for name in "ac":
         cv2.imwrite(str(photos / f"{name}.png"), np.zeros((32, 32, 3), np.uint8))
     (photos / "b.png").write_bytes((photos / "a.png").read_bytes()[:40])
-    for name in ("notes.txt", "list.csv"):
+    for name in ("notes.txt", "list.csv", "._a.png"):
         (photos / name).write_text("")
     assert main(["predict", str(finished), str(photos), "--out", str(out)]) == 2
     captured = capfd.readouterr()
-    assert "2 files left out: not .png" in captured.out
+    assert "2 other files not read: list.csv, notes.txt\n" in captured.out
+    assert "1 hidden file not read: ._a.png\n" in captured.out
     (line,) = captured.err.splitlines()
     assert line.startswith(f"resseg: error: {photos / 'b.png'}: cannot be read")
     assert {path.name for path in out.iterdir()} == {
