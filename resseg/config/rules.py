@@ -105,11 +105,13 @@ def _undilated_decoder(config: Any) -> None:
 
 def _crop(config: Any) -> None:
     stride = spell_out(config.model).output_stride
-    if any(side % stride for side in config.data.crop):
+    # k * stride + 1, as 513 (Chen et al. 2017), puts a feature on every corner.
+    if any(side < stride or side % stride not in (0, 1) for side in config.data.crop):
         refuse(
             config,
             "data.crop",
-            f"height and width must be multiples of the output stride {stride}",
+            f"height and width must be multiples of the output stride {stride}, or "
+            "such a multiple and 1",
         )
 
 

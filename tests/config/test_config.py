@@ -319,7 +319,12 @@ REFUSALS = [
     (
         {"data.crop": (96, 100)},
         "config.data.crop=(96, 100): height and width must be multiples of the output "
-        "stride 16",
+        "stride 16, or such a multiple and 1",
+    ),
+    (
+        {"data.crop": (1, 96)},
+        "config.data.crop=(1, 96): height and width must be multiples of the output "
+        "stride 16, or such a multiple and 1",
     ),
     (
         {"model.backbone.stage_strides": (2, 2)},
@@ -635,6 +640,12 @@ def test_refusals(overrides, message):
             "data.crop": (97, 101),
         },
         {"mesh.data": 4, "loss.class_weights": "median_frequency"},
+        {"data.crop": (513, 513)},
+        {
+            "model.head.name": "deeplabv3plus",
+            "model.backbone.output_stride": 8,
+            "data.crop": (321, 513),
+        },
     ],
 )
 def test_possible_combinations_are_not_refused(overrides):
