@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from resseg.cli import outputs
 from resseg.cli.data_masks import classes_and_rule
 from resseg.cli.data_options import add_arguments
 from resseg.errors import UserError
@@ -102,10 +103,8 @@ def _show(arguments: argparse.Namespace) -> int:
     from resseg.data.contact_sheet import write_contact_sheet
 
     data = _data_config(arguments)
-    if arguments.out is not None and not arguments.out.parent.is_dir():
-        raise UserError(
-            f"--out {arguments.out}: there is no folder {arguments.out.parent}"
-        )
+    if arguments.out is not None:
+        outputs.check_file("--out", arguments.out)
     out = arguments.out or Path(data.dir, arguments.name, "sheet.png")
     print(write_contact_sheet(data, out, arguments.batches))
     return 0

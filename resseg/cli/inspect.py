@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resseg.cli import outputs
 from resseg.errors import UserError, choose
 
 if TYPE_CHECKING:
@@ -125,12 +126,10 @@ def _select(arguments: argparse.Namespace) -> "tuple[Wanted, list[Selected]]":
         raise UserError(
             f"--last={arguments.last}: expected a number of steps, 1 or more"
         )
-    for option in ("csv", "json"):
-        file = getattr(arguments, option)
-        if file not in (None, "-") and not Path(file).parent.is_dir():
-            raise UserError(
-                f"--{option} {file}: there is no folder {Path(file).parent}"
-            )
+    named = {f"--{name}": getattr(arguments, name) for name in ("csv", "json", "out")}
+    outputs.check_files(
+        {option: named[option] for option in named if named[option] != "-"}
+    )
     if arguments.csv == arguments.json == "-":
         raise UserError("--csv - --json -: expected one of them on standard output")
     # A log may be long: the CSV alone needs all of its columns.
@@ -154,6 +153,4 @@ def _picture(arguments: argparse.Namespace, run: Path) -> Path:
         words = ["".join(c if c.isalnum() else "_" for c in word) for word in part]
         path = whole.with_stem("-".join([whole.stem, *filter(None, words)]))
     choose("--out: file type", path.suffix, list(_PICTURES))
-    if not path.parent.is_dir():
-        raise UserError(f"--out {path}: there is no folder {path.parent}")
-    return path
+    return outputs.check_file("--out", path)

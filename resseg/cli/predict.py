@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resseg.cli import options
+from resseg.cli import options, outputs
 from resseg.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
     bits, reason = choose_bits(arguments.bits, run.bits, arguments.run)
     classes = run.classes
     images, others = find_images(Path(arguments.images))
-    out = make_output(Path(arguments.out), images)
+    out = make_output(Path(arguments.out), images, arguments.probabilities)
     trained = load_trained(run, arguments.step)
     sizes, deep, unreadable = read_sizes(images, bits)
     readable, done = list(sizes), 0
@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
         arrays = [depth.in_8_bits(load_image(path), bits) for path in paths]
         masks = predict.masks(planned, arrays)
         for path, image, mask in zip(paths, arrays, masks, strict=True):
-            write_pictures(out / path.stem, image, mask, len(classes))
+            write_pictures(out, path.stem, image, mask, len(classes))
             done += 1
             shares = list_shares(mask, classes)
             say(f"{done}/{len(readable)}  {path.name}  {shares}")
@@ -186,27 +186,25 @@ def find_images(path: Path) -> tuple[list[Path], list[str]]:
         raise UserError(
             f"{path}: no image in it; expected files ending in {kinds}{besides}"
         )
-    stems: dict[str, Path] = {}
-    for image in images:
-        if image.stem in stems:
-            raise UserError(
-                f"{image}: {stems[image.stem].name} would be written to the same "
-                "files; rename one"
-            )
-        stems[image.stem] = image
     return images, others
 
 
-def make_output(out: Path, images: list[Path]) -> Path:
-    """Makes the folder; refuses one where an input image would be overwritten.
+def make_output(out: Path, images: list[Path], probabilities: bool) -> Path:
+    """Makes the folder, once every file that is to go there can.
 
     Raises:
-        UserError: it cannot be written to, or holds the inputs.
+        UserError: it cannot be written to, or holds the inputs; two images would be
+            written to one file; something is in the way.
     """
+    from resseg.inference.predictor import file_names
+
     if any(image.parent.resolve() == out.resolve() for image in images):
         raise UserError(f"--out {out}: holds the input images; choose another folder")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: cannot be made ({error.strerror})") from error
+    files = [
+        (image, out / name)
+        for image in images
+        for name in file_names(image.stem, probabilities)
+    ]
+    outputs.make_folder("--out", out)
+    outputs.check_each_apart("--out", files, images)
     return out

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from resseg.cli import options
+from resseg.cli import options, outputs
 from resseg.errors import UserError, choose
 
 SUMMARY = "measure a run, or a network as it starts, on demand"
@@ -94,6 +94,8 @@ def run(arguments: argparse.Namespace) -> int:
     """
     names = _names(arguments)
     folder = _folder(arguments)
+    if arguments.out:
+        outputs.make_folder("--out", folder)
     from resseg.probes import registry, subject
     from resseg.probes.probe import Options
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
-from resseg.cli import interrupts
+from resseg.cli import interrupts, outputs
 from resseg.errors import UserError, choose
 
 SUMMARY = "write a page that shows a run, a few side by side, or a sweep"
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
         UserError: a RUN is missing or no run; the file cannot be written there; the
             port cannot be had.
     """
-    from resseg.report.page.files import check_out, write
+    from resseg.report.page.files import write
     from resseg.runs import open_run
     from resseg.sweeps import plan
 
@@ -115,7 +115,9 @@ def run(arguments: argparse.Namespace) -> int:
     for run in runs:
         open_run(run)
     name = f"{_NAME}-compare" if arguments.compare else _NAME
-    out = check_out(arguments.out, Path(runs[0]) / f"{name}.{arguments.format}")
+    out = outputs.check_file(
+        "--out", arguments.out or Path(runs[0]) / f"{name}.{arguments.format}"
+    )
     if arguments.compare:
         from resseg.report.run import compare
 
@@ -139,11 +141,13 @@ def _refuse_metric(arguments: argparse.Namespace) -> None:
 
 
 def _write_sweep(arguments: argparse.Namespace, folder: Path) -> int:
-    from resseg.report.page.files import check_out, write
+    from resseg.report.page.files import write
     from resseg.report.sweep import markdown, page
     from resseg.report.sweep.read import read
 
-    out = check_out(arguments.out, folder / f"{_NAME}.{arguments.format}")
+    out = outputs.check_file(
+        "--out", arguments.out or folder / f"{_NAME}.{arguments.format}"
+    )
     sweep = read(folder, arguments.metric or _METRIC)
     if arguments.format == "md":
         markdown.save(sweep, out)
@@ -154,7 +158,6 @@ def _write_sweep(arguments: argparse.Namespace, folder: Path) -> int:
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    from resseg.report.page.files import check_out
     from resseg.report.pages import INDEX, SWEEP, scan
     from resseg.report.watch import follow
 
@@ -172,7 +175,7 @@ def _watch(arguments: argparse.Namespace) -> int:
         )
     if place.kind != SWEEP:
         _refuse_metric(arguments)
-    out = check_out(arguments.out, folder / f"{_NAME}.html")
+    out = outputs.check_file("--out", arguments.out or folder / f"{_NAME}.html")
     with _until_stopped():
         for line in follow(place, out, arguments.metric or _METRIC):
             print(line, flush=True)

@@ -5,6 +5,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resseg.cli import outputs
+
 if TYPE_CHECKING:
     from resseg.sweeps.table.table import Table
 
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         UserError: no sweep folder, an unknown metric, key, format or baseline; a file
             that cannot be written.
     """
-    from resseg.errors import UserError, choose
+    from resseg.errors import choose
     from resseg.sweeps.keys import parse_values
     from resseg.sweeps.plan import read_plan
     from resseg.sweeps.scores import METRICS
@@ -98,9 +100,7 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.format or (_SUFFIXES.get(out.suffix, "") if out else "") or "terminal"
     )
     choose("--format", style, FORMATS)
-    for option, file in (("--out", out), ("--csv", csv)):
-        if file is not None and not file.parent.is_dir():
-            raise UserError(f"{option} {file}: there is no folder {file.parent}")
+    outputs.check_files({"--out": out, "--csv": csv})
     sweep = read_plan(arguments.sweep)
     given = None
     if arguments.baseline is not None:

@@ -1,6 +1,8 @@
 """The pictures of an evaluation: overlays, and three images chosen by their score."""
 
 import math
+import os
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +15,7 @@ from resseg.inference.pictures import save_prediction, write_image
 from resseg.runs import layout, write_json
 
 _LONGEST = 512  # side of a sample, pixels
+_LONGEST_NAME = 200  # bytes; most systems allow 255, suffix included
 _KEPT = 24  # images, evenly over the split, of which one is the median sample
 
 
@@ -45,6 +48,7 @@ class Gallery:
         self._wanted = _spread(self._total, count)
         self._kept = _spread(self._total, _KEPT if count else 0)
         self._rows: list[dict[str, Any]] = []
+        self._stems: set[str] = set()
         self._samples: list[_Sample] = []
         self._best: _Sample | None = None
         self._worst: _Sample | None = None
@@ -72,7 +76,7 @@ class Gallery:
         place = len(self._rows)
         if place in self._wanted:
             self._folder.mkdir(exist_ok=True)
-            path = self._folder / f"{Path(name).stem}.png"
+            path = self._folder / f"{self._file_stem(name, place)}.png"
             save_prediction(path, image, label, prediction, self._spec.classes)
         classes = self._spec.num_classes
         counts = metrics.confusion_matrix(label, prediction, classes)
@@ -85,6 +89,18 @@ class Gallery:
             self._consider(place, pictures, counts)
         if len(self._rows) == self._total:
             self._finish()
+
+    def _file_stem(self, name: str, place: int) -> str:
+        """The name of an image as that of a file, which no other overlay has."""
+        stem = re.sub(r"[/\\\0]", "_", name)
+        if len(os.fsencode(stem)) > _LONGEST_NAME:
+            stem = os.fsencode(stem)[:_LONGEST_NAME].decode("utf-8", "ignore")
+        if stem != name:
+            stem = f"{stem}-{place}"
+        while stem in self._stems:
+            stem = f"{stem}-{place}"
+        self._stems.add(stem)
+        return stem
 
     def _consider(
         self, place: int, pictures: dict[str, np.ndarray], counts: np.ndarray

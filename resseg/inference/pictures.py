@@ -79,10 +79,21 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Writes uint8 RGB `[height, width, 3]`; folders above it are made."""
+    """As `write_picture`; folders above it are made."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    done, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    write_picture(path, image)
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    """Writes uint8 RGB `[height, width, 3]`, or one value per pixel `[height, width]`.
+
+    Raises:
+        UserError: the picture cannot be encoded.
+        OSError: the system refuses; OpenCV's own `imwrite` would only return False.
+    """
+    stored = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    done, encoded = cv2.imencode(path.suffix, stored)
     if not done:
         raise UserError(f"{path}: the image cannot be encoded")
     path.write_bytes(encoded.tobytes())

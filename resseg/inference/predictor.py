@@ -1,10 +1,10 @@
 """Images of any size -> class masks, probabilities and pictures."""
 
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import jax
 import numpy as np
 from jax.sharding import Mesh
@@ -15,6 +15,7 @@ from resseg.data import VOID
 from resseg.data.colors import overlay, palette
 from resseg.data.pipeline import PlannedBatch, padded_batch, plan_batches
 from resseg.inference.evaluator import compile_evaluation, run_step
+from resseg.inference.pictures import write_picture
 from resseg.inference.trained import Trained
 
 
@@ -88,24 +89,34 @@ def _cut(padded: Any, images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         yield values[: image.shape[0], : image.shape[1]]
 
 
+def file_names(stem: str, probabilities: bool) -> list[str]:
+    """Names of all files that are made of an image; a dot in `stem` is no suffix."""
+    names = [f"{stem}.png", f"{stem}_color.png", f"{stem}_overlay.png"]
+    return [*names, f"{stem}_probabilities.npy"] if probabilities else names
+
+
 def write_pictures(
-    path: Path, image: np.ndarray, classes: np.ndarray, count: int
+    folder: Path, stem: str, image: np.ndarray, classes: np.ndarray, count: int
 ) -> None:
-    """Writes `PATH.png` (class indices), `PATH_color.png` and `PATH_overlay.png`.
+    """Writes `STEM.png` (class indices), `STEM_color.png` and `STEM_overlay.png`.
 
     Args:
-        path: without a suffix; a dot in its name is none.
+        folder: that they are written to.
+        stem: as for `file_names`.
         image: uint8 RGB `[height, width, 3]`.
         classes: uint8 `[height, width]`.
         count: how many classes there are.
+
+    Raises:
+        OSError: one of them cannot be written.
     """
-    painted = overlay(image, classes, count)
-    cv2.imwrite(f"{path}.png", classes)
-    _write_colors(path.with_name(f"{path.name}_color.png"), classes, count)
-    cv2.imwrite(f"{path}_overlay.png", painted[..., ::-1])
+    indices, colored, painted = (folder / name for name in file_names(stem, False))
+    write_picture(indices, classes)
+    colored.write_bytes(_with_palette(classes, count))
+    write_picture(painted, overlay(image, classes, count))
 
 
-def _write_colors(path: Path, classes: np.ndarray, count: int) -> None:
+def _with_palette(classes: np.ndarray, count: int) -> bytes:
     """A palette PNG: a viewer shows colours, Pillow reads the class indices.
 
     OpenCV reads the colours of a palette, so this cannot stand for the mask itself.
@@ -113,4 +124,6 @@ def _write_colors(path: Path, classes: np.ndarray, count: int) -> None:
     height, width = classes.shape
     picture = Image.frombytes("P", (width, height), classes.tobytes())
     picture.putpalette(palette(count).tobytes())
-    picture.save(path)
+    content = io.BytesIO()
+    picture.save(content, format="PNG")
+    return content.getvalue()

@@ -136,7 +136,7 @@ def check(trained, split, sizes, out, flip=False):
         masks = predictor.masks(planned, [record["image"] for record in chosen])
         for record, mask in zip(chosen, masks, strict=True):
             image, name = record["image"], record["name"]
-            write_pictures(out / name, image, mask, len(CLASSES))
+            write_pictures(out, name, image, mask, len(CLASSES))
             np.testing.assert_array_equal(mask, scored[name])
     assert len(np.unique(np.concatenate([m.ravel() for m in scored.values()]))) > 1
     assert scores["mean_iou"] == miou_of_files(out, records)
