@@ -1,7 +1,9 @@
 """One style for every figure: colours, dashes, marks, and how a figure is saved."""
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -55,9 +57,7 @@ def save(figure: Figure, path: str | os.PathLike, *, dpi: int = DPI) -> None:
     """Writes a figure, its kind taken from the ending of `path`."""
     _as_written(figure)
     metadata = _METADATA.get(Path(path).suffix)
-    with warnings.catch_warnings(), rc_context({"svg.hashsalt": "resseg"}):
-        # A name that the font lacks is drawn as boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing")
+    with _boxes_for_glyphs(), rc_context({"svg.hashsalt": "resseg"}):
         figure.savefig(path, dpi=dpi, metadata=metadata)
 
 
@@ -66,8 +66,17 @@ def pixels(figure: Figure, dpi: int) -> np.ndarray:
     _as_written(figure)
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    with _boxes_for_glyphs():
+        canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+@contextlib.contextmanager
+def _boxes_for_glyphs() -> Iterator[None]:
+    """A name that the font lacks is drawn as boxes, without a warning for each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")
+        yield
 
 
 def label_of(text: str) -> str:

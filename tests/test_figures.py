@@ -6,7 +6,7 @@ from matplotlib.text import Text
 
 from resseg.figures import label_of, new_figure, pixels, save
 
-NAMES = ["$<5_$", "a$b", r"$\frac$", r"\$x\$", "_hidden", "[void]", "^{2}_{"]
+NAMES = ["$<5_$", "a$b", r"$\frac$", r"\$x\$", "_hidden", "[void]", "^{2}_{", "细胞"]
 
 
 def _figure(name):
@@ -22,6 +22,7 @@ def _figure(name):
     return figure
 
 
+@pytest.mark.filterwarnings("error:Glyph")
 @pytest.mark.parametrize("name", NAMES)
 def test_no_name_is_a_formula_and_none_is_left_out(name, tmp_path):
     figure = _figure(name)

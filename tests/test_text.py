@@ -10,6 +10,7 @@ import pytest
 from resseg import text
 from resseg.config.load import load_config
 from resseg.errors import UserError
+from resseg.runs.json_files import read_json
 
 EXPERIMENT = """{line}
 from resseg.config import base
@@ -66,6 +67,16 @@ def test_a_stored_config_with_a_mark_is_read(tmp_path):
     path = tmp_path / "config.json"
     path.write_bytes(codecs.BOM_UTF8 + b'{"seed": 3}')
     assert load_config(path).seed == 3
+
+
+def test_files_of_a_run_that_an_editor_saved_are_read(tmp_path):
+    path = tmp_path / "network.json"
+    for encoding in ("utf-8-sig", "utf-16"):
+        path.write_text('{"name": "é"}', encoding=encoding)
+        assert read_json(path) == {"name": "é"}
+    path.write_bytes(b'{"name": "\xe9"}')
+    with pytest.raises(UserError, match=r"network\.json: not UTF-8 text \(byte 0xe9"):
+        read_json(path)
 
 
 def test_lines_end_alike_and_the_missing_file_is_named(tmp_path):

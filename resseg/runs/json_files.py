@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from resseg import text
 from resseg.errors import UserError
 
 _NOT_IN_JSON = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -36,9 +37,12 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: The file is missing or not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    written = text.decode(content, path)
+    try:
+        return json.loads(written)
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
 
