@@ -12,9 +12,12 @@ from resseg.data.spec import VOID
 from resseg.errors import UserError, nearest
 
 _MAPS = Path(__file__).parent / "color_maps"
-_NUMBERS = r"(\d+)[\s,;]+(\d+)[\s,;]+(\d+)"
+_NUMBERS = r"[(\[]?\s*(\d+)[\s,;]+(\d+)[\s,;]+(\d+)\s*[)\]]?"
 _COLOR_FIRST = re.compile(rf"{_NUMBERS}[\s,;:]+(\S.*)")
 _NAME_FIRST = re.compile(rf"(\S.*?)[\s,;:]+{_NUMBERS}[\s,;:]*")
+_HEX = r"#(?P<color>[0-9a-fA-F]{6})"
+_HEX_FIRST = re.compile(rf"{_HEX}[\s,;:]+(?P<name>\S.*)")
+_NAME_HEX = re.compile(rf"(?P<name>\S.*?)[\s,;:]+{_HEX}")
 
 
 class ColorMap(NamedTuple):
@@ -60,9 +63,9 @@ def read_classes(value: str) -> tuple[str, ...]:
 def read_colors(value: str) -> ColorMap:
     """Classes and colours, from a file or by the name of a data set.
 
-    A line holds a name and red, green and blue, in this order or the other, with
-    spaces, commas, semicolons or colons between them. Lines of one name are one class;
-    `void` is no class. Blank lines, those with # before them, and a head do not count.
+    A line holds a name and red, green and blue (or #rrggbb), in this order or the
+    other, with spaces, commas, semicolons or colons between them. Lines of one name are
+    one class; `void` is none. Blank lines, comments after # and a head do not count.
 
     Args:
         value: a file, or one of `map_names()`.
@@ -112,6 +115,10 @@ def map_names() -> list[str]:
 
 def _color_line(line: str, where: str, first: bool) -> tuple[str, Color] | None:
     bare = line.strip()
+    hexadecimal = _HEX_FIRST.fullmatch(bare) or _NAME_HEX.fullmatch(bare)
+    if hexadecimal:
+        red, green, blue = bytes.fromhex(hexadecimal["color"])
+        return hexadecimal["name"], (red, green, blue)
     if not bare or bare.startswith("#"):
         return None
     ahead, behind = _COLOR_FIRST.fullmatch(bare), _NAME_FIRST.fullmatch(bare)

@@ -101,10 +101,13 @@ def split_by_fraction(listing: Listing, fraction: float, seed: int) -> Listing:
     The draw depends on the names and the seed alone.
 
     Raises:
-        UserError: the fraction lies outside [0, 1), or leaves a split empty.
+        UserError: the fraction lies outside [0, 1), or leaves a split empty; or the
+            seed is negative.
     """
     if not 0 <= fraction < 1:
         raise UserError(f"--val-fraction {fraction}: expected 0 <= fraction < 1")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: expected 0 or more")
     pairs = listing.pairs
     count = round(len(pairs) * fraction)
     if fraction > 0 and pairs and count in (0, len(pairs)):

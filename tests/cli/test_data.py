@@ -124,6 +124,8 @@ def test_what_is_missing_is_named(words, message, tmp_path, monkeypatch):
         (["--first", "-1"], "--first -1: expected"),
         (["--binary", "--void", "255"], "--binary makes 255 a class"),
         (["--val-fraction", "1.5"], "--val-fraction 1.5"),
+        (["--val-fraction", "nan"], "--val-fraction nan"),
+        (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--val-fraction", "0.5", "--split-file", "x"], "give one of the two"),
         (["--split-file", "x.csv"], "--split-file x.csv: no such file"),
         (["--folder", "x"], "drop --images and --masks"),

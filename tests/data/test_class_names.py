@@ -68,6 +68,8 @@ def test_class_list_on_the_command_line():
         "# label:color_rgb:parts:actions\nsky:128,128,128::\nvoid:0,0,0::\n"
         "road:128,64,128::\nsky:1,2,3::\n",
         "sky;128;128;128\nvoid;0;0;0\nroad;128;64;128\nsky;1;2;3\n",
+        "sky #808080\nvoid, #000000\n#804080 road\n# the second sky\nsky #010203\n",
+        "sky (128, 128, 128)\nvoid: [0, 0, 0]\n(128, 64, 128) road\nsky: 1, 2, 3\n",
     ],
 )
 def test_colours_in_every_order_and_separator(tmp_path, content):
