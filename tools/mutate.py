@@ -65,6 +65,7 @@ SUBJECTS = {
     "resseg/models/resnet.py": f"{WIDTHS} {SHAPES} {WIRING} models/test_backbones.py",
     "resseg/models/classifier.py": "models interop/test_numbers.py",
     "resseg/blueprint/": "blueprint/test_trace.py blueprint/test_blueprint.py",
+    "resseg/blueprint/blueprint.py": f"blueprint/test_titles.py {WIRING}",
     "resseg/blueprint/description.py": "blueprint/test_description.py",
     "resseg/blueprint/network.py": f"{WIDTHS} {WIRING} blueprint/test_network.py",
     "resseg/blueprint/receptive_field.py": "blueprint/test_receptive_field.py",
@@ -83,7 +84,7 @@ SUBJECTS = {
     "resseg/probes/": "probes/test_registry.py",
     "resseg/sweeps/table/": "sweeps/table report/test_sweep_page.py",
 } | {
-    f"resseg/probes/{name}.py": f"probes/test_{tests}.py"
+    f"resseg/probes/{name}.py": f"probes/test_conclusions.py probes/test_{tests}.py"
     for name, tests in {
         "features": "rank",
         "hessian": "hessian",

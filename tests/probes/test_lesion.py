@@ -17,7 +17,7 @@ from resseg.probes import lesion, reorder
 from resseg.probes.calibration import make_reestimate
 from resseg.probes.probe import Options
 from resseg.probes.scoring import MEAN, Scorer
-from resseg.probes.surgery import without_branches
+from resseg.probes.surgery import reordered, without_branches
 
 BLOCKS = [
     f"backbone/stage{s}/block{b}" for s, b in ((1, 1), (1, 2), (1, 3), (2, 1), (2, 2))
@@ -126,6 +126,17 @@ def test_statistics_are_collected_anew_after_each_change(probed, trained):
     np.testing.assert_allclose(row["loss"], expected.loss, rtol=1e-6)
     stale = Scorer(trained)(without)
     assert abs(stale.loss - expected.loss) > 1e-4
+
+
+def test_statistics_of_another_order_are_collected_too(trained):
+    options = Options(samples=1, batches=1, reestimate=True)
+    table = lesion.means(pd.DataFrame(reorder.measure(trained, options)))
+    first, second = (f"backbone/stage1/block{n}" for n in (2, 3))
+    swapped = reordered(trained.variables, {first: second, second: first})
+    reestimate, batches = make_reestimate(trained.model), list(trained.batches(1))
+    expected = Scorer(trained)(reestimate(swapped, batches))
+    assert table["tau"].tolist() == [1, -1]
+    np.testing.assert_allclose(table["loss"].iloc[1], expected.loss, rtol=1e-6)
 
 
 def test_reestimated_statistics_are_those_of_the_batch(probed):

@@ -11,6 +11,7 @@ from rich.console import Console
 from resseg.cli.main import main
 from resseg.sweeps import ordering
 from resseg.sweeps.scores import METRICS
+from resseg.sweeps.table import cells, words
 from resseg.sweeps.table.formats import (
     as_csv,
     as_latex,
@@ -52,6 +53,19 @@ def test_parts_of_a_claim_are_a_list_in_the_list(tmp_path):
         "\n- Claim undecided: c (mean\\_iou, best first)\n  - undecided for seed=1: "
         in (as_markdown(table))
     )
+
+
+def test_an_ordering_is_written_with_its_signs():
+    chain = words._chain(["a", "b", "c", "d"], [2.0, 2.0, 1.0, math.nan])
+    assert chain == "a = b > c ? d"
+    assert words._chain(["a", "b"], [1.0, 2.0]) == "a < b"
+
+
+def test_rows_are_sorted_by_how_many_runs_are_not_finished(plan):
+    table = load_table(plan)
+    (column,) = [c for c in cells.columns(table) if c.header == "not finished"]
+    found = {row.values[KIND]: column.value(row) for row in table.rows}
+    assert found == {"none": 0, "identity": 0, "dropout": 1}
 
 
 CELLS = {
