@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 AXE := $(VENV)/browser
 PYTEST := $(BIN)/python -m pytest
 PYTEST_ARGS :=
+CASES := 2000
 
 # What most depends on the versions of Python and JAX: gradients, models, steps, resume,
 # sweeps. Paths, so that one which moved is an error and not a test less.
@@ -41,6 +42,10 @@ test-matrix:  ## `make test` with each Python here that has a lock, in .venv-3.x
 .PHONY: test-slow
 test-slow: environment  ## what takes longer than a minute
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+.PHONY: test-hostile
+test-hostile: environment  ## 2,000 cases of each kind of odd files, words and options
+	RESSEG_HOSTILE_CASES=$(CASES) $(PYTEST) tests/hostile $(PYTEST_ARGS)
 
 .PHONY: test-cluster
 test-cluster: extras  ## a Slurm and a Ray cluster on this machine; as root, Debian

@@ -6,6 +6,7 @@ Wrong input ends in one line on stderr and exit status 2, before any device is t
 import argparse
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
@@ -39,6 +40,7 @@ COMMANDS = {
     "data": "data",
 }
 GONE = {"board": "resseg report DIR --watch --serve 8710"}  # and what to type instead
+_ENDLESS = re.compile(r"\S{400,}")  # more than a path has; it would hide the reason
 EPILOG = """\
 start here:
   resseg train --config quickstart --workdir runs/quickstart
@@ -137,11 +139,16 @@ def _open_closed_streams() -> None:
 
 
 def _fail(message: str) -> int:
-    line = " ".join(message.split())
+    line = _ENDLESS.sub(_shortened, " ".join(message.split()))
     # A name that is no text is shown as it can be.
     line = line.encode("utf-8", "backslashreplace").decode()
     print(f"resseg: error: {line}", file=sys.stderr)
     return 2
+
+
+def _shortened(word: re.Match[str]) -> str:
+    text = word[0]
+    return f"{text[:80]}...{text[-40:]} ({len(text)} characters)"
 
 
 def run(argv: list[str]) -> int:

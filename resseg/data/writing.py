@@ -134,9 +134,9 @@ def _write(
 
     def encoded(split: str) -> Iterator[tuple[str, dict]]:
         for record in splits[split]():
-            label = f"data set {name}, split {split}: {{}} of {record['name']!r}"
-            image = _image_bytes(record["image"], label.format("image"))
-            mask = _mask_bytes(record["mask"], label.format("mask"))
+            place, own = f"data set {name}, split {split}", repr(record["name"])
+            image = _image_bytes(record["image"], f"{place}: image of {own}")
+            mask = _mask_bytes(record["mask"], f"{place}: mask of {own}")
             key = f"{written[split]:08d}"
             yield key, {"image": image, "mask": mask, "name": record["name"]}
             written[split] += 1

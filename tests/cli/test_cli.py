@@ -396,3 +396,13 @@ def test_a_reader_that_leaves_early_is_no_error():
 def test_a_command_that_is_gone_says_what_to_type_instead(capsys):
     assert cli.main(["board", "runs"]) == 2
     assert "resseg report DIR --watch --serve 8710" in error_line(capsys)
+
+
+def test_a_value_without_end_is_cut_short(capsys):
+    value = "x" * 1500 + "y" * 1500
+    assert cli.main(["config", "quickstart", f"--config.seed={value}"]) == 2
+    # Its 3000 characters, the key before them, the colon behind.
+    assert capsys.readouterr().err == (
+        f"resseg: error: config.seed={'x' * 68}...{'y' * 39}: (3013 characters) "
+        "expected int\n"
+    )
