@@ -97,17 +97,21 @@ SUBJECTS = {
         "rank": "rank",
         "receptive_field": "effective_field_probe",
         "reorder": "lesion",
+        "calibration": "subject",
         "routes": "paths",
         "scoring": "lesion",
         "shattering": "shattering",
         "signal": "signal",
+        "subject": "subject",
         "surgery": "surgery",
         "underflow": "underflow",
     }.items()
 }
 # Survivors that compute the same: name -> why no test can notice.
 EQUIVALENT: dict[str, str] = {
+    "22dcdae7": "what a bar on the terminal counts to",
     "57797dde": "a sum of truths is int32 anyway",
+    "bb5635ee": "a share that is always 1 is 1 whatever it ends at",
     "bfa5bc78": "to multiply by 1 or -1 is to divide by it",
 }
 EVERYDAY = "not slow and not cluster and not browser"
@@ -347,9 +351,9 @@ def files_of(subject: str) -> list[Path]:
 
 
 def room_of(file: str) -> str:
-    """`gradients`, `models`, … and `losses`, a subject of its own."""
+    """`gradients`, `models`, … and losses and metrics, subjects of their own."""
     parts = file.removesuffix(".py").split("/")
-    return parts[-1] if parts[-1] == "losses" else parts[1]
+    return parts[-1] if parts[-1] in ("losses", "metrics") else parts[1]
 
 
 def draw(mutants: list[Mutant], count: int, seed: int) -> list[Mutant]:

@@ -221,6 +221,21 @@ def test_what_is_said_where_something_is_missing():
     assert "from 2^7 to 2^7" in said(underflow, COTANGENTS, headroom_log2=7)[1]
 
 
+def test_a_profile_in_short_has_parts_at_the_first_block_alone():
+    table = profile.in_short(pd.DataFrame(GRADIENTS))
+    assert list(zip(table["pixels"], table["fork"], strict=True)) == [
+        ("all", "skip"),
+        ("all", "first"),
+        ("all", "first"),
+        ("all", "last"),
+        ("ring", "first"),
+        ("wire", "first"),
+    ]
+    alone = pd.DataFrame(GRADIENTS).query("pixels == 'all'")
+    found = profile.in_short(alone)
+    assert list(found.columns) == ["kind", "fork", "ratio"] and len(found) == 4
+
+
 def test_a_slope_leaves_out_what_is_not_finite():
     assert slope([0, 1, 2, 3], [1.0, math.nan, 5.0, 7.0]) == pytest.approx(2)
     assert slope([1, 3], [4.0, 0.0]) == pytest.approx(-2)

@@ -38,6 +38,7 @@ def test_it_is_that_of_the_gradients_of_single_images(probed, rows, shown):
         traces.append(g.var(axis=0, ddof=1).sum())
         unit = g / np.linalg.norm(g, axis=1, keepdims=True)
         cosines.append((unit @ unit.T)[off].mean())
+    assert (table["images"] == 2 * 4).all()
     whole = table.loc[noise_scale.ALL]
     np.testing.assert_allclose(whole["signal"], np.mean(signals), rtol=1e-4)
     np.testing.assert_allclose(whole["trace"], np.mean(traces), rtol=1e-4)

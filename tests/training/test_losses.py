@@ -228,6 +228,19 @@ def test_extreme_logits_stay_finite(gamma):
     assert np.isfinite(gradient).all()
 
 
+@pytest.mark.parametrize("terms", ONE_EACH)
+def test_a_class_that_cannot_be_is_no_nan(terms):
+    logits = np.array([[[[1.0, 2.0, -np.inf, 0.0]]]], np.float32)
+    total, _ = loss_of(terms, (logits, np.array([[[1]]], np.int32)))
+    p = softmax(logits[..., [0, 1, 3]].astype(np.float64))[0, 0, 0, 1]
+    expected = {
+        "cross_entropy": -np.log(p),
+        "focal": -((1 - p) ** 2) * np.log(p),
+        "dice": 1 - 2 * p / (1 + p),
+    }
+    assert total == pytest.approx(expected[next(iter(terms))], rel=1e-5)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
