@@ -20,6 +20,8 @@ examples:
   resseg data check cells
   resseg data show cells --out cells.png"""
 
+_MOST_BATCHES = 1000  # in one picture
+
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the subcommand that `add_arguments` parsed; returns the exit status.
@@ -42,6 +44,8 @@ def _prepare(arguments: argparse.Namespace) -> int:
         say(f"{spec.name}: {spec.splits}")
         return 0
     depth.require_bits(arguments.bits)
+    if arguments.seed < 0:
+        raise UserError(f"--seed {arguments.seed}: expected 0 or more")
     folder.require_free(arguments.name, arguments.dir, arguments.overwrite)
     classes, rule = classes_and_rule(arguments)
     listing = _listing(arguments)
@@ -103,6 +107,8 @@ def _show(arguments: argparse.Namespace) -> int:
     from resseg.data.contact_sheet import write_contact_sheet
 
     data = _data_config(arguments)
+    if not 1 <= arguments.batches <= _MOST_BATCHES:
+        raise UserError(f"--batches {arguments.batches}: expected 1 to {_MOST_BATCHES}")
     if arguments.out is not None:
         outputs.check_file("--out", arguments.out)
     out = arguments.out or Path(data.dir, arguments.name, "sheet.png")

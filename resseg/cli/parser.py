@@ -1,11 +1,14 @@
 """Reading a command line: a parser that raises, config keys, misspelt options."""
 
 import argparse
+import math
 import re
 from collections.abc import Sequence
 from typing import NoReturn
 
 from resseg.errors import UserError, nearest
+
+_LARGEST = 2**32 - 1  # the largest seed, too
 
 
 class Parser(argparse.ArgumentParser):
@@ -14,6 +17,8 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings):
         settings.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(allow_abbrev=False, **settings)
+        self.register("type", int, _integer)
+        self.register("type", float, _number)
         # In the result: the parser of the subcommand.
         self.set_defaults(parser=self, takes_keys=False)
 
@@ -22,6 +27,28 @@ class Parser(argparse.ArgumentParser):
         if wrong:
             message += nearest(wrong[1], re.findall(r"[\w-]+", wrong[2]))
         raise UsageError(message, self)
+
+
+def _integer(text: str) -> int:
+    """An int that every library below can hold; a command may want fewer of them."""
+    try:
+        value = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid int value: {text!r}") from None
+    if abs(value) > _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text}: expected at most {_LARGEST}")
+    return value
+
+
+def _number(text: str) -> float:
+    """A float that is finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"invalid float value: {text!r}") from None
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"{text}: expected a finite number")
+    return value
 
 
 class UsageError(UserError):

@@ -34,6 +34,8 @@ examples:
 
 Each writes a table, DIR/NAME.parquet, and a figure, DIR/NAME.png."""
 
+_MOST = 100_000  # of anything that is averaged over, drawn or gone through
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments that `run` reads."""
@@ -131,8 +133,8 @@ def _names(arguments: argparse.Namespace) -> list[str]:
         choose("--what", name, SUMMARIES)
     for name in ("batches", "samples", "iterations", "longest", "grid"):
         value = getattr(arguments, name)
-        if value < 1:
-            raise UserError(f"--{name}={value}: expected 1 or more")
+        if not 1 <= value <= _MOST:
+            raise UserError(f"--{name}={value}: expected 1 to {_MOST:,}")
     for name in ("seed", "images"):
         value = getattr(arguments, name)
         if value < 0:

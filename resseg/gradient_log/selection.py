@@ -12,6 +12,8 @@ from resseg.errors import UserError, choose, nearest
 from resseg.gradient_log.summary import column, last_steps, where
 from resseg.runs.reader import Run, open_run
 
+_LAST_STEP = 2**63 - 1  # that a log can hold
+
 
 class Wanted(NamedTuple):
     """What of a log is to be looked at.
@@ -120,6 +122,8 @@ def _parse_steps(
             high = np.inf if last is None else last
             return (), lambda steps: (steps >= low) & (steps <= high)
         listed = tuple(sorted({int(part) for part in text.split(",")}))
+        if max(map(abs, listed)) > _LAST_STEP:
+            raise ValueError
         return listed, lambda steps: np.isin(steps, listed)
     except ValueError:
         raise UserError(

@@ -1,5 +1,6 @@
 """The command line: what it starts, what it refuses, and how fast it answers."""
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import jax
 import pytest
 
 import resseg
+from resseg import sharding
 from resseg.cli import main as cli
 from resseg.cli.parser import split_overrides
 from resseg.config import builtin
@@ -189,6 +191,85 @@ def test_arguments_that_a_shell_has_emptied_or_left_are_refused(
 ):
     assert cli.main(["train", "--config", QUICKSTART, *argv]) == 2
     assert train.started == [] and error_line(capsys).startswith(expected)
+
+
+HUGE = "9" * 30
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["evaluate", "r", "--step", HUGE], "argument --step: "),
+        (["inspect", "r", "--last", HUGE], "argument --last: "),
+        (["sweep", "s", "--jobs", HUGE], "argument --jobs: "),
+        (["sweep", "s", "--retries", f"-{HUGE}"], "argument --retries: "),
+        (["describe", "--config", "quickstart", "--classes", HUGE], "argument --class"),
+        (["data", "show", "shapes", "--batches", HUGE], "argument --batches: "),
+        (
+            ["data", "show", "shapes", "--batches", "1001"],
+            "--batches 1001: ",
+        ),
+        (["data", "prepare", "x", "--seed", HUGE], "argument --seed: "),
+        (["data", "prepare", "x", "--seed", "-1"], "--seed -1: expected 0 or more"),
+        (
+            ["data", "prepare", "x", "--val-fraction", "nan"],
+            "argument --val-fr",
+        ),
+        (
+            ["data", "prepare", "x", "--val-fraction", "a"],
+            "argument --val-fr",
+        ),
+        (
+            ["probe", "r", "--what", "rank", "--batches", "4000000"],
+            "--batches=4000000: ",
+        ),
+        (["report", "r", "--serve", HUGE], "argument --serve: "),
+    ],
+)
+def test_numbers_of_options_have_ranges(capsys, argv, expected):
+    assert cli.main(argv) == 2
+    assert error_line(capsys).startswith(expected)
+
+
+def test_every_option_that_takes_a_number_has_a_range():
+    """Through the types that the parser registers; any other type would have none."""
+    seen = 0
+    for name in cli.COMMANDS:
+        parsers = [cli.build_parser(name)]
+        while parsers:
+            parser = parsers.pop()
+            for action in parser._actions:
+                if isinstance(action.choices, dict):
+                    parsers += action.choices.values()
+                if action.type in (int, float):
+                    seen += 1
+                    known = parser._registry_get("type", action.type)
+                    with pytest.raises(argparse.ArgumentTypeError):
+                        known("1e999" if action.type is float else HUGE)
+                else:
+                    assert action.type in (None, Path), f"{name} {action.dest}"
+    assert seen > 15
+
+
+@pytest.mark.parametrize("stream", [1, 2])
+def test_a_device_that_is_not_there_is_named(monkeypatch):
+    def none():
+        raise AssertionError  # as JAX has it for JAX_PLATFORMS=cuda without CUDA
+
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    monkeypatch.setattr(jax, "devices", none)
+    with pytest.raises(UserError, match="JAX_PLATFORMS='cuda': there is none here"):
+        sharding.make_mesh()
+
+
+def test_a_stream_that_is_closed_shows_nothing_and_breaks_nothing(stream):
+    command = [sys.executable, "-m", "resseg", "config", "quickstart"]
+    shell = f'exec "$@" {stream}>&-'
+    done = subprocess.run(
+        ["sh", "-c", shell, "sh", *command], capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stderr == ""
+    assert bool(done.stdout) == (stream == 2)
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError("of no number")])
