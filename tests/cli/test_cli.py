@@ -251,7 +251,6 @@ def test_every_option_that_takes_a_number_has_a_range():
     assert seen > 15
 
 
-@pytest.mark.parametrize("stream", [1, 2])
 def test_a_device_that_is_not_there_is_named(monkeypatch):
     def none():
         raise AssertionError  # as JAX has it for JAX_PLATFORMS=cuda without CUDA
@@ -262,6 +261,7 @@ def test_a_device_that_is_not_there_is_named(monkeypatch):
         sharding.make_mesh()
 
 
+@pytest.mark.parametrize("stream", [1, 2])
 def test_a_stream_that_is_closed_shows_nothing_and_breaks_nothing(stream):
     command = [sys.executable, "-m", "resseg", "config", "quickstart"]
     shell = f'exec "$@" {stream}>&-'
