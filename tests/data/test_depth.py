@@ -1,5 +1,6 @@
 """One scale for the deep images of a data set: said, kept, and applied again."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -11,6 +12,8 @@ from resseg.cli.evaluate import compare_scales
 from resseg.cli.main import main
 from resseg.cli.predict import choose_bits
 from resseg.data import depth, sources
+from resseg.data.mask_rule import AS_INDICES
+from resseg.data.pair_facts import facts_of
 from resseg.data.writing import dataset_folder
 from resseg.errors import UserError
 
@@ -24,6 +27,32 @@ def test_bits_of_a_camera_fill_the_range():
     for bits in range(8, 17):
         ends = np.array([0, depth.white(bits)], np.uint16)
         assert depth.to_8_bit(ends, bits).tolist() == [0, 255]
+
+
+def _facts(bits, peak):
+    labels = AS_INDICES.apply(np.zeros((2, 2), np.uint8), 2)
+    image = np.zeros((2, 2, 3), np.uint16)
+    facts = facts_of("train", "a.tif", "a.png", image, labels)
+    return dataclasses.replace(facts, depth=bits, peak=peak)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "stated", "expected"),
+    [
+        ([(8, 0)], None, 8),
+        ([(8, 0)], 12, 8),
+        ([(16, 900), (8, 0), (16, 1100)], None, 12),
+        ([(16, 0)], None, 10),
+        ([(14, 100)], None, 14),  # the file says so
+        ([(10, 100), (16, 3000)], None, 12),
+        ([(16, 900)], 16, 16),
+    ],
+)
+def test_bits_of_a_data_set(pairs, stated, expected):
+    facts = [_facts(*pair) for pair in pairs]
+    assert depth.bits_of(facts, stated) == expected
+    found = depth.beyond([*facts, _facts(16, 1 << expected)], expected)
+    assert [item.kind for item in found] == ["beyond"]
 
 
 @pytest.fixture

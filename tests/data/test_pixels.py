@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import picture_files
 import pytest
+import tifffile
 from PIL import Image, ImageOps
 
-from resseg.data import pixels, reading
+from resseg.data import mask_files, pixels, reading
 from resseg.data.spec import LONGEST_SIDE
 from resseg.errors import UserError
 
@@ -162,6 +163,38 @@ def test_what_is_not_read_is_refused_by_name(tmp_path, content, message):
         reading.load_image(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
+
+
+def test_a_thumbnail_is_no_second_picture_and_a_stack_is(tmp_path):
+    path = tmp_path / "picture.tif"
+    tifffile.imwrite(path, GREY[..., 0], metadata=None)
+    small = GREY[::2, ::2, 0]
+    tifffile.imwrite(path, small, append=True, subfiletype=1, metadata=None)
+    assert (pixels.load(path).values == GREY).all()
+    tifffile.imwrite(path, GREY[..., 0], append=True, metadata=None)
+    with pytest.raises(UserError, match="holds 2 pictures"):
+        pixels.load(path)
+    # ImageJ describes all pictures of a stack in the first page.
+    tifffile.imwrite(path, np.stack([GREY[..., 0]] * 4), imagej=True)
+    with pytest.raises(UserError, match="holds 4 pictures"):
+        pixels.load(path)
+
+
+def test_colours_multiplied_by_an_alpha_of_one_are_colours(tmp_path):
+    values = picture_files.draw("RGB with alpha", 8)
+    values[..., 3] = 255
+    content = picture_files.tiff(values, "RGB with alpha", 8, tags=[(338, 1)])
+    picture = reading.load_image(_save(tmp_path / "picture.tif", content))
+    assert (picture.upright_rgb() == values[..., :3]).all()
+
+
+def test_a_transparent_value_keeps_a_file_from_being_stored_as_it_is(tmp_path):
+    path = tmp_path / "picture.png"
+    for chunks, expected in (([], True), ([(b"tRNS", bytes(2))], False)):
+        _save(path, picture_files.png(GREY, "grey", 8, chunks))
+        assert reading.stored_as_is(path) == expected
+        assert mask_files.stored_as_is(path) == expected
+        assert (pixels.load(path).values == GREY).all()
 
 
 def test_a_format_is_judged_by_content(tmp_path):
