@@ -174,8 +174,9 @@ def test_a_thumbnail_is_no_second_picture_and_a_stack_is(tmp_path):
     tifffile.imwrite(path, GREY[..., 0], append=True, metadata=None)
     with pytest.raises(UserError, match="holds 2 pictures"):
         pixels.load(path)
-    # ImageJ describes all pictures of a stack in the first page.
-    tifffile.imwrite(path, np.stack([GREY[..., 0]] * 4), imagej=True)
+    # A large stack of ImageJ has one page, whose description counts the pictures.
+    words = "ImageJ=1.53t\nimages=4\n"
+    tifffile.imwrite(path, GREY[..., 0], description=words, metadata=None)
     with pytest.raises(UserError, match="holds 4 pictures"):
         pixels.load(path)
 
