@@ -1,11 +1,16 @@
 """`resseg evaluate`."""
 
 import argparse
+import contextlib
 import dataclasses
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from resseg.cli import options
 from resseg.errors import UserError, choose
+
+if TYPE_CHECKING:
+    from resseg.runs import Run
 
 SUMMARY = "score a trained run on a split"
 EPILOG = """\
@@ -88,7 +93,41 @@ def run(arguments: argparse.Namespace) -> int:
         then, now = run.dataset, sources.fingerprint(config.data, (split,))
         for change in changes(then, {**now, "classes": run.classes}):
             say(f"{where} has changed since the run was trained: {change}")
+    for line in list_oddities(run, config.data, split, trained.step, scores):
+        say(f"note: {line}")
     return 0
+
+
+def list_oddities(
+    run: "Run", data: Any, split: str, step: int, scores: Mapping[str, Any]
+) -> list[str]:
+    """What of these scores looks too good, or too odd.
+
+    Args:
+        run: that was evaluated.
+        data: the `data` section of the config it was evaluated with.
+        split: that it was evaluated on.
+        step: of its weights.
+        scores: of the evaluation.
+    """
+    from resseg.data import sources
+    from resseg.runs import oddities, read_evaluations
+
+    known = {row["step"]: row["mean_iou"] for row in read_evaluations(run.path)}
+    # Of equal ones the first, as it was kept; NaN is above none.
+    best = max(known, key=lambda at: (known[at] == known[at], known[at]), default=None)
+    trained = copy_with_data(run.config, None, data.dir).data
+    same = trained.name == data.name
+    shared: list[str] = []
+    # The images that it was trained on need not be here.
+    with contextlib.suppress(UserError):
+        shared = sources.shared_images(data, split, trained, trained.split)
+    images = sources.dataset_spec(data).splits[split]
+    return [
+        *oddities.in_scores(scores, run.classes, split),
+        *oddities.in_split(split, trained.split if same else "", images, shared),
+        *oddities.in_best(step if step == best else None, list(known)),
+    ]
 
 
 def compare_scales(stored: int | None, trained: int | None, name: str, run: str) -> str:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from resseg.data.records import Examples
 
+_DIGITS = 16  # hexadecimal, of the digest of an image
+
 
 def digest(source: Examples) -> str:
     """SHA-256 over the stored name, image and mask of every record, in order.
@@ -26,6 +28,16 @@ def digest(source: Examples) -> str:
     return whole.hexdigest()
 
 
+def image_digests(source: Examples) -> list[str]:
+    """The beginning of the SHA-256 of every stored image, in order.
+
+    Raises:
+        UserError: a record cannot be read.
+    """
+    stored = (source.stored(index)[1] for index in range(len(source)))
+    return [hashlib.sha256(image).hexdigest()[:_DIGITS] for image in stored]
+
+
 def load(file: Path) -> str | None:
     """A digest that `store` kept, or None where there is none."""
     try:
@@ -35,8 +47,17 @@ def load(file: Path) -> str | None:
     return text if len(text) == hashlib.sha256().digest_size * 2 else None
 
 
+def load_image_digests(file: Path, count: int) -> list[str] | None:
+    """Those that `store` kept one per line, or None where they are not `count`."""
+    try:
+        lines = file.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return lines if len(lines) == count else None
+
+
 def store(file: Path, value: str) -> None:
-    """Keeps a digest; it only saves time, so a folder that is read-only is fine."""
+    """Keeps digests; they only save time, so a folder that is read-only is fine."""
     with contextlib.suppress(OSError):
         # Two processes that read at once must not see each other's half.
         descriptor, partial = tempfile.mkstemp(dir=file.parent)

@@ -20,6 +20,7 @@ from resseg.data.writing import (
     contents_file,
     counts_file,
     dataset_folder,
+    images_file,
     is_complete,
     read_spec,
     write_dataset,
@@ -34,6 +35,7 @@ __all__ = [
     "fingerprint",
     "open_split",
     "prepared",
+    "shared_images",
     "write_dataset",
 ]
 
@@ -107,11 +109,47 @@ def fingerprint(data_config, splits: Iterable[str]) -> dict[str, Any]:
     return json.loads(json.dumps(values))
 
 
+def shared_images(data_config, split: str, trained_config, trained: str) -> list[str]:
+    """Names of the images of a split that stand in another one too.
+
+    Args:
+        data_config: the `data` section of a config.
+        split: name of the split.
+        trained_config: the `data` section of that of the other split.
+        trained: name of the other split.
+
+    Raises:
+        UserError: as `open_split`.
+    """
+    known = set(_image_digests(trained_config, trained))
+    source = open_split(data_config, split)
+    digests = _image_digests(data_config, split)
+    return [
+        source.stored(index)[0].decode()
+        for index, digest in enumerate(digests)
+        if digest in known
+    ]
+
+
+def _image_digests(data_config, split: str) -> list[str]:
+    source = open_split(data_config, split)
+    file = images_file(_folder(data_config), split)
+    known = contents.load_image_digests(file, len(source))
+    if known is None:
+        known = contents.image_digests(source)
+        contents.store(file, "\n".join(known))
+    return known
+
+
+def _folder(data_config) -> Path:
+    """Where what is known of a data set is kept."""
+    place = _place(data_config)
+    return Path(data_config.dir, place.name) if isinstance(place, Entry) else place
+
+
 def _contents(data_config, split: str) -> str:
     source = open_split(data_config, split)
-    place = _place(data_config)
-    folder = Path(data_config.dir, place.name) if isinstance(place, Entry) else place
-    file = contents_file(folder, split)
+    file = contents_file(_folder(data_config), split)
     known = contents.load(file)
     if known is None:
         known = contents.digest(source)

@@ -190,6 +190,11 @@ def contents_file(folder: Path, split: str) -> Path:
     return folder / f"contents-{split}.sha256"
 
 
+def images_file(folder: Path, split: str) -> Path:
+    """Where the digests of the images of a split are kept."""
+    return folder / f"images-{split}.sha256"
+
+
 def _image_bytes(value: object, label: str) -> bytes:
     if isinstance(value, np.ndarray):
         if value.dtype != np.uint8 or value.ndim != 3 or value.shape[2] != 3:

@@ -14,7 +14,8 @@ from resseg.errors import UserError
 from resseg.runs import layout
 from resseg.runs.json_files import read_json, write_json
 
-_SORTED_OUT = ("name", "classes", "splits", "contents")  # each in words of its own
+# Each in words of its own; `shared` follows from the contents.
+_SORTED_OUT = ("name", "classes", "splits", "contents", "shared")
 _NAMED = 4  # classes that a message lists
 
 

@@ -84,9 +84,9 @@ def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
             )
     folder = runs.prepare(workdir)
     runs.check_same_config(folder, config, base_config(), free_on_resume())
-    known = sources.fingerprint(
-        config.data, (config.data.split, config.data.eval_split)
-    )
+    data, splits = config.data, (config.data.split, config.data.eval_split)
+    known = sources.fingerprint(data, splits)
+    known["shared"] = len(sources.shared_images(data, splits[1], data, splits[0]))
     if checkpoints.latest_step(folder) is not None:
         notes = check_unchanged(folder, known)
         kept = (folder / layout.DATASET).exists()

@@ -351,3 +351,22 @@ bridge = sys.modules.get("jax._src.xla_bridge")
 assert bridge is None or not bridge._backends
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_images_that_stand_in_two_splits_are_named(tmp_path):
+    def records(numbers):
+        for number in numbers:
+            image = np.full((8, 8, 3), number, np.uint8)
+            mask = np.zeros((8, 8), np.uint8)
+            yield {"image": image, "mask": mask, "name": f"n{number}"}
+
+    splits = {"train": lambda: records((1, 2, 3)), "val": lambda: records((4, 3, 1))}
+    sources.write_dataset(str(tmp_path), "twice", ("a", "b"), splits)
+    data = base.get_config().data
+    data.name, data.dir = "twice", str(tmp_path)
+    for _ in range(2):  # counted, then read from what was kept
+        assert sources.shared_images(data, "val", data, "train") == ["n3", "n1"]
+    (kept,) = tmp_path.rglob("images-val.sha256")
+    assert len(kept.read_text().split()) == 3
+    kept.write_text("damaged\n")
+    assert sources.shared_images(data, "val", data, "train") == ["n3", "n1"]

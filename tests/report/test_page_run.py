@@ -55,6 +55,18 @@ def test_a_healthy_run_says_what_was_checked(page_run, tmp_path):
     assert "Checked: 9 forks in 12 logged steps" in text
 
 
+def test_scores_that_look_too_good_are_said(page_run, tmp_path):
+    folder = page_run(tmp_path / "run")
+    file = folder / layout.DATASET
+    stored = json.loads(file.read_text())
+    file.write_text(json.dumps({**stored, "splits": {"val": 9}, "shared": 2}))
+    facts = gather(open_run(folder))
+    line = "2 of the 9 images of val are in the training split too: "
+    assert [said.startswith(line) for said in facts.oddities] == [True]
+    (finding,) = find(facts, None)
+    assert finding.severity == "warning" and finding.text.startswith(line)
+
+
 def test_the_config_that_asks_for_it_is_named(page_run, tmp_path):
     folder = page_run(
         tmp_path / "run",

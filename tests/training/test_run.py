@@ -364,6 +364,13 @@ def test_predict_scales_deep_images_as_the_run_was_trained(finished, tmp_path, c
     assert "10 bits end at 1023; --bits N" in capsys.readouterr().err
 
 
+def test_evaluate_says_that_a_run_was_trained_on_a_split(finished, capsys):
+    assert main(["evaluate", str(finished), "--split", "train"]) == 0
+    note = "note: the run was trained on train: this is no score of new images"
+    assert note in capsys.readouterr().out.splitlines()
+    assert resseg.open_run(finished).dataset["shared"] == 0
+
+
 def test_predict_writes_masks_of_the_size_of_the_image(finished, tmp_path, capsys):
     image = np.random.default_rng(0).integers(0, 255, (37, 53, 3), np.uint8)
     cv2.imwrite(str(tmp_path / "photo.jpg"), image)

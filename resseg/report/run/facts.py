@@ -10,7 +10,7 @@ import numpy as np
 from resseg.config.keys import base_config, flatten, whole_path
 from resseg.errors import UserError
 from resseg.gradient_log.summary import column, where
-from resseg.runs import layout
+from resseg.runs import layout, oddities
 from resseg.runs.json_files import read_json
 from resseg.runs.lock import is_locked
 from resseg.runs.reader import Run
@@ -51,6 +51,7 @@ class Facts(NamedTuple):
         seed: of the run.
         changed: config keys that differ from the base, with both values.
         environment: as recorded, or {}.
+        oddities: what of its scores looks too good, or too odd.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Facts(NamedTuple):
     seed: int | None
     changed: dict[str, tuple[Any, Any]]
     environment: Mapping[str, Any]
+    oddities: tuple[str, ...]
 
     @property
     def mean_iou(self) -> float | None:
@@ -110,7 +112,26 @@ def gather(run: Run) -> Facts:
         seed=config.get("seed"),
         changed=changed_from_base(config),
         environment=_optional(run, layout.ENVIRONMENT),
+        oddities=tuple(_oddities(config, dataset, evaluations)),
     )
+
+
+def _oddities(
+    config: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    evaluations: list[dict[str, Any]],
+) -> list[str]:
+    if not evaluations:
+        return []
+    split = config.get("data.eval_split", "validation")
+    best = _best(evaluations)
+    lines = oddities.in_scores(evaluations[-1], dataset.get("classes", ()), split)
+    images = dataset.get("splits", {}).get(split, 0)
+    lines += oddities.in_split(
+        split, config.get("data.split", ""), images, dataset.get("shared", 0)
+    )
+    steps = [row["step"] for row in evaluations]
+    return lines + oddities.in_best(best[0] if best else None, steps)
 
 
 def changed_from_base(config: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -89,6 +89,7 @@ def find(facts: Facts, flow: Flow | None) -> list[RunFinding]:
                 f"{', '.join(missing)}: the class is predicted nowhere right.",
             )
         )
+    findings += [RunFinding("warning", f"{line}.") for line in facts.oddities]
     return sorted(findings, key=lambda finding: finding.severity != "error")
 
 
