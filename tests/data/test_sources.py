@@ -47,6 +47,23 @@ def write(data, count: int = 5, **options) -> DatasetSpec:
     return sources.write_dataset(data.dir, data.name, CLASSES, splits, **options)
 
 
+def test_a_good_data_set_survives_what_cannot_replace_it(data, monkeypatch):
+    write(data)
+    with pytest.raises(UserError, match="data set cells: has no split"):
+        sources.write_dataset(data.dir, data.name, CLASSES, {}, overwrite=True)
+
+    def refuse(source, target):
+        raise OSError(28, "No space left on device", str(target))
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="No space left"):
+        write(data, 3, overwrite=True)
+    assert [path.name for path in Path(data.dir).iterdir()] == ["cells"]
+    source = sources.open_split(data, "train")
+    assert len(source) == 5
+    assert np.array_equal(source[4]["mask"], record(4)["mask"])
+
+
 def test_what_is_written_is_read_in_the_same_order(data):
     spec = write(data, 12)
     assert spec == DatasetSpec("cells", CLASSES, {"train": 12, "val": 2})
