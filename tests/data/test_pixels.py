@@ -196,6 +196,8 @@ def test_a_transparent_value_keeps_a_file_from_being_stored_as_it_is(tmp_path):
         assert reading.stored_as_is(path) == expected
         assert mask_files.stored_as_is(path) == expected
         assert (pixels.load(path).values == GREY).all()
+    _save(path, _pages(GREY, format="PNG"))
+    assert not reading.stored_as_is(path) and not mask_files.stored_as_is(path)
 
 
 def test_a_format_is_judged_by_content(tmp_path):
