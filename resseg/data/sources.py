@@ -33,6 +33,7 @@ __all__ = [
     "count_split",
     "dataset_spec",
     "fingerprint",
+    "is_unlabelled",
     "open_split",
     "prepared",
     "shared_images",
@@ -78,15 +79,18 @@ def count_split(data_config, split: str) -> counts.Counts:
     """
     source = open_split(data_config, split)
     spec = dataset_spec(data_config)
-    place = _place(data_config)
-    if isinstance(place, Entry):
-        place = Path(data_config.dir, place.name)
-    file = counts_file(place, split)
+    file = counts_file(_folder(data_config), split)
     known = counts.load(file)
     if known is None or known.pixels.shape != (len(source), spec.num_classes):
         known = counts.count(source, spec, data_config.threads)
         counts.store(file, known)
     return known
+
+
+def is_unlabelled(data_config, split: str) -> bool:
+    """Whether a split is known to have no labelled pixel; nothing is counted for it."""
+    known = counts.load(counts_file(_folder(data_config), split))
+    return known is not None and not known.pixels.any()
 
 
 def fingerprint(data_config, splits: Iterable[str]) -> dict[str, Any]:

@@ -70,6 +70,11 @@ def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
     check_against_data(config, spec.num_classes)
     for key in ("split", "eval_split"):
         choose(f"config.data.{key}", config.data[key], spec.splits)
+    if sources.is_unlabelled(config.data, config.data.split):
+        raise UserError(
+            f"config.data.split={config.data.split!r}: no pixel of it is labelled in "
+            f"data set {spec.name}; there is nothing to learn from"
+        )
     share = {}
     if jax.distributed.is_initialized():
         share["process_index"] = jax.process_index()

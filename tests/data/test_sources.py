@@ -387,3 +387,51 @@ def test_images_that_stand_in_two_splits_are_named(tmp_path):
     assert len(kept.read_text().split()) == 3
     kept.write_text("damaged\n")
     assert sources.shared_images(data, "val", data, "train") == ["n3", "n1"]
+
+
+def all_void(index: int) -> dict:
+    return {**record(index), "mask": np.full((24, 30), VOID, np.uint8)}
+
+
+def test_a_split_without_a_label_is_known_without_counting(data, monkeypatch):
+    splits = {
+        "train": lambda: (all_void(index) for index in range(2)),
+        "val": lambda: (record(index) for index in range(2)),
+    }
+    sources.write_dataset(data.dir, data.name, CLASSES, splits)
+    monkeypatch.setattr(sources.counts, "count", None)
+    assert sources.is_unlabelled(data, "train")
+    assert not sources.is_unlabelled(data, "val")
+    for kept in dataset_folder(data.dir, "cells").glob("counts-*"):
+        kept.unlink()
+    assert not sources.is_unlabelled(data, "train")  # nobody has looked
+
+
+def test_a_fingerprint_is_of_the_contents_and_what_is_said_of_them(data):
+    write(data)
+    known = sources.fingerprint(data, ("train", "val"))
+    assert known["classes"] == list(CLASSES) and known["splits"]["train"] == 5
+    assert known["void"] == VOID and known["bits"] == 8
+    folder = dataset_folder(data.dir, "cells")
+    for kept in folder.glob("contents-*"):  # as data sets of before
+        kept.unlink()
+    assert sources.fingerprint(data, ("train", "val")) == known
+    assert len(list(folder.glob("contents-*"))) == 2
+    write(data, overwrite=True)
+    assert sources.fingerprint(data, ("train", "val")) == known
+    changed = {
+        "mask": lambda r: {**r, "mask": np.where(r["mask"] == 1, 2, r["mask"])},
+        "image": lambda r: {**r, "image": r["image"] ^ 1},
+        "name": lambda r: {**r, "name": f"{r['name']}x"},
+    }
+    for change in changed.values():
+        splits = {
+            "train": lambda: (record(index) for index in range(5)),
+            "val": lambda change=change: (
+                change(record(index + 100, 16 + index)) for index in range(2)
+            ),
+        }
+        sources.write_dataset(data.dir, data.name, CLASSES, splits, overwrite=True)
+        now = sources.fingerprint(data, ("train", "val"))
+        assert now["contents"]["train"] == known["contents"]["train"]
+        assert now["contents"]["val"] != known["contents"]["val"]

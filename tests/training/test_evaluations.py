@@ -3,10 +3,16 @@
 import math
 
 import pytest
+from tiny import tiny_shapes
 
+from resseg.config.load import load_config
+from resseg.data import sources
+from resseg.errors import UserError
 from resseg.runs.json_files import encode
 from resseg.training import messages
 from resseg.training.evaluations import Evaluations
+from resseg.training.prepare import prepare
+from resseg.training.program import Programs
 
 NAN = math.nan
 
@@ -44,3 +50,11 @@ def test_no_score_is_said():
     )
     line = messages.score_line(4, "cells", {"mean_iou": NAN})
     assert "cells has no score: no pixel of its evaluation split" in line
+
+
+def test_a_training_split_without_a_label_is_refused(monkeypatch, tmp_path):
+    config = load_config("quickstart", tiny_shapes(tmp_path / "data"))
+    monkeypatch.setattr(sources, "is_unlabelled", lambda data, split: split == "train")
+    with pytest.raises(UserError, match="'train': no pixel of it is labelled in data"):
+        prepare(config, tmp_path / "run", Programs())
+    assert not (tmp_path / "run").exists()
