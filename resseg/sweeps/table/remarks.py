@@ -185,15 +185,20 @@ def on_seeds(rows: Sequence[Row], by: Sequence[str]) -> list[str]:
 
 
 def _unequal(group: Sequence[Row], shared: list[Any]) -> str:
-    listed = "; ".join(
-        f"{row.name} {seeds(sorted(row.seeds.values()))}" for row in group if row.seeds
-    )
+    begun = [row for row in group if row.seeds]
+    every = {seed for row in begun for seed in row.seeds.values()}
+    lacking = [(row, every - set(row.seeds.values())) for row in begun]
+    listed = [
+        f"{row.name} lacks {seeds(sorted(some))}" for row, some in lacking if some
+    ]
+    more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
     rank = (
         f"rank by their means over {seeds(shared)}"
         if shared
         else "have none in common and are not ranked"
     )
-    return f"These rows have not all the same seeds; they {rank}: {listed}."
+    named = "; ".join(listed[:_NAMED])
+    return f"Rows have not all the same seeds; they {rank}: {named}{more}."
 
 
 def seeds(values: Sequence[Any]) -> str:

@@ -260,9 +260,8 @@ def test_rows_of_unequal_seeds_rank_by_the_seeds_that_all_have(tmp_path):
     assert table.rows[2].score.mean == pytest.approx(0.8)
     assert table.rows[2].seeds == {"n1": 1, "n2": 2}
     assert table.notes[-1] == (
-        "These rows have not all the same seeds; they rank by their means over seed 1: "
-        "shortcut.kind=identity seeds 0, 1, 2; shortcut.kind=none seeds 1, 2; "
-        "shortcut.kind=dropout seeds 0, 1."
+        "Rows have not all the same seeds; they rank by their means over seed 1: "
+        "shortcut.kind=none lacks seed 0; shortcut.kind=dropout lacks seed 2."
     )
 
 
