@@ -210,7 +210,7 @@ def losses(logits, label, settings):
     classes = logits.shape[-1]
     valid = label != VOID
     pixels = valid.sum()
-    truth = np.eye(classes)[np.where(valid, label, 0)] * valid[..., None]
+    truth = jnp.eye(classes)[jnp.where(valid, label, 0)] * valid[..., None]
     p = jnp.exp(logits - jax.scipy.special.logsumexp(logits, -1, keepdims=True))
     smooth = settings["label_smoothing"]
     target = (1 - smooth) * truth + smooth / classes * valid[..., None]

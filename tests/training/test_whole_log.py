@@ -23,7 +23,13 @@ from resseg.runs import layout
 from resseg.training import run as train
 from resseg.training.program import Programs
 
-pytestmark = pytest.mark.bits
+pytestmark = [pytest.mark.bits]
+if jax.__version_info__ < (0, 12):  # which compiles it for minutes
+    pytestmark.append(pytest.mark.slow)
+# Of the other side any level will do.
+jitted = functools.partial(
+    jax.jit, compiler_options={"xla_backend_optimization_level": 0}
+)
 
 SEED, STEPS, CLASSES, SIDE, BATCH = 3, 5, 7, 32, 4
 LINES = {  # of the coefficients that move: from, to, first step, last step
@@ -215,18 +221,17 @@ def by_steps(config):
         value = value + SETTINGS["aux_weight"] * parts["aux"]
         return value, (parts, run.statistics, logits, run.addends)
 
+    both = jitted(jax.value_and_grad(forward, (0, 1), has_aux=True))
     steps = []
     for step in range(STEPS):
         batch, draws = next(loader), by_hand.draws_of(SEED, step, SETTINGS, BATCH)
         with wide():
             image, label = batch["image"].astype(np.float64), batch["label"]
             paths = paths_at(step)
-            given = functools.partial(forward, label=label)
-            inputs = (statistics, paths, draws, image)
+            inputs = (statistics, paths, draws, image, label)
             if not shapes:
-                jax.eval_shape(given, params, None, *inputs)
-            both = jax.value_and_grad(given, (0, 1), has_aux=True)
-            result = jax.jit(both)(params, zeros_of(shapes), *inputs)
+                jax.eval_shape(forward, params, None, *inputs)
+            result = both(params, zeros_of(shapes), *inputs)
             (value, aside), (gradients, taps) = jax.device_get(result)
         parts, statistics, logits, addends = aside
         update, norm, clip, rate = by_hand.adamw(state, gradients, step, SETTINGS)
@@ -419,6 +424,11 @@ def test_every_score_of_both_evaluations(trained, config, by_steps):
     rows = rows_of(trained, "val")
     assert [row["step"] for row in rows] == [3, 5]
     source = sources.open_split(config.data, "val")
+
+    @jitted
+    def scored(ema, statistics, paths, image):
+        return by_hand.Forward(ema, statistics, paths, None, None)(image)[0]
+
     mean, std = np.asarray(config.data.mean), np.asarray(config.data.std)
     for row in rows:
         measured = by_steps[row["step"] - 1]
@@ -428,10 +438,8 @@ def test_every_score_of_both_evaluations(trained, config, by_steps):
         for i in range(len(source)):
             image = (source[i]["image"] / 255 - mean) / std
             with wide():
-                run = by_hand.Forward(
-                    measured["ema"], measured["statistics"], paths, None, None
-                )
-                logits, _ = jax.device_get(run(image[None]))
+                given = measured["ema"], measured["statistics"], paths, image[None]
+                logits = jax.device_get(scored(*given))
             label, guess = source[i]["mask"], logits[0].argmax(-1)
             confusion += confusion_of(label, guess)
             boundary += boundary_of(label, guess, 0.06)
