@@ -308,8 +308,8 @@ def test_check_passes_where_all_claims_hold_on_every_seed(tmp_path, capsys):
         (["--format", "html"], "--format='html': choose from terminal, markdown, csv"),
         (["--out", "missing/a.md"], "--out missing/a.md: there is no folder missing"),
         (["--csv", "missing/a"], "--csv missing/a: there is no folder missing"),
-        (["--csv", "."], "--csv . cannot be written: Is a directory"),
-        (["--out", "."], "--out . cannot be written: Is a directory"),
+        (["--csv", "."], "--csv .: it is a folder, expected a file"),
+        (["--out", "."], "--out .: it is a folder, expected a file"),
         (["--baseline", "kind"], "--baseline 'kind': expected KEY=VALUE, not 'kind'"),
         (
             ["--baseline", "kind=gate"],
