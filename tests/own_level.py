@@ -49,6 +49,8 @@ class OwnLevel:
             duration=seconds,
         )
         item.ihook.pytest_runtest_logreport(report=report)
+        # The test before left standing what it shares with this one.
+        item.session._setupstate.teardown_exact(nextitem)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
         return True
 
