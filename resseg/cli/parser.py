@@ -86,7 +86,8 @@ def refuse_unmeant(argv: Sequence[str]) -> None:
 
     Raises:
         UserError: one is empty, as a variable that is not set; or begins with a `~`
-            that no shell has replaced, as it stood behind `=`.
+            that no shell has replaced, as it stood behind `=`; or holds a NUL
+            character, which no shell passes and no file name has.
     """
     before = "resseg"
     for argument in argv:
@@ -97,6 +98,8 @@ def refuse_unmeant(argv: Sequence[str]) -> None:
         # A text that is empty has a meaning for some config keys.
         if not given.strip() and not named.startswith("--config."):
             raise UserError(f"{named}: expected a value, found {given!r}")
+        if "\0" in given:
+            raise UserError(f"{named}: {given!r} holds a NUL character")
         if given == "~" or given.startswith("~/"):
             raise UserError(
                 f"{named}: {given}: the shell has not put your home folder there; "

@@ -5,7 +5,7 @@ import tempfile
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from verdict import assert_one_line, call, cases, contents
 
 from resseg.cli.main import COMMANDS, build_parser
@@ -103,6 +103,7 @@ def lines(draw):
 
 @cases(3)
 @given(lines())
+@example(["inspect", "RUN", "--csv", "\0"])  # found so
 def test_a_command_line_does_what_it_says_or_says_what_is_wrong(run, line):
     before = contents(run)
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
