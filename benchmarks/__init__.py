@@ -1,0 +1,1 @@
+"""What things cost: `python -m benchmarks.NAME`, from the root of the repository."""
