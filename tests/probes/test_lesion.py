@@ -16,7 +16,7 @@ from resseg.inference.evaluator import Evaluator
 from resseg.probes import lesion, reorder
 from resseg.probes.calibration import make_reestimate
 from resseg.probes.probe import Options
-from resseg.probes.scoring import MEAN, Scorer
+from resseg.probes.scoring import MEAN, Score, Scorer
 from resseg.probes.surgery import reordered, without_branches
 
 BLOCKS = [
@@ -104,6 +104,35 @@ def test_orders_run_from_one_inversion_to_all(trained, shown):
         "backbone/stage1: 3 2",
     ]
     assert rows["loss_change"].iloc[1] != 0
+
+
+def test_tau_counts_the_pairs_of_all_stages(probed, probed_config, monkeypatch):
+    """Blocks 2 to 4 and 2 to 3 are alike: 3 pairs and 1; each inversion costs 1/2."""
+    config = ConfigDict(probed_config)
+    config.model.backbone.stage_sizes = (4, 3)
+    blueprint = Blueprint.of(config, probed.spec.num_classes)
+    longer = dataclasses.replace(
+        probed, blueprint=blueprint, variables=blueprint.variables
+    )
+    same = Score(1.0, 0.5, np.full(probed.spec.num_classes, 0.5))
+    monkeypatch.setattr(reorder, "Scorer", lambda *_: lambda variables: same)
+    rows = lesion.means(pd.DataFrame(reorder.measure(longer, Options(samples=4))))
+    assert rows["inversions"].tolist() == [0, 1, 2, 3, 4]
+    assert rows["tau"].tolist() == [1, 0.5, 0, -0.5, -1]
+    assert rows["places"].iloc[-1] == "backbone/stage1: 4 3 2; backbone/stage2: 3 2"
+
+
+def test_the_loss_is_a_mean_over_labelled_pixels(trained, monkeypatch):
+    """Batches weigh by their pixels; one of void alone, whose mean is NaN, not at all."""
+    measured = [(3.0, 2), (np.nan, 0), (7.0, 6)]
+    batches = [{"image": 0, "label": number} for number in range(len(measured))]
+    scorer = Scorer(trained)
+    monkeypatch.setattr(scorer, "_batches", lambda: batches)
+    confusion = np.diag([1, 3])
+    scorer._step = lambda variables, image, label: (*measured[label], confusion)
+    score = scorer(trained.variables)
+    assert score.loss == (3 * 2 + 7 * 6) / 8
+    assert score.iou.tolist() == [1, 1]
 
 
 def test_a_subset_is_scored_by_whole_batches(trained):

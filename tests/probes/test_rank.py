@@ -35,6 +35,13 @@ def test_unequal_singular_values_weigh_by_the_formula():
     assert rank.participation_ratio(singular) == pytest.approx(22**2 / 274)
 
 
+def test_singular_values_of_zero_add_nothing_to_the_entropy():
+    """0 log 0 is 0, not NaN: a channel that no site uses."""
+    assert rank.effective_rank(np.array([4.0, 2.0, 1.0, 1.0, 0.0])) == pytest.approx(
+        2**1.75
+    )
+
+
 def test_a_feature_without_variation_has_no_rank():
     singular = rank.singular_values(np.ones((5, 3)))
     assert rank.effective_rank(singular) == 0
