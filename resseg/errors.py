@@ -1,7 +1,9 @@
 """What a user did wrong, said in one line."""
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class UserError(ValueError):
@@ -26,6 +28,20 @@ def some(names: Sequence[str], most: int = 8) -> str:
     more = len(names) - most
     listed = ", ".join(names[:most])
     return f"{listed} and {more} more" if more > 0 else listed
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """A refusal of the system within is one of `path`, where it names no file.
+
+    To open a file names it; to write to it or to close it, as on a full disk, does not.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = os.fspath(path)
+        raise
 
 
 def choose(field: str, value: object, options: Iterable[object]) -> None:

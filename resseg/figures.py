@@ -14,6 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import LogFormatter
 
+from resseg.errors import naming
+
 # Okabe and Ito's colours, told apart by dashes and marks as well: they hold under the
 # common colour-vision deficiencies and in grey.
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#000000", "#e69f00", "#56b4e9")
@@ -57,7 +59,8 @@ def save(figure: Figure, path: str | os.PathLike, *, dpi: int = DPI) -> None:
     """Writes a figure, its kind taken from the ending of `path`."""
     _as_written(figure)
     metadata = _METADATA.get(Path(path).suffix)
-    with _boxes_for_glyphs(), rc_context({"svg.hashsalt": "resseg"}):
+    fixed = rc_context({"svg.hashsalt": "resseg"})
+    with _boxes_for_glyphs(), fixed, naming(path):
         figure.savefig(path, dpi=dpi, metadata=metadata)
 
 

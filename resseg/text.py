@@ -10,7 +10,7 @@ import tokenize
 from pathlib import Path
 from typing import TextIO
 
-from resseg.errors import UserError
+from resseg.errors import UserError, naming
 
 # A mark of UTF-32 begins as one of UTF-16 does, so it comes first.
 _MARKS = (
@@ -73,7 +73,8 @@ def read_source(path: str | Path) -> str:
 
 def write(path: str | Path, text: str) -> None:
     """Writes UTF-8; a file name that is no text, as old disks have, is escaped."""
-    Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
+    with naming(path):
+        Path(path).write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def never_raise(stream: TextIO) -> None:

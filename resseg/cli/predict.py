@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resseg.cli import options, outputs
-from resseg.errors import UserError
+from resseg.errors import UserError, naming
 
 if TYPE_CHECKING:
     import numpy as np
@@ -146,7 +146,9 @@ def write_probabilities(
     import numpy as np
 
     for path, values in zip(paths, probabilities, strict=True):
-        np.save(out / f"{path.stem}_probabilities.npy", values.astype(np.float16))
+        file = out / f"{path.stem}_probabilities.npy"
+        with naming(file):
+            np.save(file, values.astype(np.float16))
 
 
 def choose_bits(given: int | None, recorded: int | None, run: str) -> tuple[int, str]:

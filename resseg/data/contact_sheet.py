@@ -10,7 +10,7 @@ from resseg.data import pipeline, sources
 from resseg.data.colors import overlay, palette
 from resseg.data.spec import VOID, DatasetSpec
 from resseg.data.transforms import make_train_transform
-from resseg.errors import UserError
+from resseg.errors import UserError, naming
 
 _GAP = 8  # pixels between tiles
 _LINE = 18  # height of a line of text, pixels
@@ -51,7 +51,8 @@ def write_contact_sheet(
     sheet = _sheet(title, spec, examples)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path, format="PNG")
+    with naming(path):
+        sheet.save(path, format="PNG")
     return path
 
 

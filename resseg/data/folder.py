@@ -94,6 +94,8 @@ def require_free(name: str, data_dir: str | Path, overwrite: bool) -> None:
         )
     if name == "shapes" or catalogue.find(name) is not None:
         raise UserError(f"NAME={name!r}: taken by a built-in data set; choose another")
+    if Path(data_dir).is_file():
+        raise UserError(f"{data_dir}: a file, expected the folder of data sets")
     target = Path(data_dir) / name
     if target.exists() and not overwrite:
         raise UserError(f"{target}: exists; add --overwrite to replace it")

@@ -7,6 +7,7 @@ the class names. Neither writing nor reading it needs TensorFlow.
 
 import dataclasses
 import json
+import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -162,9 +163,21 @@ def _contents(data_config, split: str) -> str:
 
 
 def prepared(data_dir: str | Path) -> list[str]:
-    """Names of the data sets that `resseg data prepare` wrote into a folder."""
-    names = (path.name for path in Path(data_dir).glob("[a-z]*"))
-    return sorted(name for name in names if is_complete(dataset_folder(data_dir, name)))
+    """Names of the data sets that `resseg data prepare` wrote into a folder.
+
+    Raises:
+        UserError: it is a file, or cannot be read; one that is missing has none.
+    """
+    try:
+        names = os.listdir(data_dir)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(
+            f"{data_dir}: {error.strerror}; expected the folder of data sets"
+        ) from error
+    small = (name for name in names if "a" <= name[0] <= "z")
+    return sorted(name for name in small if is_complete(dataset_folder(data_dir, name)))
 
 
 def _place(data_config) -> Path | Entry:

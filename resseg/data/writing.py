@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
+from resseg import text
 from resseg.data import contents, counts, mask_files, reading
 from resseg.data.headers import read_header
 from resseg.data.records import Source, damaged
@@ -176,7 +177,7 @@ def _write(
         counts.store(counts_file(folder, split), counts.count(source, spec))
         contents.store(contents_file(folder, split), contents.digest(source))
     content = {"name": name, "classes": classes, "splits": written, "bits": bits}
-    (folder / _SPEC_FILE).write_text(json.dumps(content, indent=1), encoding="utf-8")
+    text.write(folder / _SPEC_FILE, json.dumps(content, indent=1))
     return spec, folder
 
 

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from resseg.data.colors import overlay, palette
 from resseg.data.spec import VOID
-from resseg.errors import UserError
+from resseg.errors import UserError, naming
 from resseg.figures import label_of, new_figure, pixels
 
 _DPI = 100
@@ -96,7 +96,8 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     done, encoded = cv2.imencode(path.suffix, stored)
     if not done:
         raise UserError(f"{path}: the image cannot be encoded")
-    path.write_bytes(encoded.tobytes())
+    with naming(path):
+        path.write_bytes(encoded.tobytes())
 
 
 def _paint_errors(

@@ -14,6 +14,7 @@ from resseg.architecture import padding_multiple
 from resseg.data import VOID
 from resseg.data.colors import overlay, palette
 from resseg.data.pipeline import PlannedBatch, padded_batch, plan_batches
+from resseg.errors import naming
 from resseg.inference.evaluator import compile_evaluation, run_step
 from resseg.inference.pictures import write_picture
 from resseg.inference.trained import Trained
@@ -112,7 +113,8 @@ def write_pictures(
     """
     indices, colored, painted = (folder / name for name in file_names(stem, False))
     write_picture(indices, classes)
-    colored.write_bytes(_with_palette(classes, count))
+    with naming(colored):
+        colored.write_bytes(_with_palette(classes, count))
     write_picture(painted, overlay(image, classes, count))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from resseg import text
-from resseg.errors import UserError
+from resseg.errors import UserError, naming
 
 _NOT_IN_JSON = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
@@ -24,9 +24,9 @@ _NOT_IN_JSON = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
     """Sorted, indented, and never half a file."""
     partial = path.with_suffix(".partial")
-    partial.write_text(
-        json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8"
-    )
+    content = json.dumps(values, indent=2, sort_keys=True) + "\n"
+    with naming(path):
+        partial.write_text(content, encoding="utf-8")
     os.replace(partial, path)
 
 
@@ -54,19 +54,22 @@ class JsonLines:
         path = Path(path)
         if keep_to is not None and path.exists():
             _cut(path, keep_to)
+        self._path = path
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115
 
     def write(self, values: Mapping[str, Any]) -> None:
         """Adds one line; it reaches the operating system before this returns."""
-        self._file.write(encode(values) + "\n")
-        self._file.flush()
+        with naming(self._path):
+            self._file.write(encode(values) + "\n")
+            self._file.flush()
 
     def sync(self) -> None:
         """Waits until all lines are on the disk."""
         os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        self._file.close()
+        with naming(self._path):
+            self._file.close()
 
 
 def encode(values: Mapping[str, Any]) -> str:
@@ -111,7 +114,8 @@ def _cut(path: Path, step: int) -> None:
         if _decode(path, number, line)["step"] <= step
     ]
     partial = path.with_suffix(".partial")
-    partial.write_bytes(b"".join(kept))
+    with naming(path):
+        partial.write_bytes(b"".join(kept))
     os.replace(partial, path)
 
 

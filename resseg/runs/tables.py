@@ -9,6 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from resseg.errors import naming
+
 
 class Column(NamedTuple):
     """One column of a table: its type in numpy's words, unit and meaning."""
@@ -53,7 +55,7 @@ def write_parquet(table: pa.Table, path: Path) -> None:
     """Writes `table` to `path`, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
-    with open(partial, "wb") as file:
+    with naming(path), open(partial, "wb") as file:
         pq.write_table(table, file, compression="zstd")
         file.flush()
         os.fsync(file.fileno())

@@ -198,6 +198,29 @@ def test_a_damaged_set_is_listed_as_damaged(files, capsys):
     assert f"{data}/cells/1.0.0/dataset_info.json: damaged (missing)" in out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("list",),
+        ("check", "cells"),
+        ("show", "cells"),
+        ("show", "camvid"),
+        ("prepare", "cells", "--images", "x", "--masks", "y", "--classes", CLASSES),
+    ],
+)
+def test_a_file_where_data_sets_are_looked_for_is_an_error(tmp_path, words):
+    file = tmp_path / "data"
+    file.write_text("")
+    with pytest.raises(UserError, match=r"data: .*expected the folder of data sets"):
+        _run(*words, "--dir", file)
+    assert file.read_text() == ""
+
+
+def test_a_folder_that_is_missing_has_no_data_sets(tmp_path, capsys):
+    assert _run("list", "--dir", tmp_path / "data") == 0
+    assert "no data set is prepared in" in capsys.readouterr().out
+
+
 def test_an_empty_folder_is_named(tmp_path):
     for kind in ("images", "masks"):
         (tmp_path / kind).mkdir()

@@ -1,23 +1,28 @@
 """Files that commands write: what is in the way is said before anything is computed."""
 
+import contextlib
 import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from resseg import figures
+from resseg import figures, text
 from resseg.cli import outputs
-from resseg.cli.main import main
-from resseg.cli.predict import make_output
+from resseg.cli.main import main, refusal
+from resseg.cli.predict import make_output, write_probabilities
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
 from resseg.inference import pictures
 from resseg.inference.gallery import Gallery
 from resseg.inference.predictor import file_names, write_pictures
+from resseg.runs.json_files import JsonLines, write_json
+from resseg.runs.tables import write_parquet
 
 IMAGE = np.zeros((8, 12, 3), np.uint8)
 CLASSES = np.zeros((8, 12), np.uint8)
+TABLE = pa.table({"step": [1]})
 
 
 @pytest.fixture
@@ -146,6 +151,42 @@ def test_a_write_that_fails_raises(tmp_path):
         (tmp_path / "full.png").symlink_to("/dev/full")
         with pytest.raises(OSError, match="No space left on device"):
             pictures.write_picture(tmp_path / "full.png", CLASSES)
+
+
+def _append(path):
+    with contextlib.closing(JsonLines(path, None)) as lines:
+        lines.write({"step": 1})
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is full")
+@pytest.mark.parametrize(
+    ("names", "write"),
+    [
+        (["rows.csv"], lambda path: text.write(path, "step\n1\n")),
+        (["a.png"], lambda path: pictures.write_picture(path, CLASSES)),
+        (["flow.png"], lambda path: figures.save(figures.new_figure(1, 1), path)),
+        (["flow.svg"], lambda path: figures.save(figures.new_figure(1, 1), path)),
+        (["t.parquet", "t.partial"], lambda path: write_parquet(TABLE, path)),
+        (["s.json", "s.partial"], lambda path: write_json(path, {"step": 1})),
+        (["metrics.jsonl"], _append),
+        (
+            ["a_color.png"],
+            lambda path: write_pictures(path.parent, "a", IMAGE, CLASSES, 2),
+        ),
+        (
+            ["a_probabilities.npy"],
+            lambda path: write_probabilities(path.parent, [Path("a.png")], [IMAGE]),
+        ),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_disk_that_is_full_is_said_of_the_file(tmp_path, names, write):
+    """The system names it where a file is opened, not where bytes are written."""
+    file, written = tmp_path / names[0], tmp_path / names[-1]
+    written.symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        write(file)
+    assert refusal(caught.value) == f"{file}: No space left on device"
 
 
 def test_each_overlay_of_an_evaluation_is_a_file_of_its_own(tmp_path):

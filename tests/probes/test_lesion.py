@@ -123,7 +123,7 @@ def test_tau_counts_the_pairs_of_all_stages(probed, probed_config, monkeypatch):
 
 
 def test_the_loss_is_a_mean_over_labelled_pixels(trained, monkeypatch):
-    """Batches weigh by their pixels; one of void alone, whose mean is NaN, not at all."""
+    """Batches weigh by their pixels; that of void alone, which is NaN, by none."""
     measured = [(3.0, 2), (np.nan, 0), (7.0, 6)]
     batches = [{"image": 0, "label": number} for number in range(len(measured))]
     scorer = Scorer(trained)
