@@ -53,22 +53,6 @@ def check_files(files: Mapping[str, str | os.PathLike | None]) -> None:
             raise UserError(f"{other} and {option} {file}: expected two files")
 
 
-def make_folder(option: str, folder: Path) -> Path:
-    """Makes a folder that can be written to.
-
-    Raises:
-        UserError: the system refuses.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{option} {folder}: cannot be made ({reason})") from error
-    return folder
-
-
 def check_each_apart(
     option: str, files: Iterable[tuple[Path, Path]], inputs: Sequence[Path]
 ) -> None:
@@ -120,7 +104,7 @@ def _own_names(folder: Path) -> tuple[str, ...]:
     return (
         *(layout.CONFIG, layout.ENVIRONMENT, layout.DATASET, layout.NETWORK),
         *(layout.STATUS, layout.CLAIM, layout.LOCK, layout.LOG, layout.IMPORTED),
-        *(*layout.LOGS, layout.CHECKPOINTS, layout.BEST, "initial.json"),
+        *(*layout.LOGS, layout.CHECKPOINTS, layout.BEST, layout.INITIAL),
     )
 
 

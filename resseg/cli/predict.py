@@ -199,6 +199,7 @@ def make_output(out: Path, images: list[Path], probabilities: bool) -> Path:
             written to one file; something is in the way.
     """
     from resseg.inference.predictor import file_names
+    from resseg.runs.places import make_folder
 
     if any(image.parent.resolve() == out.resolve() for image in images):
         raise UserError(f"--out {out}: holds the input images; choose another folder")
@@ -207,6 +208,6 @@ def make_output(out: Path, images: list[Path], probabilities: bool) -> Path:
         for image in images
         for name in file_names(image.stem, probabilities)
     ]
-    outputs.make_folder("--out", out)
+    make_folder("--out", out)
     outputs.check_each_apart("--out", files, images)
     return out

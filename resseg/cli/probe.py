@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from resseg.cli import options, outputs
+from resseg.cli import options
 from resseg.errors import UserError, choose
 
 SUMMARY = "measure a run, or a network as it starts, on demand"
@@ -35,6 +35,7 @@ examples:
 Each writes a table, DIR/NAME.parquet, and a figure, DIR/NAME.png."""
 
 _MOST = 100_000  # of anything that is averaged over, drawn or gone through
+_ENDINGS = (".parquet", ".png")  # of what a probe writes
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,10 +97,15 @@ def run(arguments: argparse.Namespace) -> int:
     """
     names = _names(arguments)
     folder = _folder(arguments)
-    if arguments.out:
-        outputs.make_folder("--out", folder)
+    for file in (folder / f"{name}{end}" for name in names for end in _ENDINGS):
+        if file.is_dir():
+            raise UserError(f"{file}: it is a folder, where a file is to go")
     from resseg.probes import registry, subject
     from resseg.probes.probe import Options
+    from resseg.runs.places import make_folder
+
+    if arguments.out:
+        make_folder("--out", folder)
 
     if arguments.at_init:
         config = options.load(arguments.config, arguments.overrides)

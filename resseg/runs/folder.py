@@ -3,7 +3,6 @@
 import json
 import os
 import shlex
-import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from resseg.config.keys import whole_path, with_whole_paths
 from resseg.errors import UserError
 from resseg.runs import layout
 from resseg.runs.json_files import read_json, write_json
-from resseg.runs.places import check_writable
+from resseg.runs.places import check_free, check_writable, make_folder
 
 _NAMED = 6  # differing keys that a message lists
 
@@ -24,8 +23,8 @@ def prepare(workdir: str | os.PathLike) -> Path:
 
     Raises:
         UserError: The path is a file, cannot be made or written to, has a name that
-            checkpoints could not be read from again, holds imported weights, or logs
-            without the config they belong to.
+            checkpoints could not be read from again, holds imported weights, logs
+            without the config they belong to, or something in the way of a file.
     """
     if not os.fspath(workdir):
         raise UserError("--workdir '': expected the name of a folder")
@@ -33,13 +32,8 @@ def prepare(workdir: str | os.PathLike) -> Path:
     check_writable(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--workdir {folder} is a file, expected a folder")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"--workdir {folder} cannot be written to: {reason}") from error
+    make_folder("--workdir", folder)
+    check_free(folder)
     if (folder / layout.IMPORTED).exists():
         raise UserError(
             f"--workdir {folder} holds imported weights: train in another folder, with "

@@ -26,4 +26,13 @@ PROBES = "probes"  # tables and figures of `resseg probe`
 
 IMPORTED = "imported.json"  # layout and file of the torch weights it was made of
 
+INITIAL = "initial.json"  # where its first weights are from
 LOGS = (METRICS, TIMING, GRADIENTS, BLOCKS, EVENTS)  # written while training
+FILES = (
+    *(CONFIG, ENVIRONMENT, METRICS, TIMING, LOCK, NETWORK, STATUS, CLAIM, LOG),
+    *(DATASET, HEATMAP, INITIAL, f"{PREDICTIONS}/{PREDICTION_INDEX}"),
+)
+FOLDERS = (
+    *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS),
+    f"{PREDICTIONS}/{SAMPLES}",
+)

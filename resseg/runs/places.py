@@ -8,9 +8,11 @@ the first step.
 """
 
 import os
+import tempfile
 from pathlib import Path
 
 from resseg.errors import UserError
+from resseg.runs import layout
 
 _PATTERN = "*?[\\"
 _LONGEST = 4096 - 300  # bytes: what lies in a run folder takes the rest of a path
@@ -48,6 +50,38 @@ def check_writable(folder: str | os.PathLike) -> None:
     length = len(os.fsencode(place))
     if length > _LONGEST:
         raise UserError(f"{option}: {length} bytes, expected at most {_LONGEST}")
+
+
+def make_folder(option: str, folder: Path) -> Path:
+    """Makes a folder that can be written to.
+
+    Raises:
+        UserError: the system refuses.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{option} {folder} cannot be written to: {reason}") from error
+    return folder
+
+
+def check_free(folder: Path) -> None:
+    """That no folder stands where a run writes a file, and no file for a folder.
+
+    Raises:
+        UserError: one does; what a run draws after its last step counts too.
+    """
+    pictures = folder / layout.PREDICTIONS
+    overlays = [path for path in pictures.glob("**/*.png") if path.is_dir()]
+    for path in (*(folder / name for name in layout.FILES), *overlays):
+        if path.is_dir():
+            raise UserError(f"--workdir: {path} is a folder, where a file is to go")
+    for path in (folder / name for name in layout.FOLDERS):
+        if path.exists() and not path.is_dir():
+            raise UserError(f"--workdir: {path} is a file, where a folder is to go")
 
 
 def check_readable(item: str | os.PathLike) -> Path:

@@ -23,7 +23,6 @@ from resseg.runs.dataset import are_unnamed
 from resseg.training.steps import TrainState
 
 COLLECTIONS = ("params", "batch_stats")  # coefficients come from the config
-RECORD = "initial.json"  # what was loaded and what was not, in the run folder
 _NAMED = 4  # arrays that a message lists
 
 

@@ -221,7 +221,7 @@ def _from_other_weights(
 ) -> TrainState:
     """The state with the weights that `config.init` asks for; records and says so."""
     state = other.put_into(state)
-    runs.write_json(folder / initial.RECORD, other.record())
+    runs.write_json(folder / layout.INITIAL, other.record())
     for line in other.lines():
         say(line)
     return state

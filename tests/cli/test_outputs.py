@@ -132,7 +132,9 @@ def test_what_stands_in_the_way_is_found_first(tmp_path):
     with pytest.raises(UserError, match="File name too long"):
         make_output(out, [tmp_path / "in" / f"{'x' * 250}.png"], False)
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"--out .*file: cannot be made \(File exists"):
+    with pytest.raises(
+        UserError, match=r"--out .*file cannot be written to: File exists"
+    ):
         make_output(tmp_path / "file", [image], False)
 
 

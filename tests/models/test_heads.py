@@ -13,6 +13,7 @@ from resseg.blueprint.trace import trace
 from resseg.gradients.fork import statistics_by_fork
 from resseg.models.heads.deeplab import Pyramid
 from resseg.models.heads.fcn import Upsample, bilinear_kernel, deepest
+from resseg.models.heads.unet import UNet
 
 STAGES = ["stage1", "stage2", "stage3"]
 # Compiling takes the time here, not computing.
@@ -110,6 +111,19 @@ def test_a_residual_decoder_is_a_fork_per_level(small):
     ]
     decoder = [f"head/decoder{level}" for level in (1, 2, 3, 4)]
     assert [name for name in names if name.startswith("head")] == decoder
+
+
+def test_levels_of_a_unet_without_a_skip_double_up_to_the_image():
+    shapes = {"stage1": (4, 6, 8), "stage2": (2, 3, 8), "image": (7, 24, 3)}
+    features = {name: jnp.zeros((1, *shape)) for name, shape in shapes.items()}
+    head = UNet(num_classes=3, channels=(8, 8, 8, 8), skips=("stage1",))
+    seen = jax.eval_shape(
+        lambda: head.init_with_output(
+            jax.random.key(0), features, train=False, capture_intermediates=True
+        )[1]["intermediates"]
+    )
+    sizes = [seen[f"decoder{i}"]["__call__"][0].shape[1:3] for i in (1, 2, 3, 4)]
+    assert sizes == [(4, 6), (7, 12), (7, 24), (7, 24)]
 
 
 @pytest.mark.parametrize("ratio", [2, 4])

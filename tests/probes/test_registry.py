@@ -45,6 +45,14 @@ def test_wrong_words_end_in_one_line(tmp_path, capsys, words, said):
     assert re.search(said, line)
 
 
+@pytest.mark.parametrize("end", ["parquet", "png"])
+def test_a_folder_where_a_file_is_to_go_is_found_first(tmp_path, capsys, end):
+    (tmp_path / "probes" / f"rank.{end}").mkdir(parents=True)
+    assert main(["probe", str(tmp_path), "--what", "signal,rank"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"rank.{end}: it is a folder, where a file is to go" in line
+
+
 @pytest.mark.parametrize(
     ("low", "high", "labels"),
     [

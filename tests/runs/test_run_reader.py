@@ -166,6 +166,25 @@ def test_prepare_refuses_files_and_orphaned_logs(tmp_path):
     assert (tmp_path / "file").read_text() == "mine"
 
 
+@pytest.mark.parametrize(
+    "name", ["gradients.png", "predictions/index.json", "predictions/samples/a-b.png"]
+)
+def test_a_folder_where_a_training_draws_at_its_end_is_found_first(tmp_path, name):
+    (tmp_path / "run" / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"{name} is a folder, where a file is to go"):
+        prepare(tmp_path / "run")
+    (tmp_path / "run" / name).rmdir()
+    prepare(tmp_path / "run")
+
+
+@pytest.mark.parametrize("name", ["predictions", "events"])
+def test_a_file_where_a_training_makes_a_folder_is_found_first(run, name):
+    (run / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} is a file, where a folder is to go"):
+        prepare(run)
+    assert (run / name).read_text() == "mine"
+
+
 def test_prepare_refuses_a_folder_without_write_permission(tmp_path, monkeypatch):
     def refuse(dir):  # the test may run as root, who may write anywhere
         raise PermissionError(13, "Permission denied", dir)

@@ -12,6 +12,7 @@ import resseg
 from resseg.blueprint.blueprint import Blueprint
 from resseg.data.shapes import CLASSES
 from resseg.errors import UserError
+from resseg.runs import layout
 from resseg.training import initial, recipe, run
 from resseg.training.steps import init_state
 
@@ -68,7 +69,7 @@ def test_a_run_starts_from_all_weights_of_another(overrides, source, tmp_path, c
         if path.startswith("params/"):
             np.testing.assert_allclose(ours[path], leaf, atol=1e-6, err_msg=path)
     assert f"weights from {source}, step 1: " in capsys.readouterr().out
-    record = json.loads((folder / initial.RECORD).read_text())
+    record = json.loads((folder / layout.INITIAL).read_text())
     assert record["random"] == record["unused"] == []
     assert len(record["loaded"]) == sum(not p.startswith("paths/") for p in theirs)
 
