@@ -84,8 +84,9 @@ class Upsample(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        shape = (2 * self.ratio, 2 * self.ratio, x.shape[-1], x.shape[-1])
-        kernel = self.param("kernel", lambda key: bilinear_kernel(shape))
+        kernel = self.param(
+            "kernel", lambda key: bilinear_kernel(self.ratio, x.shape[-1])
+        )
         low = 2 * self.ratio - 1 - self.ratio // 2
         high = 2 * self.ratio - 1 - (self.ratio - self.ratio // 2)
         return jax.lax.conv_general_dilated(
@@ -98,11 +99,10 @@ class Upsample(nn.Module):
         )
 
 
-def bilinear_kernel(shape: tuple[int, int, int, int]) -> jax.Array:
+def bilinear_kernel(ratio: int, channels: int) -> jax.Array:
     """`[2r, 2r, c, c]`: the tent of bilinear interpolation, on the channel diagonal."""
-    size, ratio = shape[0], shape[0] // 2
-    tent = 1 - np.abs((np.arange(size) + 0.5 - ratio) / ratio)
-    kernel = np.outer(tent, tent)[:, :, None, None] * np.eye(shape[2])
+    tent = 1 - np.abs((np.arange(2 * ratio) + 0.5 - ratio) / ratio)
+    kernel = np.outer(tent, tent)[:, :, None, None] * np.eye(channels)
     return jnp.asarray(kernel, jnp.float32)
 
 
