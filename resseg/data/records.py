@@ -126,6 +126,8 @@ def open_builder(directory: str | Path) -> Any:
     folder = Path(directory)
     try:
         return tfds.builder_from_directory(str(folder))
+    except MemoryError:
+        raise
     except Exception as error:  # TFDS, protobuf and JSON each raise their own
         for name in ("dataset_info.json", "features.json"):
             if not (folder / name).is_file():
@@ -158,13 +160,25 @@ def damaged(file: str | Path, reason: object) -> UserError:
 
     Where the system refuses to read it, that is all that is known.
     """
-    if isinstance(reason, OSError) and reason.errno:
-        return UserError(f"{file}: cannot be read: {os.strerror(reason.errno)}")
+    refused = reason if isinstance(reason, OSError) else _refusal(file)
+    if refused is not None and refused.errno:
+        return UserError(f"{file}: cannot be read: {os.strerror(refused.errno)}")
     short = textwrap.shorten(str(reason), 80)
     return UserError(
-        f"{file}: damaged ({short}); remove its folder and prepare the data set again "
-        "(shapes makes itself again)"
+        f"{file}: damaged ({short}); restore it from a copy, or move its folder away "
+        "and prepare the data set again (shapes makes itself again)"
     )
+
+
+def _refusal(file: str | Path) -> OSError | None:
+    """What the system says of reading a file; the libraries below say it in prose."""
+    try:
+        with open(file, "rb"):
+            return None
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return error
 
 
 def _size(array: np.ndarray) -> str:

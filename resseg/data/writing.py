@@ -120,7 +120,7 @@ def read_spec(folder: Path) -> DatasetSpec:
         content = json.loads(file.read_text(encoding="utf-8"))
         names, splits = tuple(content["classes"]), content["splits"]
         return DatasetSpec(content["name"], names, splits, content.get("bits"))
-    except (ValueError, KeyError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         raise damaged(file, error) from error
 
 

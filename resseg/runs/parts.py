@@ -126,10 +126,23 @@ def _damage_named(part: Path) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno:  # Arrow's own have no number
             reason = os.strerror(error.errno)
             raise UserError(f"{part}: cannot be read: {reason}") from error
+        if _can_be_read(part):
+            raise UserError(
+                f"{part}: holds other values than resseg writes ({error}); restore it "
+                "from a copy"
+            ) from error
         raise UserError(
-            f"{part}: damaged; restore it from a copy, or remove it to go without the "
-            f"rows of these steps, from {_first_step(part)} on"
+            f"{part}: damaged; restore it from a copy, or move it away to go without "
+            f"the rows of these steps, from {_first_step(part)} on"
         ) from error
+
+
+def _can_be_read(part: Path) -> bool:
+    try:
+        pq.read_table(part)
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return True
 
 
 def _first_step(part: Path) -> int:

@@ -273,6 +273,10 @@ def _broken_names(folder):
     os.truncate(folder / "resseg.json", 30)
 
 
+def _names_of_another_form(folder):
+    (folder / "resseg.json").write_text("[]")
+
+
 @pytest.mark.parametrize(
     ("damage", "file"),
     [
@@ -283,6 +287,7 @@ def _broken_names(folder):
         (_broken_description, "dataset_info.json or features.json"),
         (_no_features, "features.json"),
         (_broken_names, "resseg.json"),
+        (_names_of_another_form, "resseg.json"),
     ],
 )
 def test_damage_is_noticed_on_opening_and_names_the_file(data, damage, file):
@@ -294,6 +299,16 @@ def test_damage_is_noticed_on_opening_and_names_the_file(data, damage, file):
     message = str(caught.value)
     assert message.startswith(f"{folder / file}: damaged (")
     assert "prepare the data set again" in message and "\n" not in message
+
+
+def test_what_the_system_refuses_to_read_is_not_called_damaged(data):
+    write(data)
+    (file,) = dataset_folder(data.dir, "cells").glob("*train.array_record*")
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(UserError) as caught:
+        sources.open_split(data, "train")
+    assert str(caught.value) == f"{file}: cannot be read: Is a directory"
 
 
 def test_damage_further_on_is_noticed_when_it_is_read(data):

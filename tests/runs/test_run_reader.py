@@ -4,6 +4,8 @@ import subprocess
 import sys
 import tempfile
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import resseg
@@ -132,7 +134,7 @@ def test_more_steps_are_another_run_that_starts_from_its_weights(run):
 def test_a_damaged_part_is_named_with_its_steps(run, size):
     (part,) = (run / layout.GRADIENTS).iterdir()
     os.truncate(part, size)
-    message = r"part-000000001\.parquet: damaged; .* remove it .* from 1 on"
+    message = r"part-000000001\.parquet: damaged; .* move it away .* from 1 on"
     with pytest.raises(UserError, match=message):
         _ = open_run(run).gradients
     with pytest.raises(UserError, match=message):
@@ -141,6 +143,22 @@ def test_a_damaged_part_is_named_with_its_steps(run, size):
     part.unlink()
     with RunWriter(run, tensorboard=False, resume_step=1):
         assert open_run(run).gradients.empty
+
+
+def test_a_part_that_can_be_read_is_not_called_damaged(run):
+    """Somebody has written its numbers as words."""
+    (part,) = (run / layout.BLOCKS).iterdir()
+    table = pq.read_table(part)
+    names = [name for name in table.column_names if name not in ("step", "block")]
+    words = pa.array(["much"] * table.num_rows)
+    pq.write_table(
+        table.set_column(table.column_names.index(names[-1]), names[-1], words), part
+    )
+    with pytest.raises(UserError, match="holds other values than") as caught:
+        _ = open_run(run).blocks
+    message = str(caught.value)
+    assert message.startswith(f"{part}: ") and "'much'" in message
+    assert not any(word in message for word in ("damaged", "move", "remove"))
 
 
 def test_a_key_that_the_stored_config_lacks_had_its_default(run):
