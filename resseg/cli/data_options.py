@@ -179,7 +179,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar="FILE|NAME",
         help="of masks in colour, instead of --classes: a file with a name and red, "
         "green, blue (or #rrggbb) per line (void is no class), or ade, camvid, "
-        "cityscapes, voc",
+        "camvid11, cityscapes, voc",
     )
     parser.add_argument(
         "--values",

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from resseg.data.class_names import map_names, read_classes, read_colors
+from resseg.data.layouts import layout
 from resseg.errors import UserError
 
 NAMES = ("background", "noyau [é]", "$<5_$")
@@ -119,6 +120,7 @@ def test_colours_of_voc_are_those_of_its_bits():
     ("name", "count", "some"),
     [
         ("camvid", 31, {(128, 128, 128): "Sky", (0, 0, 192): "Sidewalk"}),
+        ("camvid11", 11, {(128, 128, 128): "sky", (0, 0, 192): "pavement"}),
         ("cityscapes", 19, {(128, 64, 128): "road", (119, 11, 32): "bicycle"}),
         ("ade", 150, {(120, 120, 120): "wall", (92, 0, 255): "flag"}),
     ],
@@ -136,9 +138,34 @@ def test_colour_maps_by_name(name, count, some):
     assert np.array([color for color, _ in known.colors]).max() <= 255
 
 
+def test_the_11_classes_of_camvid_are_its_31_merged():
+    """As SegNet was trained, and in the order of the masks that come with it."""
+    merged, own = read_colors("camvid11"), read_colors("camvid")
+    assert merged.classes == layout("camvid").classes
+    names = {color: own.classes[at] for color, at in own.colors if at != 255}
+    members = {name: set() for name in merged.classes}
+    for color, at in merged.colors:
+        if at != 255:
+            members[merged.classes[at]].add(names.pop(color))
+    assert not names and dict(merged.colors)[0, 0, 0] == 255
+    assert members == {
+        "sky": {"Sky"},
+        "building": {"Building", "Archway", "Bridge", "Tunnel", "Wall"},
+        "pole": {"Column_Pole", "TrafficCone"},
+        "road": {"Road", "LaneMkgsDriv", "LaneMkgsNonDriv"},
+        "pavement": {"Sidewalk", "ParkingBlock", "RoadShoulder"},
+        "tree": {"Tree", "VegetationMisc"},
+        "sign": {"SignSymbol", "Misc_Text", "TrafficLight"},
+        "fence": {"Fence"},
+        "car": {"Car", "OtherMoving", "SUVPickupTruck", "Train", "Truck_Bus"},
+        "pedestrian": {"Pedestrian", "Animal", "CartLuggagePram", "Child"},
+        "bicyclist": {"Bicyclist", "MotorcycleScooter"},
+    }
+
+
 def test_a_colour_of_two_classes_cannot_be_read():
     known = read_colors("ade")
     assert known.shared == (((140, 140, 140), "'road' and 'skyscraper'"),)
     with pytest.raises(UserError, match=r"known by name are ade, .*did you mean 'voc'"):
         read_colors("vox")
-    assert map_names() == ["ade", "camvid", "cityscapes", "voc"]
+    assert map_names() == ["ade", "camvid", "camvid11", "cityscapes", "voc"]
