@@ -130,7 +130,9 @@ def _list(arguments: argparse.Namespace) -> int:
 
     out = open_console()
     table = new_table(
-        out, left("name"), left("splits"), folded("classes"), folded("where")
+        out,
+        *(left(name) for name in ("name", "splits", "bits")),
+        *(folded(name) for name in ("classes", "where")),
     )
     entries = [
         e.name for e in catalogue.ENTRIES if catalogue.is_prepared(e, arguments.dir)
@@ -143,13 +145,14 @@ def _list(arguments: argparse.Namespace) -> int:
             for split in spec.splits:
                 sources.open_split(data, split)
         except UserError as error:
-            add_row(table, name, "damaged", "", str(arguments.dir / name))
+            add_row(table, name, "damaged", "", "", str(arguments.dir / name))
             damaged.append(f"{name}: {error}")
             continue
         splits = ", ".join(f"{split} {count}" for split, count in spec.splits.items())
         some = ", ".join(spec.classes[:8]) + ", ..." * (spec.num_classes > 8)
         classes = f"{spec.num_classes}: {some}"
-        add_row(table, name, splits, classes, str(arguments.dir / name))
+        bits = "?" if spec.bits is None else str(spec.bits)
+        add_row(table, name, splits, bits, classes, str(arguments.dir / name))
     if table.row_count:
         show(table, out)
         for line in damaged:

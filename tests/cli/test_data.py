@@ -1,7 +1,9 @@
 """`resseg data` as it is typed."""
 
 import argparse
+import json
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -183,6 +185,23 @@ def test_a_failed_preparation_prints_the_whole_check(files, capsys):
     line = str(caught.value).partition(": resseg data ")[2].removesuffix(")")
     assert _run(*line.split()) == 2
     assert capsys.readouterr().out.count("holds 9") == 2
+
+
+def test_the_bits_of_each_set_are_listed(files, capsys):
+    data = files / "data"
+    _run("prepare", "cells", *_flat(files), "--dir", data)
+    (written,) = data.glob("cells/*/resseg.json")
+    content = json.loads(written.read_text())
+    for name, bits in (("deep", 12), ("old", None)):
+        shutil.copytree(data / "cells", data / name)
+        other = data / name / written.relative_to(data / "cells")
+        other.write_text(json.dumps(content | {"name": name, "bits": bits}))
+    capsys.readouterr()
+    assert _run("list", "--dir", data) == 0
+    rows = [line.split()[:6] for line in capsys.readouterr().out.splitlines()]
+    assert "bits" in rows[0]
+    for name, bits in (("cells", "8"), ("deep", "12"), ("old", "?")):
+        assert [name, "train", "8,", "val", "2", bits] in rows
 
 
 def test_a_damaged_set_is_listed_as_damaged(files, capsys):

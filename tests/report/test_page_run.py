@@ -67,6 +67,18 @@ def test_scores_that_look_too_good_are_said(page_run, tmp_path):
     assert finding.severity == "warning" and finding.text.startswith(line)
 
 
+@pytest.mark.parametrize(
+    ("bits", "said"), [(8, "8 bits"), (12, "12 bits"), (None, "bits not recorded")]
+)
+def test_the_bits_of_the_data_are_said(page_run, tmp_path, bits, said):
+    folder = page_run(tmp_path / "run", logged=0)
+    file = folder / layout.DATASET
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"bits": bits}))
+    facts = gather(open_run(folder))
+    assert facts.data.endswith(f"8 train images, 4 val images, {said}")
+    assert f"{said}." in page.render(page.read(folder))
+
+
 def test_the_config_that_asks_for_it_is_named(page_run, tmp_path):
     folder = page_run(
         tmp_path / "run",

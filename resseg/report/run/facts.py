@@ -181,6 +181,9 @@ def _data(config: Mapping[str, Any], dataset: Mapping[str, Any]) -> str:
             images = dataset["splits"].get(split)
             if images is not None:
                 words.append(f"{images:,} {split} images")
+    if dataset:
+        bits = dataset.get("bits")
+        words.append(f"{bits} bits" if bits else "bits not recorded")
     return ", ".join(words)
 
 
