@@ -59,7 +59,7 @@ SUBJECTS = {
     "resseg/gradients/measure.py": f"gradients/test_measure.py {LOG}",
     "resseg/gradients/preserve.py": "models/test_ablations.py",
     "resseg/models/": f"models/test_ablations.py {SHAPES} {WIRING}",
-    "resseg/models/branch.py": f"models/test_ablations.py {WIDTHS}",
+    "resseg/models/branch.py": f"models/test_ablations.py {WIDTHS} models/test_layers.py",
     "resseg/models/heads/": f"{WIDTHS} {SHAPES} {WIRING} models/test_heads.py",
     "resseg/models/layers.py": "models/test_layers.py models/test_structure.py",
     "resseg/models/resnet.py": f"{WIDTHS} {SHAPES} {WIRING} models/test_backbones.py",
