@@ -52,6 +52,7 @@ WIRING = f"blueprint/test_paths_table.py {LOG}"
 NAMES = "gradients/test_names.py"
 SHAPES = "models/test_structure.py interop/test_tables.py"
 WIDTHS = "blueprint/test_wiring.py"
+LAYERS = "models/test_layers.py"
 SUBJECTS = {
     "resseg/gradients/": f"{FORKS} {NAMES} gradients/test_network_oracles.py {LOG}",
     "resseg/gradients/analysis/": "gradients/analysis gradients/test_linear_stacks.py",
@@ -59,9 +60,9 @@ SUBJECTS = {
     "resseg/gradients/measure.py": f"gradients/test_measure.py {LOG}",
     "resseg/gradients/preserve.py": "models/test_ablations.py",
     "resseg/models/": f"models/test_ablations.py {SHAPES} {WIRING}",
-    "resseg/models/branch.py": f"models/test_ablations.py {WIDTHS} models/test_layers.py",
+    "resseg/models/branch.py": f"models/test_ablations.py {WIDTHS} {LAYERS}",
     "resseg/models/heads/": f"{WIDTHS} {SHAPES} {WIRING} models/test_heads.py",
-    "resseg/models/layers.py": "models/test_layers.py models/test_structure.py",
+    "resseg/models/layers.py": f"{LAYERS} models/test_structure.py",
     "resseg/models/resnet.py": f"{WIDTHS} {SHAPES} {WIRING} models/test_backbones.py",
     "resseg/models/classifier.py": "models interop/test_numbers.py",
     "resseg/blueprint/": "blueprint/test_trace.py blueprint/test_blueprint.py",
