@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from resseg.blueprint import table
 from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.table import print_description
 from resseg.blueprint.trace import trace
 from resseg.config.load import load_config
+from resseg.console import open_console
 
 BASE = "base"
 B = "model.backbone."
@@ -186,3 +188,21 @@ def test_a_terminal_gets_the_columns_that_fit_uncut(monkeypatch, resnet50, width
         assert needed in text
     assert ("share" in text) == (width == 200)
     assert ("bottleneck" in text) == (width >= 100)
+
+
+def test_what_is_small_is_not_shown_as_nothing():
+    decimals = [table._decimal(x) for x in (0, 9e-4, 1e-3, 1.4e-3, 2.0)]
+    assert decimals == ["", "<0.001", "0.001", "0.001", "2.000"]
+    assert [table._percent(x) for x in (0, 0.0123)] == ["", "1.2%"]
+    units = [table.unit_of(macs) for macs in (999_999_999, 1_000_000_000)]
+    assert units == [("M", 1e6), ("G", 1e9)]
+
+
+def test_wholes_are_bold_and_parts_without_parameters_dim(resnet50):
+    out = open_console(io.StringIO())
+    shown = table._table(resnet50, table._columns(resnet50), (), out)
+    styles = dict(zip((row.name for row in resnet50.rows), shown.rows, strict=True))
+    assert styles["backbone"].style == styles["aux"].style == "bold"
+    assert styles["backbone/stage1/block1"].style == ""
+    without = [row.name for row in resnet50.rows if not row.params]
+    assert without and all(styles[name].style == "dim" for name in without)
