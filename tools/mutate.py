@@ -64,6 +64,8 @@ SUBJECTS = {
     "resseg/models/heads/": f"{WIDTHS} {SHAPES} {WIRING} models/test_heads.py",
     "resseg/models/layers.py": f"{LAYERS} models/test_structure.py",
     "resseg/models/resnet.py": f"{WIDTHS} {SHAPES} {WIRING} models/test_backbones.py",
+    "resseg/models/shortcuts.py": f"models/test_backbones.py models/test_ablations.py "
+    f"{SHAPES} {WIRING}",
     "resseg/models/classifier.py": "models interop/test_numbers.py",
     "resseg/blueprint/": "blueprint/test_trace.py blueprint/test_blueprint.py",
     "resseg/blueprint/blueprint.py": f"blueprint/test_titles.py {WIRING}",
