@@ -297,6 +297,8 @@ class Reader(ast.NodeVisitor):
         end = self._starts[node.end_lineno - 1] + node.end_col_offset
         before = self._bytes[start:end].decode()
         after = ast.unparse(other)
+        if after == ast.unparse(node):  # two arguments that are the same
+            return
         what = "/".join([self._file, *self._scope, kind, before, after])
         self._seen[what] += 1  # the same change at another place of the function
         name = hashlib.sha1(f"{what}/{self._seen[what]}".encode()).hexdigest()[:8]
