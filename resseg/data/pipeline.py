@@ -7,15 +7,13 @@ import grain
 import numpy as np
 from absl import flags
 
+from resseg.data import workers
 from resseg.data.counts import median_frequency_weights
+from resseg.data.memory import MIB, Kept
+from resseg.data.normalization import Normalizer, denormalize
 from resseg.data.sources import count_split, open_split
 from resseg.data.spec import VOID
-from resseg.data.transforms import (
-    denormalize,
-    make_train_transform,
-    normalize,
-    pad_to,
-)
+from resseg.data.transforms import make_train_transform
 from resseg.errors import UserError
 
 __all__ = [
@@ -62,9 +60,11 @@ class TrainLoader:
             process_count: of the processes; each gets its share of `batch_size`.
 
         Raises:
-            UserError: the data set is not prepared, or its split is smaller than a
-                batch.
+            UserError: the data set is not prepared, its split is smaller than a
+                batch, or workers would run the script that starts them.
         """
+        workers.leave_if_starting()
+        workers.check_script(data_config.workers)
         source = open_split(data_config, data_config.split)
         size = data_config.batch_size
         if len(source) < size:
@@ -78,18 +78,20 @@ class TrainLoader:
                 "processes"
             )
         transform = make_train_transform(data_config, rare_classes(data_config))
+        self._threads, self._workers = data_config.threads, data_config.workers
+        bound = data_config.cache * MIB // max(self._workers, 1)
+        self._kept = Kept(source, bound)
         examples = (
-            grain.MapDataset.source(source)
+            grain.MapDataset.source(self._kept)
             .seed(seed)
             .shuffle()
             .repeat()
-            .random_map(transform)
+            .random_map(transform.draw)
         )
         # Sharing comes after the augmentation, which depends on the position in the
         # whole: a batch holds the same examples for any number of processes.
         share = examples[process_index:_ENDLESS:process_count]
-        self._batches = share.batch(size // process_count)
-        self._threads, self._workers = data_config.threads, data_config.workers
+        self._batches = share.batch(size // process_count, batch_fn=transform.batch)
         self._next = 0
         self._running: grain.DatasetIterator | None = None
 
@@ -103,7 +105,12 @@ class TrainLoader:
                 _parse_flags()
                 rest = rest.mp_prefetch(grain.MultiprocessingOptions(self._workers))
             self._running = iter(rest)
-        batch = next(self._running)
+        try:
+            batch = next(self._running)
+        except (RuntimeError, BrokenPipeError) as error:
+            if not self._workers:
+                raise
+            raise workers.ended(self._workers, error) from None
         self._next += 1
         return batch
 
@@ -117,7 +124,8 @@ class TrainLoader:
         self._next = int(state["next_batch"])
 
     def close(self) -> None:
-        """Stops threads and workers; the next item starts them again."""
+        """Stops threads and workers, lets go of images; the next item starts again."""
+        self._kept.forget()
         if self._running is not None:
             self._running.close()
             self._running = None
@@ -217,12 +225,11 @@ def padded_batch(
     images = np.zeros((*shape, 3), np.float32)
     labels = np.full(shape, VOID, np.int32)
     sizes = np.zeros((planned.images, 2), np.int32)
-    names = []
+    names, normalizer = [], Normalizer(data_config.mean, data_config.std)
     for place, example in enumerate(examples):
-        image = normalize(example["image"], data_config.mean, data_config.std)
-        padded = pad_to(image, example["mask"], planned.height, planned.width)
-        images[place], labels[place] = padded
-        sizes[place] = image.shape[:2]
+        height, width = sizes[place] = example["mask"].shape
+        normalizer.put(example["image"], images[place, :height, :width])
+        labels[place, :height, :width] = example["mask"]
         names.append(example["name"])
     return {"image": images, "label": labels, "size": sizes, "name": names}
 

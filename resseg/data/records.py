@@ -88,14 +88,13 @@ class Source:
         record = self._read(index)
         name = record["name"].decode()
         # What EXIF says about turning is left aside, as TFDS does: a mask has no EXIF.
-        flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         image = self._decode(record["image"], flags, f"image of {name!r}")
         mask = self._decode(record["mask"], cv2.IMREAD_UNCHANGED, f"mask of {name!r}")
         if image.shape[:2] != mask.shape:
             raise self._error(
                 f"{name!r}: image is {_size(image)} and mask {_size(mask)} pixels"
             )
-        image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
         return {"image": image, "mask": mask, "name": name}
 
     def stored(self, index: int) -> tuple[bytes, bytes, bytes]:
@@ -143,16 +142,21 @@ def read_record(records: Any, index: int, folder: Path, split: str) -> dict:
     Raises:
         UserError: its file is missing or damaged.
     """
-    shards = list(folder.glob(f"*-{split}.array_record-*"))
-    file = shards[0] if len(shards) == 1 else folder / f"*-{split}.array_record-*"
     try:
         record = records[index]
     except (RuntimeError, OSError, ValueError) as error:
-        raise damaged(file, error) from error
+        raise damaged(_shards(folder, split), error) from error
     # So a file is read that was cut at the end of a block.
     if any(value is None for value in record.values()):
-        raise damaged(file, f"no record {index}")
+        raise damaged(_shards(folder, split), f"no record {index}")
     return record
+
+
+def _shards(folder: Path, split: str) -> Path:
+    """The file of a split, or a pattern for its files."""
+    pattern = f"*-{split}.array_record-*"
+    shards = list(folder.glob(pattern))
+    return shards[0] if len(shards) == 1 else folder / pattern
 
 
 def damaged(file: str | Path, reason: object) -> UserError:

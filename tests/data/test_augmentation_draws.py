@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from resseg.config import base
-from resseg.data.transforms import crop_matrix, jitter_color, make_train_transform
+from resseg.data.crops import crop_matrix
+from resseg.data.transforms import draw_color, jitter_color, make_train_transform
 
 
 class Scripted:
@@ -71,7 +72,8 @@ def test_scale_angle_and_colour_are_drawn_to_both_sides():
 @pytest.mark.parametrize(("at", "sign"), [(0.0, 1), (1.0, -1)])
 def test_a_brighter_and_a_darker_picture(at, sign):
     image = np.full((2, 2, 3), 100, np.uint8)
-    found = jitter_color(image, 0.2, Scripted(at=at))
+    found = np.empty((2, 2, 3), np.float32)
+    jitter_color(image, draw_color(0.2, Scripted(at=at)), found)
     np.testing.assert_allclose(found, 100 - sign * 20, atol=1e-3)
 
 

@@ -2,14 +2,25 @@
 
 import json
 
+import grain
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
+from plain_transform import PlainTransform
 
 from resseg.config import base
-from resseg.data import VOID, pipeline, sources
-from resseg.data.transforms import normalize
+from resseg.data import VOID, pipeline, records, sources
+from resseg.data.normalization import normalize
 from resseg.errors import UserError
+
+# Windows of whole pixels inside and beyond the image, resized, turned, shrunk.
+PLAIN = (
+    {"scale": (1.0, 1.0), "rotate": 0.0, "color": 0.0},
+    {"crop": (30, 28)},
+    {"color": 0.3},
+    {"crop": (16, 20), "scale": (0.3, 2.0)},
+    {"rotate": 45.0, "color": 0.0},
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +96,49 @@ def test_batches_are_the_same_for_two_workers_and_after_a_restore(data):
     # The position holds for another number of workers as well.
     data.workers = 0
     assert equal(take(data, 3, state=state), expected[5:])
+
+
+def test_batches_are_the_same_for_four_workers(data):
+    expected = take(data, 9)
+    data.workers = 4
+    assert equal(take(data, 9), expected)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4])
+def test_batches_are_the_same_whatever_is_kept_in_memory(data, monkeypatch, share):
+    expected = take(data, 9)
+    whole = 10 * 24 * 32 * 4
+    monkeypatch.setattr(pipeline, "MIB", int(share * whole))
+    data.cache = 1
+    assert equal(take(data, 9), expected)
+
+
+def test_each_image_is_decoded_once_and_workers_share_the_bound(data, monkeypatch):
+    data.threads = 0  # two would decode what both need at once
+    loader, decoded = pipeline.TrainLoader(data, 3), []
+    read = records.Source.__getitem__
+    monkeypatch.setattr(
+        records.Source, "__getitem__", lambda *a: decoded.append(a[1]) or read(*a)
+    )
+    for _ in range(10):  # four epochs
+        next(loader)
+    assert sorted(decoded) == list(range(10))
+    loader.close()  # lets go of them
+    next(loader)
+    assert len(decoded) > 10
+    loader.close()
+    data.workers, data.cache = 3, 600
+    assert pipeline.TrainLoader(data, 3)._kept._bound == 200 * 2**20
+
+
+def test_batches_are_those_of_the_plain_pipeline(data):
+    data.flip, data.vertical_flip = 0.5, 0.5
+    for changes in PLAIN:
+        data.update(changes)
+        source = sources.open_split(data, "train")
+        examples = grain.MapDataset.source(source).seed(3).shuffle().repeat()
+        plain = examples.random_map(PlainTransform(data, (2,))).batch(4)
+        assert equal(take(data, 6), [plain[number] for number in range(6)])
 
 
 def test_batches_of_one_are_the_examples_of_a_larger_batch(data):

@@ -6,16 +6,9 @@ from ml_collections import ConfigDict
 
 from resseg.config import base
 from resseg.data import VOID
-from resseg.data.transforms import (
-    crop_matrix,
-    denormalize,
-    draw_corner,
-    jitter_color,
-    make_train_transform,
-    normalize,
-    pad_to,
-    warp,
-)
+from resseg.data.crops import crop_matrix, cut, draw_corner, warp
+from resseg.data.normalization import Normalizer, denormalize, normalize
+from resseg.data.transforms import draw_color, jitter_color, make_train_transform
 
 COLORS = np.array([[20, 60, 200], [230, 40, 90], [90, 220, 30]], np.uint8)
 
@@ -179,30 +172,33 @@ def test_corners_reach_every_place_and_never_further():
     assert {column for _, column in corners} == {-3, -2, -1, 0}
 
 
+def jittered(image, factors):
+    found = np.full(image.shape, np.nan, np.float32)
+    jitter_color(image, factors, found)
+    return found
+
+
 def test_colour_jitter_moves_the_colours_and_stays_in_range():
     image = noise(40, 48)["image"]
     rng = np.random.default_rng(0)
-    assert jitter_color(image, 0.0, rng) is image
-    found = jitter_color(image, 0.4, rng)
+    assert draw_color(0.0, rng) is None
+    found = jittered(image, draw_color(0.4, rng))
     assert found.min() >= 0
     assert found.max() <= 255
     assert np.abs(found - image).mean() > 5
     grey = np.repeat(image[..., :1], 3, axis=2)
-    jittered = jitter_color(grey, 0.4, rng)
-    assert np.allclose(jittered[..., 0], jittered[..., 2], atol=1e-3)
+    found = jittered(grey, draw_color(0.4, rng))
+    assert np.allclose(found[..., 0], found[..., 2], atol=1e-3)
 
 
 def test_colour_jitter_is_brightness_then_contrast_then_saturation():
-    class Fixed:
-        def uniform(self, low, high, size):
-            return np.array([1.1, 0.8, 0.5])
-
     image = np.array([[[100, 50, 20], [10, 200, 90]]], np.uint8)
     luma = np.array([0.299, 0.587, 0.114])
     expected = 1.1 * image
     expected = 0.8 * expected + 0.2 * (expected @ luma).mean()
     expected = 0.5 * expected + 0.5 * (expected @ luma)[..., None]
-    assert np.allclose(jitter_color(image, 0.5, Fixed()), expected, atol=1e-3)
+    found = jittered(image, np.array([1.1, 0.8, 0.5]))
+    assert np.allclose(found, expected, atol=1e-3)
 
 
 def test_normalize_and_back():
@@ -214,11 +210,52 @@ def test_normalize_and_back():
     assert np.array_equal(denormalize(found, mean, std), image)
 
 
-def test_padding_goes_right_and_bottom():
-    image, label = np.ones((3, 4, 3), np.float32), np.ones((3, 4), np.int32)
-    image, label = pad_to(image, label, 5, 8)
-    assert image.shape == (5, 8, 3)
-    assert (image[:3, :4] == 1).all()
-    assert image.sum() == 3 * 4 * 3
-    assert (label[:3, :4] == 1).all()
-    assert (label == VOID).sum() == 5 * 8 - 3 * 4
+def test_normalized_in_place_to_the_bit():
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    normalizer = Normalizer(mean, std)
+    image = np.arange(256, dtype=np.uint8).repeat(3).reshape(8, 32, 3)
+    image = image + np.arange(3, dtype=np.uint8)  # each channel has all 256 values
+    wide = np.full((8, 40, 3), np.nan, np.float32)
+    normalizer.put(image[:, ::-1], wide[:, :32])  # into a part of wider rows
+    assert np.array_equal(wide[:, :32], normalize(image[:, ::-1], mean, std))
+    assert np.isnan(wide[:, 32:]).all()
+    colors = np.random.default_rng(0).uniform(0, 255, (8, 32, 3)).astype(np.float32)
+    expected = normalize(colors, mean, std)
+    normalizer.scale(colors)
+    assert np.array_equal(colors, expected)
+
+
+@pytest.mark.parametrize("corner", [(7, 11), (0, 0), (20, 22), (-3, 30), (-6, -40)])
+def test_a_window_that_is_cut_is_the_window_that_is_warped(corner):
+    example, crop, mean = noise(60, 70), (40, 48), (0.485, 0.456, 0.406)
+    warped = warp(*stored(example), crop_matrix(corner, crop, 1.0, 0.0), crop, mean)
+    for found, expected in zip(
+        cut(*stored(example), corner, crop, mean), warped, strict=True
+    ):
+        assert found.dtype == expected.dtype
+        assert np.array_equal(found, expected)
+
+
+def test_a_window_larger_than_its_image():
+    example, mean = noise(20, 90), (0.5, 0.25, 0.75)
+    image, mask = cut(*stored(example), (-7, 30), (40, 48), mean)
+    assert np.array_equal(image[7:27], example["image"][:, 30:78])
+    assert np.array_equal(mask[7:27], example["mask"][:, 30:78])
+    outside = np.r_[0:7, 27:40]
+    assert (mask[outside] == VOID).all() and (mask[7:27] != VOID).all()
+    assert (image[outside] == (128, 64, 191)).all()
+
+
+def test_a_window_inside_is_no_copy_and_leaves_its_image_alone():
+    example = noise(60, 70)
+    kept = example["image"].copy()
+    for array in stored(example):
+        array.flags.writeable = False
+    image, mask = cut(*stored(example), (7, 11), (40, 48), (0.5, 0.5, 0.5))
+    assert np.shares_memory(image, example["image"])
+    assert np.shares_memory(mask, example["mask"])
+    assert np.array_equal(example["image"], kept)
+
+
+def stored(example):
+    return example["image"], example["mask"]

@@ -76,6 +76,13 @@ ROWS = (
         (OUTSIDE, FREE, SAME),
     ),
     Key(
+        "data.cache",
+        integer(1024, NOT_NEGATIVE),
+        "MiB of decoded images that a process keeps, to decode each once; 0 = none",
+        (OUTSIDE, FREE, SAME),
+        later=True,
+    ),
+    Key(
         "data.crop",
         integers((128, 128), POSITIVE, 2),
         "height, width of a training crop, pixels",

@@ -1,0 +1,55 @@
+"""Worker processes: where they may be started, and what is said where one ends.
+
+A worker is a fresh Python that first imports the script which started it, as any
+process that `multiprocessing` spawns. So a script that trains outside of
+`if __name__ == "__main__":` would train again in each of its workers.
+"""
+
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from resseg.errors import UserError
+
+_GUARD = (
+    'a script that trains has to do so below `if __name__ == "__main__":`, because '
+    "each worker process imports it; or set config.data.workers=0"
+)
+
+
+def check_script(workers: int, main: ModuleType | None = None) -> None:
+    """Raises UserError where workers would run the script that starts them.
+
+    Known at once is a script that never looks at `__name__`; see `ended` for others.
+
+    Args:
+        workers: how many are to be started.
+        main: the module that they import; None = that of this process.
+    """
+    file = getattr(main or sys.modules["__main__"], "__file__", None)
+    if not workers or file is None or not Path(file).is_file():
+        return
+    if b"__name__" not in Path(file).read_bytes():
+        raise UserError(f"config.data.workers={workers}: {file}: {_GUARD}")
+
+
+def leave_if_starting() -> None:
+    """Ends a worker, without a word, that would train while it imports its script."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        module = frame.f_globals.get("__name__")
+        if frame.f_code.co_name == "<module>" and module == "__mp_main__":
+            sys.exit(1)
+        frame = frame.f_back
+
+
+def ended(workers: int, error: Exception) -> UserError:
+    """What is said where a worker has ended before its work was done.
+
+    Args:
+        workers: how many there are.
+        error: that tells of it.
+    """
+    reason = str(error).partition(". ")[0]
+    return UserError(f"config.data.workers={workers}: {reason}; {_GUARD}")
