@@ -53,6 +53,7 @@ NAMES = "gradients/test_names.py"
 SHAPES = "models/test_structure.py interop/test_tables.py"
 WIDTHS = "blueprint/test_wiring.py"
 LAYERS = "models/test_layers.py"
+TABLE = "blueprint/test_description.py"
 SUBJECTS = {
     "resseg/gradients/": f"{FORKS} {NAMES} gradients/test_network_oracles.py {LOG}",
     "resseg/gradients/analysis/": "gradients/analysis gradients/test_linear_stacks.py",
@@ -69,10 +70,10 @@ SUBJECTS = {
     "resseg/models/classifier.py": "models interop/test_numbers.py",
     "resseg/blueprint/": "blueprint/test_trace.py blueprint/test_blueprint.py",
     "resseg/blueprint/blueprint.py": f"blueprint/test_titles.py {WIRING}",
-    "resseg/blueprint/description.py": "blueprint/test_description.py",
+    "resseg/blueprint/description.py": f"{TABLE} cli/test_describe.py",
     "resseg/blueprint/network.py": f"{WIDTHS} {WIRING} blueprint/test_network.py",
     "resseg/blueprint/receptive_field.py": "blueprint/test_receptive_field.py",
-    "resseg/blueprint/table.py": "cli/test_describe.py blueprint/test_description.py",
+    "resseg/blueprint/table.py": f"cli/test_describe.py {TABLE}",
     "resseg/training/": f"{LOG} training/test_run.py",
     "resseg/training/initial.py": "training/test_initial.py",
     "resseg/training/intervals.py": "training/test_intervals.py",
@@ -85,6 +86,7 @@ SUBJECTS = {
     "resseg/training/together.py": "training/test_together.py",
     "resseg/inference/metrics.py": "inference/test_metrics.py",
     "resseg/probes/": "probes/test_registry.py",
+    "resseg/probes/calibration.py": "probes/test_subject.py probes/test_lesion.py",
     "resseg/sweeps/table/": "sweeps/table report/test_sweep_page.py",
 } | {
     f"resseg/probes/{name}.py": f"probes/test_conclusions.py probes/test_{tests}.py"
@@ -100,7 +102,6 @@ SUBJECTS = {
         "rank": "rank",
         "receptive_field": "effective_field_probe",
         "reorder": "lesion",
-        "calibration": "subject",
         "routes": "paths",
         "scoring": "lesion",
         "shattering": "shattering",
