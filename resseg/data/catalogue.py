@@ -7,12 +7,12 @@ TensorFlow. `catalogue_entries` says what their features and mask values mean.
 import importlib.util
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from resseg.data.catalogue_entries import ENTRIES, Entry, find
 from resseg.data.records import open_builder, read_record
 from resseg.data.spec import DatasetSpec
+from resseg.data.stored import decode_image
 from resseg.errors import UserError, choose
 
 __all__ = [
@@ -90,8 +90,8 @@ class CatalogueSource:
         entry = self._entry
         encoded_name, encoded_image, encoded_mask = self.stored(index)
         name = encoded_name.decode()
-        image = _decode(encoded_image)
-        stored = _decode(encoded_mask)
+        image = decode_image(encoded_image)
+        stored = decode_image(encoded_mask)
         if image is None or stored is None:
             raise UserError(f"data set {entry.name}: {name!r} cannot be decoded")
         values = stored[..., 0]  # three equal channels, or the class in the red one
@@ -113,12 +113,6 @@ class CatalogueSource:
         if entry.record_name is not None:
             name = Path(record[entry.record_name].decode()).stem
         return name.encode(), record[entry.image], record[entry.mask]
-
-
-def _decode(encoded: bytes) -> np.ndarray | None:
-    """uint8 RGB `[height, width, 3]`; a grey file has three equal channels."""
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    return cv2.imdecode(np.frombuffer(encoded, np.uint8), flags)
 
 
 def _table(entry: Entry) -> np.ndarray:

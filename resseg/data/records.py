@@ -5,11 +5,11 @@ import textwrap
 from pathlib import Path
 from typing import Any, Protocol
 
-import cv2
 import numpy as np
 import tensorflow_datasets as tfds
 
 from resseg.data.spec import DatasetSpec
+from resseg.data.stored import decode_image, decode_mask
 from resseg.errors import UserError
 
 
@@ -87,10 +87,8 @@ class Source:
             raise IndexError(f"{self.split}[{index}] of {len(self)} images")
         record = self._read(index)
         name = record["name"].decode()
-        # What EXIF says about turning is left aside, as TFDS does: a mask has no EXIF.
-        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-        image = self._decode(record["image"], flags, f"image of {name!r}")
-        mask = self._decode(record["mask"], cv2.IMREAD_UNCHANGED, f"mask of {name!r}")
+        image = self._whole(decode_image(record["image"]), f"image of {name!r}")
+        mask = self._whole(decode_mask(record["mask"]), f"mask of {name!r}")
         if image.shape[:2] != mask.shape:
             raise self._error(
                 f"{name!r}: image is {_size(image)} and mask {_size(mask)} pixels"
@@ -105,9 +103,7 @@ class Source:
     def _read(self, index: int) -> dict:
         return read_record(self._records, index, self._folder, self.split)
 
-    def _decode(self, encoded: bytes, flags: int, what: str) -> np.ndarray:
-        content = np.frombuffer(encoded, np.uint8)
-        decoded = cv2.imdecode(content, flags) if content.size else None
+    def _whole(self, decoded: np.ndarray | None, what: str) -> np.ndarray:
         if decoded is None:
             raise self._error(f"{what} cannot be decoded")
         return decoded
