@@ -171,3 +171,9 @@ def test_what_mixes_rows_otherwise_sees_everything():
     ]
     assert trace(lambda x: x + x[:, ::-1]) == [EVERYTHING]
     assert trace(lambda x: x.transpose(0, 2, 1, 3)) == [EVERYTHING]
+
+
+def test_what_sees_everything_has_no_bounds_and_no_jump():
+    assert (EVERYTHING.low, EVERYTHING.high) == (-math.inf, math.inf)
+    assert math.isnan(EVERYTHING.jump)
+    assert math.isnan(window(EVERYTHING, 3, 2, pad=1).jump)
