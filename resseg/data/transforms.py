@@ -12,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from resseg.data.buffers import Buffers
 from resseg.data.crops import crop_matrix, cut, draw_corner, rare_pixel, warp
 from resseg.data.normalization import Normalizer
 
@@ -109,10 +110,15 @@ class TrainTransform:
             `label` int32 `[batch, crop height, crop width]`.
         """
         shape = (len(drawn), *self.crop)
-        images, labels = np.empty((*shape, 3), np.float32), np.empty(shape, np.int32)
+        images = self._buffers.empty((*shape, 3), np.float32)
+        labels = self._buffers.empty(shape, np.int32)
         for crop, image, label in zip(drawn, images, labels, strict=True):
             self._put(crop, image, label)
         return {"image": images, "label": labels}
+
+    @functools.cached_property
+    def _buffers(self) -> Buffers:
+        return Buffers()
 
     @functools.cached_property
     def _normalizer(self) -> Normalizer:
