@@ -53,7 +53,6 @@ def run(arguments: argparse.Namespace) -> int:
     config = options.load(arguments.config, overrides)
     # Imports JAX: only once the config is known to be right.
     from resseg.console import say
-    from resseg.gradient_log.after_training import draw_flow
     from resseg.training.run import Diverged, train_and_evaluate
 
     try:
@@ -61,6 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     except Diverged as error:
         print(f"resseg: {error}", file=sys.stderr)
         return 1
+    # Figures take long to import: not before the first step.
+    from resseg.gradient_log.after_training import draw_flow
+
     for line in draw_flow(Path(arguments.workdir)):
         say(line)
     return 0

@@ -9,14 +9,18 @@ import contextlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from resseg.errors import UserError
 from resseg.runs.tables import Column, schema, write_parquet
+
+if TYPE_CHECKING:
+    # A training never needs it, and it takes a quarter of a second.
+    import pandas as pd
 
 BUFFER_ROWS = 65_536
 
@@ -99,7 +103,7 @@ def read_parts(
     folder: str | os.PathLike,
     columns: Sequence[Column],
     names: Sequence[str] | None = None,
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """The whole table, or its columns `names`, in the order it was written.
 
     That order is by step, then by depth, then by the fork's own order of paths. A

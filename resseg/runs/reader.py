@@ -7,9 +7,8 @@ import shlex
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from ml_collections import FrozenConfigDict
 
 from resseg.errors import UserError, choose, nearest
@@ -19,6 +18,10 @@ from resseg.runs.folder import read_config
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
 from resseg.runs.json_files import read_json, read_lines
 from resseg.runs.parts import read_parts
+
+if TYPE_CHECKING:
+    # A training never needs it, and it takes a quarter of a second.
+    import pandas as pd
 
 
 def open_run(path: str | os.PathLike) -> "Run":
@@ -100,7 +103,7 @@ class Run:
         return read_json(self.path / layout.DATASET).get("bits")
 
     @cached_property
-    def metrics(self) -> pd.DataFrame:
+    def metrics(self) -> "pd.DataFrame":
         """One row per line: step, split, then every value that any line names.
 
         Step n of a training row is the nth update, measured on the nth batch before it
@@ -112,21 +115,21 @@ class Run:
         return _frame(read_lines(self.path / layout.METRICS), ["step", "split"])
 
     @cached_property
-    def timing(self) -> pd.DataFrame:
+    def timing(self) -> "pd.DataFrame":
         """One row per line: step, then what the clock said."""
         return _frame(read_lines(self.path / layout.TIMING), ["step"])
 
     @cached_property
-    def gradients(self) -> pd.DataFrame:
+    def gradients(self) -> "pd.DataFrame":
         """One row per step, fork and path, in that order; see `COLUMNS`."""
         return self.read_gradients()
 
-    def read_gradients(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    def read_gradients(self, columns: Sequence[str] | None = None) -> "pd.DataFrame":
         """The gradient log, or some of its columns: a long log has many rows."""
         return read_parts(self.path / layout.GRADIENTS, COLUMNS, columns)
 
     @cached_property
-    def blocks(self) -> pd.DataFrame:
+    def blocks(self) -> "pd.DataFrame":
         """One row per step and block: norms of parameters, gradients and updates."""
         return read_parts(self.path / layout.BLOCKS, BLOCK_COLUMNS)
 
@@ -165,7 +168,9 @@ class Run:
         return restore_variables(self.path, step)
 
 
-def _frame(lines: list[dict[str, Any]], first: list[str]) -> pd.DataFrame:
+def _frame(lines: list[dict[str, Any]], first: list[str]) -> "pd.DataFrame":
+    import pandas as pd
+
     names = dict.fromkeys(first)
     for line in lines:
         names.update(dict.fromkeys(line))

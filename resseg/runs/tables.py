@@ -3,13 +3,16 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from resseg.errors import naming
+
+if TYPE_CHECKING:
+    # A training never needs it, and it takes a quarter of a second.
+    import pandas as pd
 
 
 class Column(NamedTuple):
@@ -23,7 +26,7 @@ class Column(NamedTuple):
 
 def write_table(
     path: Path, columns: Sequence[Column], rows: Mapping[str, Sequence]
-) -> pd.DataFrame:
+) -> "pd.DataFrame":
     """Writes `rows`, by column, whole or not at all; returns them as a table.
 
     Raises:
@@ -38,7 +41,7 @@ def write_table(
     return table.to_pandas()
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path) -> "pd.DataFrame":
     """What `write_table` wrote."""
     return pq.read_table(path).to_pandas()
 

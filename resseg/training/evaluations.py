@@ -8,7 +8,6 @@ from typing import Any
 from resseg import runs
 from resseg.data import DatasetSpec
 from resseg.inference.evaluator import Evaluator
-from resseg.inference.gallery import Gallery
 from resseg.runs import layout
 
 
@@ -32,6 +31,9 @@ class Evaluations:
         """Scores of `variables`; with `draw`, the folder shows predictions of them."""
         gallery = None
         if draw:
+            # Figures take long to import: not before the first step.
+            from resseg.inference.gallery import Gallery
+
             folder = self._folder / layout.PREDICTIONS
             gallery = Gallery(folder, self._spec, self._split, self._pictures)
         return self._evaluator(variables, self._split, gallery)
