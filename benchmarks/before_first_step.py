@@ -3,10 +3,10 @@
 python benchmarks/before_first_step.py [--config FILE] [--repeats N] [--config.KEY=V]
 
 From the config to the lowered train step, as `resseg train` goes there, without reading
-data or compiling: blueprint and checks, the program that draws the weights, the train
-step. A trace is a call of the network from Python. Printed are traces and the median of
-the seconds that this process computed in each part, so that what else the machine does
-is left out, as is the first repeat, which warms up.
+data or compiling the step: blueprint and checks, drawing the weights, the train step. A
+trace is a call of the network from Python. Printed are traces and the median of the
+seconds that this process computed in each part, so that what else the machine does is
+left out, as is the first repeat, which warms up.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from resseg.cli.parser import split_overrides
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
 from resseg.models.segmenter import Segmenter
-from resseg.training import recipe
 from resseg.training.program import Programs
 
 CLASSES = ("background", "object")
@@ -67,11 +66,8 @@ def measure(config: Any) -> Clock:
         _ = programs.blueprint(config, len(CLASSES)).variables  # what `init` is held to
         program = programs(config, spec, mesh)
         clock.end("blueprint")
-        begin = program.beginning(config).lower(key, program.blueprint.paths(config))
+        state = program.begin(config)
         clock.end("weights")
-        state = begin.out_info.replace(
-            schedules=program.lines(config), numbers=recipe.numbers(config)
-        )
         program.step.lower(state, batch, key)
         clock.end("step")
     return clock

@@ -50,7 +50,7 @@ class TimedStep:
             clips=config.optim.clip_norm is not None,
         )
         self.key = jax.random.key(0)
-        drawn = jax.jit(blueprint.drawing())(self.key)
+        drawn = blueprint.draw(self.key)
         variables = drawn | {"paths": blueprint.paths(config)}
         numbers = jax.device_put(recipe.numbers(config))
         state = init_state(variables, optimizer, ema=False)

@@ -78,6 +78,7 @@ MAY_IMPORT = {
     "blueprint": ["architecture", "config", "console", "gradients", "models"],
     "data": ["console"],
     "runs": ["__version__", "config"],
+    "programs": ["console"],
     "gradient_log": ["config", "console", "figures", "runs"],
     "inference": [
         *("architecture", "blueprint", "config", "console", "data", "figures"),
@@ -85,7 +86,7 @@ MAY_IMPORT = {
     ],
     "training": [
         *("architecture", "blueprint", "config", "console", "data", "gradients"),
-        *("inference", "runs", "sharding"),
+        *("inference", "programs", "runs", "sharding"),
     ],
     "interop": ["architecture", "blueprint", "config", "data", "runs", "sharding"],
     "probes": [
@@ -110,6 +111,7 @@ MAY_IMPORT = {
         "config",
         "console",
         "gradient_log",
+        "programs.place",
         "runs",
         "training",
     ],

@@ -11,21 +11,13 @@ from flax import traverse_util
 
 from resseg.architecture import DEPTHS, spell_out
 from resseg.blueprint.description import Description, describe
+from resseg.blueprint.drawing import Drawing
 from resseg.blueprint.network import at_start, build_segmenter
-from resseg.blueprint.trace import Trace, trace
+from resseg.blueprint.outline import Outline, Placed
+from resseg.blueprint.trace import Trace, trace, zeros
 from resseg.config.coefficients import Schedule, constant
-from resseg.gradients.fork import ForkInfo
+from resseg.gradients.fork import TAPS, ForkInfo
 from resseg.models.segmenter import Segmenter
-
-
-class Placed(float):
-    """The first value of a coefficient, and which of the config's coefficients it is.
-
-    A network keeps its coefficients as they are given, so that each leaf of the `paths`
-    collection says where it comes from.
-    """
-
-    place: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,18 +29,22 @@ class Blueprint:
         image_shape: `[1, height, width, 3]`, what was traced.
         num_classes: void not counted.
         title: head and backbone by their names.
-        trace: what the network consists of.
+        outline: what a training needs to know of its trace.
     """
 
     model: Segmenter
     image_shape: tuple[int, int, int, int]
     num_classes: int
     title: str
-    trace: Trace
+    outline: Outline
 
     @classmethod
     def of(
-        cls, config: Any, num_classes: int, size: tuple[int, int] | None = None
+        cls,
+        config: Any,
+        num_classes: int,
+        size: tuple[int, int] | None = None,
+        outline: Outline | None = None,
     ) -> "Blueprint":
         """Traces the network of a config; computes nothing.
 
@@ -56,28 +52,39 @@ class Blueprint:
             config: as `load_config` returns it.
             num_classes: void not counted.
             size: height and width of the image; None = `config.data.crop`.
+            outline: known from an earlier trace, so that there is none before it is
+                asked for more.
         """
         model, _ = _placed(config, num_classes)
         height, width = size or config.data.crop
         shape = (1, height, width, 3)
-        return cls(
-            model, shape, num_classes, title_of(config.model), trace(model, shape)
-        )
+        title = title_of(config.model)
+        if outline is not None:
+            return cls(model, shape, num_classes, title, outline)
+        traced = trace(model, shape)
+        made = cls(model, shape, num_classes, title, Outline.of(traced))
+        made.__dict__["trace"] = traced
+        return made
+
+    @functools.cached_property
+    def trace(self) -> Trace:
+        """What the network consists of."""
+        return trace(self.model, self.image_shape)
 
     @property
     def variables(self) -> dict[str, Any]:
         """Shapes and dtypes of every collection."""
-        return dict(self.trace.variables)
+        return dict(self.outline.variables)
 
     @property
     def params(self) -> int:
         """Learned numbers; statistics and constant factors are none."""
-        return sum(self.trace.parameters.values())
+        return self.outline.params
 
     @property
     def macs(self) -> int:
         """Multiply-accumulates of convolutions for one image."""
-        return sum(self.trace.macs)
+        return self.outline.macs
 
     @functools.cached_property
     def description(self) -> Description:
@@ -87,16 +94,20 @@ class Blueprint:
     def forks(self, batch: int) -> tuple[ForkInfo, ...]:
         """In the order the signal meets them, with the shapes of a batch."""
         return tuple(
-            fork._replace(shape=(batch, *fork.shape[1:])) for fork in self.trace.forks
+            fork._replace(shape=(batch, *fork.shape[1:])) for fork in self.outline.forks
         )
 
     def zero_taps(self) -> Any:
         """The `taps` collection, on the host."""
-        return self.trace.zero_taps()
+        return zeros(self.variables[TAPS])
 
     def drawing(self) -> Callable[[jax.Array], dict[str, Any]]:
-        """`key -> {"params", "batch_stats"}`, to be jitted."""
+        """`key -> {"params", "batch_stats"}`; see `Trace.drawing`."""
         return self.trace.drawing()
+
+    def draw(self, key: jax.Array) -> dict[str, Any]:
+        """The collections that a key fills, on the host."""
+        return Drawing.of(self.drawing(), key)(key)
 
     def lines(self, config: Any) -> dict[str, Any]:
         """For `TrainState.schedules`: float32 `[4]` per leaf of `paths`.
@@ -113,7 +124,7 @@ class Blueprint:
     def _each(self, config: Any, read: Callable[[Schedule], Any]) -> dict[str, Any]:
         _, schedules = _placed(config, self.num_classes)
         leaves = {}
-        for path, value in self.trace.coefficients.items():
+        for path, value in self.outline.coefficients.items():
             # The way deeper at a long skip is 1 whatever a config says.
             placed = isinstance(value, Placed)
             leaves[path] = read(schedules[value.place] if placed else constant(value))
@@ -134,9 +145,7 @@ def _placed(config: Any, num_classes: int) -> tuple[Segmenter, list[Schedule]]:
     met: list[Schedule] = []
 
     def pick(schedule: Schedule) -> Placed:
-        value = Placed(at_start(schedule))
-        value.place = len(met)
         met.append(schedule)
-        return value
+        return Placed.at(at_start(schedule), len(met) - 1)
 
     return build_segmenter(config.model, num_classes, pick), met

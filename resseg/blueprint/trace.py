@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
-from jax.extend.core import Literal, jaxpr_as_fun
+from jax.extend.core import jaxpr_as_fun
 
+from resseg.blueprint.drawing import cut
 from resseg.blueprint.receptive_field import PIXEL, Field, follow
 from resseg.gradients.fork import (
     TAPS,
@@ -142,27 +143,17 @@ class Trace:
 
     def zero_taps(self) -> Any:
         """The `taps` collection, on the host."""
-        return jax.tree.map(
-            lambda leaf: np.zeros(leaf.shape, leaf.dtype), self.variables[TAPS]
-        )
+        return zeros(self.variables[TAPS])
 
     def drawing(self) -> Callable[[jax.Array], dict[str, Any]]:
-        """`key -> {"params", "batch_stats"}`, the bits that `model.init` draws; jit it.
+        """`key -> {"params", "batch_stats"}`, the bits that `model.init` draws.
 
+        To be jitted, or better, as that takes long to compile, to make a `Drawing` of.
         It is what the drawn variables depend on, cut out of the program, so that a
         network is not traced again to draw its weights.
         """
-        jaxpr, images = self.program.jaxpr, self.program.in_avals[-1]
-        outputs = jaxpr.outvars[: len(self._drawn)]
-        needed = {variable for variable in outputs if not isinstance(variable, Literal)}
-        equations = []
-        for equation in reversed(jaxpr.eqns):
-            if not needed.isdisjoint(equation.outvars):
-                equations.append(equation)
-                inputs = equation.invars
-                needed |= {v for v in inputs if not isinstance(v, Literal)}
-        cut = jaxpr.replace(eqns=equations[::-1], outvars=outputs)
-        draw = jaxpr_as_fun(self.program.replace(jaxpr=cut))
+        images = self.program.in_avals[-1]
+        draw = jaxpr_as_fun(cut(self.program, range(len(self._drawn))))
         shapes = [self.variables.get(name, {}) for name in DRAWN]
 
         def drawn(key: jax.Array) -> dict[str, Any]:
@@ -225,6 +216,11 @@ def trace(model: nn.Module, image_shape: Sequence[int], **arguments: Any) -> Tra
     with recorded_coefficients() as coefficients:
         program = jax.make_jaxpr(run)(key, images)
     return Trace(tuple(calls), shapes, coefficients, program)
+
+
+def zeros(shapes: Any) -> Any:
+    """Arrays of zeros of these shapes, on the host."""
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
 
 
 def _array(value: Any) -> jax.Array | None:

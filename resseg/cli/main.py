@@ -185,6 +185,10 @@ def run(argv: list[str]) -> int:
             arguments.parser,
         )
     arguments.overrides = overrides
+    # Before any command imports JAX, which reads it once.
+    from resseg.programs.place import settle
+
+    settle()
     return load(command).run(arguments)
 
 

@@ -53,10 +53,11 @@ def run(arguments: argparse.Namespace) -> int:
     config = options.load(arguments.config, overrides)
     # Imports JAX: only once the config is known to be right.
     from resseg.console import say
+    from resseg.training.program import Programs
     from resseg.training.run import Diverged, train_and_evaluate
 
     try:
-        train_and_evaluate(config, arguments.workdir)
+        train_and_evaluate(config, arguments.workdir, Programs(keeps=True))
     except Diverged as error:
         print(f"resseg: {error}", file=sys.stderr)
         return 1

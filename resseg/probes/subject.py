@@ -148,7 +148,7 @@ def at_init(name: str, config: Any) -> Subject:
     sharding.devices()
     spec = sources.dataset_spec(config.data)
     blueprint = Blueprint.of(config, spec.num_classes)
-    initial = jax.jit(blueprint.drawing())(jax.random.key(config.seed))
+    initial = blueprint.draw(jax.random.key(config.seed))
     return Subject(
         name=name,
         config=config,

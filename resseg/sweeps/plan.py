@@ -21,7 +21,6 @@ from resseg.sweeps.study import Study
 FILE = "sweep.json"
 CONFIGS = "plans"  # ID.json each, the resolved config
 WORKER_LOGS = "workers"  # what workers print between runs
-PROGRAMS = "programs"  # XLA's: processes that run the same program share it
 
 
 class PlannedRun(NamedTuple):

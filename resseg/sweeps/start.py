@@ -1,6 +1,5 @@
 """Starting the runs of a study, and what is said of them."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +16,7 @@ from resseg.sweeps import attempts
 from resseg.sweeps.attempts import State
 from resseg.sweeps.launchers import Job, Launcher
 from resseg.sweeps.launchers.local import worker_command
-from resseg.sweeps.plan import PROGRAMS, WORKER_LOGS, Plan, PlannedRun
+from resseg.sweeps.plan import WORKER_LOGS, Plan, PlannedRun
 from resseg.sweeps.study import Planned
 from resseg.sweeps.sweep import Sweep
 
@@ -77,12 +76,11 @@ def train(
     command = worker_command(
         folder, "--retries", str(retries), "--since", repr(since), *worker_options
     )
-    cache = os.environ.get("JAX_COMPILATION_CACHE_DIR") or str(folder / PROGRAMS)
     job = Job(
         folder=folder,
         logs=folder / WORKER_LOGS,
         command=command,
-        environment={"JAX_COMPILATION_CACHE_DIR": cache},
+        environment={},
     )
     sweep = Sweep(plan, wanted, launcher, job, jobs=jobs, retries=retries, since=since)
     return sweep.run()

@@ -21,6 +21,7 @@ from resseg import runs, text
 from resseg.config.structure import check_together
 from resseg.console import say
 from resseg.errors import UserError
+from resseg.programs.place import settle
 from resseg.runs import layout
 from resseg.sweeps import attempts, process
 from resseg.sweeps.plan import Plan, PlannedRun, read_plan
@@ -59,7 +60,7 @@ class Worker:
         self.plan = plan
         self._runs = [run for run in plan.runs if run.id in only]
         self._retries, self._since, self._together = retries, since, together
-        self._programs, self._counter = Programs(), Counter()
+        self._programs, self._counter = Programs(keeps=True), Counter()
         self._structure = ""
         self._alone: set[str] = set()  # runs that failed together
         self.current: list[PlannedRun] = []
@@ -220,6 +221,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.end_with_parent:
         process.end_with_parent()
     text.never_raise(sys.stdout)
+    settle()
     try:
         plan = read_plan(args.folder)
         worker = Worker(

@@ -6,6 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.monitoring
 
+from resseg.programs.kept import LOADED
+
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _HIT = "/jax/compilation_cache/cache_hits"
 TRAIN_STEP = "jit(train_step)"
@@ -17,7 +19,7 @@ class Count(NamedTuple):
     Attributes:
         programs: compiled by XLA.
         train_steps: those of them that are train steps.
-        cached: taken from the persistent cache instead.
+        cached: taken from what earlier processes kept instead.
         seconds: all of it took.
     """
 
@@ -52,6 +54,10 @@ class Counter:
             self._hits.pending = True
 
     def _on_duration(self, event: str, duration_secs: float, **more: str | int) -> None:
+        if event == LOADED:
+            cached, seconds = self._count.cached + 1, self._count.seconds
+            loaded = {"cached": cached, "seconds": seconds + duration_secs}
+            self._count = self._count._replace(**loaded)
         if event != _COMPILED:
             return
         hit = getattr(self._hits, "pending", False)

@@ -1,19 +1,25 @@
 """The compiled half of a run: what all runs of one structure share.
 
 A worker that trains many runs keeps one `Programs`: runs that differ only in numbers
-(see `structure`) then trace and compile once.
+(see `structure`) then trace and compile once. With what `resseg.programs` keeps on the
+disk, a process that comes later does neither.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from resseg import sharding
 from resseg.blueprint.blueprint import Blueprint
+from resseg.blueprint.drawing import Drawing
+from resseg.blueprint.outline import Outline
 from resseg.config.structure import start_key, structure_key
 from resseg.data import DatasetSpec
 from resseg.inference.evaluator import compile_evaluation
+from resseg.programs.kept import Kept, Store
 from resseg.training import recipe
 from resseg.training.steps import TrainState, init_state, make_train_step
 
@@ -28,6 +34,7 @@ class Program:
         spec: of its data.
         mesh: that it runs on.
         blueprints: knows the blueprint of `config`, and those of others like it.
+        store: of what earlier processes compiled for this mesh; None = none is kept.
 
     Attributes:
         blueprint: that of `config`.
@@ -45,11 +52,19 @@ class Program:
         spec: DatasetSpec,
         mesh: jax.sharding.Mesh,
         blueprints: Blueprints,
+        store: Store | None = None,
     ):
         self._classes = spec.num_classes
         self._mesh, self._whole = mesh, sharding.replicated(mesh)
         self._blueprints = blueprints
-        self._begins: dict[str, Any] = {}
+        self._store = store
+        self._key = {
+            "structure": structure_key(config),
+            "classes": spec.num_classes,
+            "class_weights": recipe.class_weights(config).tolist(),
+            "mesh": [mesh.axis_names, mesh.devices.shape],
+        }
+        self._begins: dict[str, Drawing] = {}
         self._together: dict[jax.sharding.Mesh, Any] = {}
         self.blueprint = blueprints(config, self._classes)
         self.model = self.blueprint.model
@@ -63,19 +78,28 @@ class Program:
             clips=config.optim.clip_norm is not None,
             averages=config.optim.ema > 0,
         )
-        self.step = jax.jit(
+        step = jax.jit(
             self.train_step,
             in_shardings=(self._whole, sharding.by_batch(mesh), self._whole),
             out_shardings=self._whole,
             donate_argnums=0,
         )
-        self.evaluation = compile_evaluation(self.model, self._classes, mesh)
+        evaluation = compile_evaluation(self.model, self._classes, mesh)
+        self.step: Any = self._kept("train_step", step)
+        self.evaluation: Any = self._kept("eval_step", evaluation)
+        if isinstance(self.step, Kept):
+            self.step.expect(_batch(config))
         self.network = {
             "title": self.blueprint.title,
             "parameters": self.blueprint.params,
             "macs": self.blueprint.macs,
             "image": [*config.data.crop, 3],
         }
+
+    def _kept(self, name: str, function: Any) -> Any:
+        if self._store is None:
+            return function
+        return self._store.function(function, self._key | {"name": name})
 
     def step_together(self, mesh: jax.sharding.Mesh) -> Any:
         """The jitted train step of stacked states, batches and keys, split over `mesh`.
@@ -98,28 +122,42 @@ class Program:
             )
         return self._together[mesh]
 
-    def beginning(self, config: Any) -> Any:
-        """The jitted `(key, paths) -> state` that draws the weights of a config."""
+    def beginning(self, config: Any) -> Drawing:
+        """`(key, paths) -> state`, on the host: draws the weights of a config."""
         start = start_key(config)
         if start not in self._begins:
-            optimizer, _ = recipe.build_optimizer(config)
-            draw = self._blueprints(config, self._classes).drawing()
-            averages = config.optim.ema > 0
-
-            def begin(key: jax.Array, paths: Any) -> TrainState:
-                return init_state(draw(key) | {"paths": paths}, optimizer, ema=averages)
-
-            self._begins[start] = jax.jit(begin, out_shardings=self._whole)
+            self._begins[start] = self._drawing(config)
         return self._begins[start]
+
+    def _drawing(self, config: Any) -> Drawing:
+        optimizer, _ = recipe.build_optimizer(config)
+        ema = config.optim.ema > 0
+        state_of = functools.partial(init_state, optimizer=optimizer, ema=ema)
+        kept = self._key | {"name": "beginning", "start": start_key(config)}
+        recipes = None if self._store is None else self._store.facts(kept)
+        if recipes is not None:
+            shapes = jax.eval_shape(state_of, self.blueprint.variables)
+            return Drawing.from_json(jax.tree.structure(shapes), recipes)
+        draw = self._blueprints(config, self._classes).drawing()
+
+        def begin(key: jax.Array, paths: Any) -> TrainState:
+            return state_of(draw(key) | {"paths": paths})
+
+        key, paths = jax.random.key(config.seed), self.blueprint.paths(config)
+        drawing = Drawing.of(begin, key, paths)
+        recipes = drawing.to_json()
+        if self._store is not None and recipes is not None:
+            self._store.keep_facts(kept, recipes)
+        return drawing
 
     def begin(self, config: Any) -> TrainState:
         """The state before the first update, on the mesh."""
         key = jax.random.key(config.seed)
         state = self.beginning(config)(key, self.blueprint.paths(config))
-        return state.replace(
-            schedules=jax.device_put(self.lines(config), self._whole),
-            numbers=jax.device_put(recipe.numbers(config), self._whole),
+        state = state.replace(
+            schedules=self.lines(config), numbers=recipe.numbers(config)
         )
+        return jax.device_put(state, self._whole)
 
     def lines(self, config: Any) -> dict[str, Any]:
         """The lines of the coefficients of a config: `TrainState.schedules`."""
@@ -130,9 +168,15 @@ class Programs:
     """One `Program` per structure, made when it is first asked for.
 
     And one blueprint per structure and set of values that weights start from.
+
+    Args:
+        keeps: whether programs are kept on the disk, and those of earlier processes
+            used; see `resseg.programs`.
     """
 
-    def __init__(self):
+    def __init__(self, *, keeps: bool = False):
+        self._keeps = keeps
+        self._stores: dict[tuple[Any, ...], Store | None] = {}
         self._made: dict[str, Program] = {}
         self._blueprints: dict[tuple[str, str, int], Blueprint] = {}
 
@@ -140,13 +184,41 @@ class Programs:
         """That of a config; traced once."""
         key = (structure_key(config), start_key(config), num_classes)
         if key not in self._blueprints:
-            self._blueprints[key] = Blueprint.of(config, num_classes)
+            self._blueprints[key] = self._blueprint(config, num_classes, key)
         return self._blueprints[key]
+
+    def _blueprint(self, config: Any, num_classes: int, key: Any) -> Blueprint:
+        store = self._store(jax.devices())
+        if store is None:
+            return Blueprint.of(config, num_classes)
+        kept = {"name": "outline", "key": key}
+        facts = store.facts(kept)
+        if facts is not None:
+            outline = Outline.from_json(facts)
+            return Blueprint.of(config, num_classes, outline=outline)
+        blueprint = Blueprint.of(config, num_classes)
+        store.keep_facts(kept, blueprint.outline.to_json())
+        return blueprint
+
+    def _store(self, devices: Sequence[Any]) -> Store | None:
+        key = tuple(devices)
+        if key not in self._stores:
+            self._stores[key] = Store.open(key) if self._keeps else None
+        return self._stores[key]
 
     def __call__(
         self, config: Any, spec: DatasetSpec, mesh: jax.sharding.Mesh
     ) -> Program:
         key = structure_key(config)
         if key not in self._made:
-            self._made[key] = Program(config, spec, mesh, self.blueprint)
+            store = self._store(list(mesh.devices.flat))
+            self._made[key] = Program(config, spec, mesh, self.blueprint, store)
         return self._made[key]
+
+
+def _batch(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    images = (config.data.batch_size, *config.data.crop)
+    return {
+        "image": jax.ShapeDtypeStruct((*images, 3), np.float32),
+        "label": jax.ShapeDtypeStruct(images, np.int32),
+    }

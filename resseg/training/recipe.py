@@ -26,18 +26,27 @@ _NUMBERS = (
 
 def build_loss(config: Any, num_classes: int) -> Any:
     """The weighted sum of losses of `config.loss`; its weights may need the data."""
-    weights = config.loss.class_weights
-    if weights == "median_frequency":
-        counted = sources.count_split(config.data, config.data.split)
-        weights = median_frequency_weights(counted.pixels)
+    weights = class_weights(config)
     terms = {name: value for name, value in config.loss.terms.items() if value}
     return losses.make_loss(
         terms,
         num_classes=num_classes,
-        class_weights=np.asarray(weights, np.float32) if len(weights) else None,
+        class_weights=weights if len(weights) else None,
         label_smoothing=config.loss.label_smoothing,
         focal_gamma=config.loss.focal_gamma,
     )
+
+
+def class_weights(config: Any) -> np.ndarray:
+    """Factors on pixels by class, float32 `[classes]`, or `[0]` where there are none.
+
+    They are constants of the train step, and may follow from the data.
+    """
+    weights = config.loss.class_weights
+    if weights == "median_frequency":
+        counted = sources.count_split(config.data, config.data.split)
+        weights = median_frequency_weights(counted.pixels)
+    return np.asarray(weights, np.float32)
 
 
 def numbers(config: Any) -> Numbers:

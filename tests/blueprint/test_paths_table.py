@@ -245,7 +245,7 @@ def test_all_keys_at_once_end_in_different_leaves(name):
 def test_what_is_learned_starts_where_its_key_says(name, table):
     keys = {key: numbers(4, 8 * i + 1) for i, key in enumerate(table)}
     config = config_of(name, keys)
-    drawn = jax.jit(Blueprint.of(config, CLASSES).drawing())(jax.random.key(0))
+    drawn = Blueprint.of(config, CLASSES).draw(jax.random.key(0))
     expected = {
         f"{block}/{leaf}": value
         for key, leaf in table.items()
@@ -268,7 +268,7 @@ ACTING = ("resunet", "deeplabv3plus", "fcn8s")
 def measuring(name):
     """The jitted `paths -> (loss, joins, long skips, gradients, forks)`."""
     blueprint = blueprint_of(name)
-    drawn = jax.jit(blueprint.drawing())(jax.random.key(3))
+    drawn = blueprint.draw(jax.random.key(3))
     images = jax.random.normal(jax.random.key(4), (2, *SIZE, 3))
     weights = jax.random.normal(jax.random.key(5), (2, 2, *SIZE, CLASSES))
 

@@ -216,13 +216,16 @@ def test_numeric_variants_are_one_compiled_program(batch):
 
 
 def test_the_seed_draws_the_first_weights():
-    """Not those of another seed; and those of the averages are the same."""
+    """To the last bit, as a compiled program draws them; not those of another seed.
+
+    And those of the averages are the same.
+    """
     drawing = jax.jit(program().blueprint.drawing())
     for seed in (0, 3):
         state = begin({"seed": seed})[0]
         for found in (state.params, state.variables()["params"]):
             expected = drawing(jax.random.key(seed))["params"]
-            jax.tree.map(np.testing.assert_allclose, found, expected)
+            jax.tree.map(np.testing.assert_array_equal, found, expected)
     stems = [begin({"seed": s})[0].params["backbone"]["stem"] for s in (0, 3)]
     assert not np.array_equal(*(stem["conv"]["kernel"] for stem in stems))
 
@@ -283,7 +286,7 @@ def test_processes_share_the_compiled_programs(tmp_path):
         )
         counts.append(tuple(map(int, done.stdout.split()[-2:])))
     (_, compiled), *others = counts
-    assert compiled >= 2  # init and step
-    assert all(hits >= 2 for hits, _ in others)
+    assert compiled >= 1  # the step
+    assert all(hits >= 1 for hits, _ in others)
     slow_programs = [misses for _, misses in others]
     assert all(misses < compiled for misses in slow_programs), counts

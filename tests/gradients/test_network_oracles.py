@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from resseg.blueprint.drawing import Drawing
 from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.trace import trace
 from resseg.config import base
@@ -22,6 +23,12 @@ from resseg.runs import gradients_table
 from resseg.training.losses import make_loss
 
 SHAPE = (1, 6, 6, 3)
+
+
+def draw(traced):
+    """The weights of a traced network."""
+    key = jax.random.key(0)
+    return Drawing.of(traced.drawing(), key)(key)
 
 
 def unet(**settings):
@@ -100,7 +107,7 @@ def test_what_a_merge_sends_back_splits_exactly_between_skip_and_decoder():
     kappas = (0.5, 2.0, 0.25)
     net = unet(**{"long_skip.scale": kappas})
     traced = trace(net, SHAPE)
-    drawn = jax.jit(traced.drawing())(jax.random.key(0))
+    drawn = draw(traced)
     image = jax.random.normal(jax.random.key(1), (2, *SHAPE[1:]))
     widths = {"merge_stage2": (16, 8), "merge_stage1": (16, 4), "merge_stem": (8, 4)}
     area = image.shape[:3]
@@ -155,7 +162,7 @@ def test_a_tiled_image_has_the_gradients_of_the_image():
     label = rng.integers(0, 3, image.shape[:3]).astype(np.int32)
     label[0, 2:4] = 255
     traced = trace(net, image.shape, train=True)
-    drawn = jax.jit(traced.drawing())(jax.random.key(0))
+    drawn = draw(traced)
 
     def middle(leaf):
         if leaf.ndim != 4:

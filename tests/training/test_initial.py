@@ -121,7 +121,7 @@ def test_only_what_is_loaded_is_replaced(source):
     config, *_ = shapes({"init.variables_from": str(source)})
     blueprint = Blueprint.of(config, 3)
     optimizer, _ = recipe.build_optimizer(config)
-    drawn = jax.jit(blueprint.drawing())(jax.random.key(0))
+    drawn = jax.device_put(blueprint.draw(jax.random.key(0)))
     variables = drawn | {"paths": blueprint.paths(config)}
     state = init_state(variables, optimizer, ema=True)
     loaded = initial.load(config, blueprint.variables, CLASSES[:3])
