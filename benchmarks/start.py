@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchmarks.pairs import Comparison, add_options, interleaved, report
-
 from resseg.programs import place
 
 ROOT = Path(__file__).resolve().parent.parent

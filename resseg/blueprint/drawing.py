@@ -206,10 +206,9 @@ def _without_numbers(term: Any, numbers: dict[str, Any]) -> Any:
     if not isinstance(term, _Term):
         return term
     inputs = [_without_numbers(each, numbers) for each in term.inputs]
-    last = inputs[-1]
-    if term.name in ("random_fold_in", "sqrt") and isinstance(last, _Number):
-        numbers[term.name] = last.value
-        inputs[-1] = last._replace(value=None)
+    if term.name in ("random_fold_in", "sqrt") and isinstance(inputs[-1], _Number):
+        numbers[term.name] = inputs[-1].value
+        inputs[-1] = inputs[-1]._replace(value=None)
     return term._replace(inputs=tuple(inputs))
 
 

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from resseg.blueprint.drawing import Constant, Drawing, Given, Normal, normal
-from resseg.models.heads.fcn import bilinear_kernel
 from resseg.models.layers import scaled_he_normal
 
 KEY = jax.random.key(2**31 + 5)
@@ -47,7 +46,7 @@ def test_each_leaf_is_known_by_what_it_is_made_of():
             "scale": nn.initializers.constant(0.3)(key, (5,), jnp.float32),
             "step": jnp.zeros((), jnp.int32),
             "given": given["a"],
-            "bilinear": bilinear_kernel((4, 4, 2, 2)),
+            "eye": jnp.eye(4),
             "mask": jax.random.bernoulli(key, 0.5, (3,)),
             "shifted": kernel + 1,
             "half": kernel.astype(jnp.bfloat16),
@@ -65,7 +64,7 @@ def test_each_leaf_is_known_by_what_it_is_made_of():
         "scale": Constant((5,), "float32", float(np.float32(0.3))),
         "step": Constant((), "int32", 0),
         "given": Given(0),
-        "bilinear": None,
+        "eye": None,
         "mask": None,
         "shifted": None,
         "half": None,

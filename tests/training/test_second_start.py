@@ -70,8 +70,8 @@ def test_later_starts_trace_and_compile_nothing_and_give_the_same_bits(
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(OpenRun, "save", save_once)
         trained(tiny_config, cut)
-    # Traces, compiled train steps, loaded programs: there was no evaluation to keep when
-    # the first run was cut.
+    # Traces, compiled train steps, loaded programs. Where the first run was cut, there
+    # was no evaluation to keep yet.
     for folder, expected in ((cut, (1, 0, 1)), (second, (0, 0, 2))):
         traces, count = trained(tiny_config, folder)
         assert (traces, count.train_steps, count.cached) == expected
