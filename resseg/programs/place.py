@@ -45,6 +45,7 @@ def settle() -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
         if is_private(folder.stat()) and os.access(folder, os.W_OK):
             os.environ[FOLDER] = str(folder)
+            trim(folder)
 
 
 def is_off() -> bool:

@@ -79,5 +79,5 @@ def test_in_the_own_folder_programs_of_jax_count_too(home, monkeypatch):
     place.trim(folder)
     assert len(list(folder.iterdir())) == 2
     monkeypatch.setenv(place.BOUND, "100")
-    place.trim(folder)
+    place.settle()
     assert [file.name for file in folder.iterdir()] == ["jit_new-cache"]
