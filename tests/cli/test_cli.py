@@ -17,6 +17,7 @@ from resseg.cli import main as cli
 from resseg.cli.parser import split_overrides
 from resseg.config import builtin
 from resseg.errors import UserError
+from resseg.training.program import Programs
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICKSTART = str(ROOT / "configs" / "quickstart.py")
@@ -31,7 +32,8 @@ def train(monkeypatch):
     """Records what `resseg train` would have started; raises `.error` if set."""
     calls = SimpleNamespace(started=[], error=None)
 
-    def train_and_evaluate(config, workdir):
+    def train_and_evaluate(config, workdir, programs):
+        assert isinstance(programs, Programs)
         calls.started.append((config, workdir))
         if calls.error is not None:
             raise calls.error
