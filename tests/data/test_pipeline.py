@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from plain_transform import PlainTransform
 
 from resseg.config import base
-from resseg.data import VOID, pipeline, records, sources
+from resseg.data import VOID, pipeline, sources
 from resseg.data.normalization import normalize
 from resseg.errors import UserError
 
@@ -113,13 +113,26 @@ def test_batches_are_the_same_whatever_is_kept_in_memory(data, monkeypatch, shar
     assert equal(take(data, 9), expected)
 
 
+class Counting:
+    """A split that writes down what it decodes."""
+
+    def __init__(self, source):
+        self.source, self.decoded = source, []
+
+    def __len__(self):
+        return len(self.source)
+
+    def __getitem__(self, index):
+        self.decoded.append(index)
+        return self.source[index]
+
+
 def test_each_image_is_decoded_once_and_workers_share_the_bound(data, monkeypatch):
     data.threads = 0  # two would decode what both need at once
-    loader, decoded = pipeline.TrainLoader(data, 3), []
-    read = records.Source.__getitem__
-    monkeypatch.setattr(
-        records.Source, "__getitem__", lambda *a: decoded.append(a[1]) or read(*a)
-    )
+    source = Counting(sources.open_split(data, "train"))
+    with monkeypatch.context() as patched:
+        patched.setattr(pipeline, "open_split", lambda *_: source)
+        loader, decoded = pipeline.TrainLoader(data, 3), source.decoded
     for _ in range(10):  # four epochs
         next(loader)
     assert sorted(decoded) == list(range(10))
