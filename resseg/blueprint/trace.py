@@ -28,6 +28,7 @@ from resseg.gradients.fork import (
 )
 from resseg.models.heads.fcn import Upsample
 from resseg.models.layers import Conv
+from resseg.models.ops.choice import PLAIN, formulations
 
 DRAWN = ("params", "batch_stats")  # collections that a key fills
 
@@ -213,7 +214,8 @@ def trace(model: nn.Module, image_shape: Sequence[int], **arguments: Any) -> Tra
     shapes: dict[str, Any] = {}
     key = jax.eval_shape(lambda: jax.random.key(0))
     images = jax.ShapeDtypeStruct(tuple(image_shape), jnp.float32)
-    with recorded_coefficients() as coefficients:
+    # Receptive fields and products are read off operations as a textbook has them.
+    with recorded_coefficients() as coefficients, formulations(PLAIN):
         program = jax.make_jaxpr(run)(key, images)
     return Trace(tuple(calls), shapes, coefficients, program)
 

@@ -22,6 +22,7 @@ from resseg.gradients.names import (
 from resseg.gradients.preserve import enter, leave
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Norm
+from resseg.models.ops.relu import relu
 from resseg.models.shortcuts import (
     Gate,
     PathDropout,
@@ -85,7 +86,7 @@ class Block(nn.Module, Join):
             x, self.features, self.strides
         )
         if activated:
-            x = nn.relu(Norm(style.norm, dtype=style.dtype, name="norm")(x, train))
+            x = relu(Norm(style.norm, dtype=style.dtype, name="norm")(x, train))
         ways = self.part(x, train)
         gate = None
         if GATE in ways:
@@ -178,4 +179,4 @@ class Block(nn.Module, Join):
         style = self.style
         if style.order == "bn_after_add":
             y = Norm(style.norm, dtype=style.dtype, name="norm_sum")(y, train)
-        return nn.relu(y) if style.order in ("post", "bn_after_add") else y
+        return relu(y) if style.order in ("post", "bn_after_add") else y

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from resseg.architecture import EXPANSION
 from resseg.models.layers import Conv, Norm
+from resseg.models.ops.relu import relu
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +114,7 @@ class Branch(nn.Module):
         )
 
     def activate(self, x: jax.Array, train: bool) -> jax.Array:
-        return nn.Dropout(self.style.dropout, deterministic=not train)(nn.relu(x))
+        return nn.Dropout(self.style.dropout, deterministic=not train)(relu(x))
 
 
 def norm_ends(style: BlockStyle) -> bool:
@@ -165,5 +166,5 @@ class SqueezeExcitation(nn.Module):
         inner += 8 * (inner < 0.9 * wanted)
         y = x.mean(axis=(1, 2), keepdims=True)
         settings: dict[str, Any] = {"use_bias": True, "dtype": self.dtype}
-        y = nn.relu(Conv(inner, 1, **settings, name="reduce")(y))
+        y = relu(Conv(inner, 1, **settings, name="reduce")(y))
         return x * nn.sigmoid(Conv(channels, 1, **settings, name="expand")(y))

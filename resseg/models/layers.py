@@ -8,6 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from resseg.models.ops.batch_norm import normalize
+from resseg.models.ops.convolution import convolve
+from resseg.models.ops.relu import relu
+
 BATCH_MOMENTUM = 0.9  # share of the old running statistics kept per step
 EPSILON = 1e-5
 
@@ -27,8 +31,7 @@ class Conv(nn.Module):
     """Convolution, `[batch, h, w, in] -> [batch, h/strides, w/strides, features]`.
 
     Padding is explicit and symmetric, dilation * (kernel - 1) / 2 on each side: `SAME`
-    pads even sizes on one side only when it strides. A 1x1 kernel is a matrix product,
-    which XLA runs on a CPU three times as fast as the same convolution.
+    pads even sizes on one side only when it strides. `ops` holds how it is computed.
 
     Attributes:
         groups: the input channels fall into so many groups, which do not mix; the
@@ -57,20 +60,7 @@ class Conv(nn.Module):
             kernel = standardize(kernel)
         kernel = kernel.astype(self.dtype)
         x = x.astype(self.dtype)
-        if self.kernel == 1 and self.groups == 1:
-            x = x[:, :: self.strides, :: self.strides]
-            y = jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
-        else:
-            pad = self.dilation * (self.kernel - 1) // 2
-            y = jax.lax.conv_general_dilated(
-                x,
-                kernel,
-                window_strides=(self.strides, self.strides),
-                padding=((pad, pad), (pad, pad)),
-                rhs_dilation=(self.dilation, self.dilation),
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-                feature_group_count=self.groups,
-            )
+        y = convolve(x, kernel, self.strides, self.dilation, self.groups)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
@@ -108,23 +98,23 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, shape)
         scale = self.param("scale", zeros if self.zero_scale else ones, shape)
         bias = self.param("bias", zeros, shape)
-        mean, var = running_mean.value, running_var.value
-        if train:
-            axes = tuple(range(x.ndim - 1))
-            wide = x.astype(jnp.float32)
-            mean = wide.mean(axes)
-            # One pass over the activation; rounding must not turn it negative.
-            var = jnp.maximum((wide * wide).mean(axes) - mean * mean, 0.0)
-            if not self.is_initializing():
-                count = math.prod(x.shape[:-1])
-                unbiased = var * (count / max(count - 1, 1))
-                keep = BATCH_MOMENTUM
-                running_mean.value = keep * running_mean.value + (1 - keep) * mean
-                running_var.value = keep * running_var.value + (1 - keep) * unbiased
-        factor = jax.lax.rsqrt(var + EPSILON) * scale
-        row = (1,) * (x.ndim - 1) + shape
-        y = (x.astype(jnp.float32) - mean.reshape(row)) * factor.reshape(row)
-        return (y + bias.reshape(row)).astype(self.dtype)
+        wide = x.astype(jnp.float32)
+        if not train:
+            factor = jax.lax.rsqrt(running_var.value + EPSILON) * scale
+            y = (wide - self.row(running_mean.value, x)) * self.row(factor, x)
+            return (y + self.row(bias, x)).astype(self.dtype)
+        y, mean, var = normalize(wide, scale, bias, EPSILON)
+        if not self.is_initializing():
+            count = math.prod(x.shape[:-1])
+            unbiased = var * (count / max(count - 1, 1))
+            keep = BATCH_MOMENTUM
+            running_mean.value = keep * running_mean.value + (1 - keep) * mean
+            running_var.value = keep * running_var.value + (1 - keep) * unbiased
+        return y.astype(self.dtype)
+
+    @staticmethod
+    def row(vector: jax.Array, x: jax.Array) -> jax.Array:
+        return vector.reshape((1,) * (x.ndim - 1) + vector.shape)
 
 
 class Norm(nn.Module):
@@ -185,7 +175,7 @@ class ConvNormAct(nn.Module):
             x = Conv(channels, **settings)(x)
             settings = {"kernel": 1}
         x = Conv(self.features, **settings, dtype=self.dtype, name="conv")(x)
-        return nn.relu(Norm(self.norm, dtype=self.dtype, name="norm")(x, train))
+        return relu(Norm(self.norm, dtype=self.dtype, name="norm")(x, train))
 
 
 class Classifier(nn.Module):
@@ -252,10 +242,3 @@ def average_pool(x: jax.Array, strides: int) -> jax.Array:
         return jax.lax.reduce_window(values, 0.0, jax.lax.add, window, steps, padding)
 
     return windows(x) / windows(jnp.ones((1, *x.shape[1:3], 1), x.dtype))
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """3x3, stride 2, padded by one on each side, as after the 7x7 stem."""
-    window, strides = (1, 3, 3, 1), (1, 2, 2, 1)
-    padding = ((0, 0), (1, 1), (1, 1), (0, 0))
-    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, strides, padding)

@@ -8,7 +8,9 @@ from resseg.gradients.fork import Fork
 from resseg.gradients.names import AUX, DEEPER, EXIT, SKIP, STAGE
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
-from resseg.models.layers import Conv, Norm, max_pool
+from resseg.models.layers import Conv, Norm
+from resseg.models.ops.max_pool import max_pool
+from resseg.models.ops.relu import relu
 
 
 class Stem(nn.Module):
@@ -42,7 +44,7 @@ class Stem(nn.Module):
             )(x)
             if style.order != "pre" or number != last:
                 norm = Norm(style.norm, dtype=style.dtype, name=f"norm{number}")
-                x = nn.relu(norm(x, train))
+                x = relu(norm(x, train))
         return x
 
 
@@ -169,8 +171,8 @@ class ResNet(nn.Module):
     def final(self, x: jax.Array, name: str, train: bool) -> jax.Array:
         """Norm and ReLU, or ReLU, where the blocks end without."""
         if self.style.order == "relu_only_pre":
-            return nn.relu(x)
+            return relu(x)
         if self.style.order != "pre":
             return x
         norm = Norm(self.style.norm, dtype=self.style.dtype, name=name)
-        return nn.relu(norm(x, train))
+        return relu(norm(x, train))

@@ -1,0 +1,218 @@
+"""Every formulation gives the values and gradients of the plain one."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from resseg.models.ops import batch_norm, convolution, max_pool, relu, weight_gradient
+from resseg.models.ops.choice import PLAIN, Formulations, current, formulations
+
+CPU = {"products": Formulations(True, False), "oneDNN": Formulations(True, True)}
+
+
+def normal(*shape, seed=0, dtype=np.float32):
+    draw = np.random.default_rng(seed)
+    return jnp.asarray(draw.normal(size=shape), dtype)
+
+
+def value_and_gradients(chosen, function, *arguments):
+    """The value, and gradients of its sum with weights, jitted under a choice."""
+
+    def weighted(*arguments):
+        y = function(*arguments)
+        return (y * normal(*y.shape, seed=9).astype(y.dtype)).sum(), y
+
+    with formulations(chosen):
+        places = tuple(range(len(arguments)))
+        run = jax.jit(jax.value_and_grad(weighted, places, has_aux=True))
+        (_, y), gradients = run(*arguments)
+    return y, *gradients
+
+
+def assert_close(found, expected, tolerance):
+    """Largest difference against the largest number, array by array."""
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape and one.dtype == other.dtype
+        one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        assert np.abs(one - other).max() <= tolerance * np.abs(other).max()
+
+
+CASES = [
+    # kernel, strides, dilation, groups, image, inputs, outputs
+    *itertools.product((3,), (1, 2), (1, 2), (1,), ((8, 9),), (16,), (16, 5)),
+    (1, 1, 1, 1, (5, 6), 8, 12),
+    (1, 2, 1, 1, (5, 6), 8, 12),
+    (1, 2, 1, 4, (5, 6), 8, 12),
+    (7, 2, 1, 1, (16, 16), 3, 8),
+    (5, 1, 1, 1, (8, 8), 4, 4),
+    (3, 1, 6, 1, (8, 8), 4, 8),  # the corners of the kernel see half of the image
+    (3, 1, 12, 1, (8, 10), 4, 8),  # only its centre sees any
+    (3, 2, 6, 1, (9, 8), 4, 8),
+    (3, 1, 1, 8, (7, 8), 8, 8),  # depthwise
+    (3, 2, 1, 8, (7, 8), 8, 16),
+    (3, 1, 5, 8, (7, 8), 8, 8),
+    (3, 1, 1, 2, (7, 8), 8, 8),
+    (3, 1, 1, 1, (1, 1), 16, 16),
+    (3, 1, 1, 1, (2, 1), 16, 5),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("name", CPU)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_convolution(case, name, dtype):
+    size, strides, dilation, groups, sides, inputs, outputs = case
+    if dtype == "bfloat16" and case not in CASES[::3]:
+        pytest.skip("every third in half precision")
+    x = normal(2, *sides, inputs, dtype=dtype)
+    kernel = normal(size, size, inputs // groups, outputs, seed=1, dtype=dtype)
+
+    def run(x, kernel):
+        return convolution.convolve(x, kernel, strides, dilation, groups)
+
+    found = value_and_gradients(CPU[name], run, x, kernel)
+    expected = value_and_gradients(PLAIN, run, x, kernel)
+    assert_close(found, expected, 1e-5 if dtype == "float32" else 3e-2)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 8])
+@pytest.mark.parametrize("dilation", [1, 2])
+@pytest.mark.parametrize("outputs", [16, 6])
+def test_the_gradient_of_a_kernel(batch, dilation, outputs):
+    """By strips of rows where images are few; by inputs where outputs fill no lane."""
+    x, kernel = normal(batch, 8, 7, 16), normal(3, 3, 16, outputs, seed=1)
+    y = convolution.plain(x, kernel, 1, dilation)
+    linear = functools.partial(weight_gradient.tangent, x, dilation=dilation)
+    assert_close([linear(kernel)], [y], 1e-5)
+    (found,) = jax.linear_transpose(linear, kernel)(y)
+    plain = functools.partial(convolution.plain, x, strides=1, dilation=dilation)
+    (expected,) = jax.linear_transpose(plain, kernel)(y)
+    assert_close([found], [expected], 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("batch", "height", "expected"),
+    [(8, 32, 1), (2, 32, 4), (1, 32, 8), (2, 6, 2), (1, 7, 1), (1, 2, 1)],
+)
+def test_few_images_are_cut_into_strips(batch, height, expected):
+    count = weight_gradient.strips(batch, height)
+    assert count == expected and height % count == 0
+
+
+def fork(chosen, transform):
+    """A network of every operation, under a transformation."""
+
+    def network(x, kernel, wise, scale):
+        y = convolution.convolve(x, kernel, 1, 1, 1)
+        y, _, _ = batch_norm.normalize(y, scale, scale, 1e-5)
+        y = max_pool.max_pool(relu.relu(y))
+        return convolution.convolve(y, wise, 1, 1, 16)
+
+    arguments = normal(4, 8, 8, 16), *(
+        normal(*shape, seed=seed)
+        for seed, shape in enumerate([(3, 3, 16, 16), (3, 3, 1, 16), (16,)], 1)
+    )
+    with formulations(chosen):
+        return jax.jit(transform(network))(*arguments)
+
+
+TRANSFORMS = {
+    "vmap": lambda f: lambda *a: jax.vmap(
+        jax.grad(lambda *b: (f(*b) ** 2).sum(), (0, 1, 2, 3))
+    )(*(jnp.stack([b, 2 * b]) for b in a)),
+    "remat": lambda f: jax.grad(
+        lambda *b: (jax.checkpoint(f)(*b) ** 2).sum(), (0, 1, 2, 3)
+    ),
+    "forward mode": lambda f: lambda *a: jax.jvp(f, a, tuple(b + 1 for b in a)),
+    "along the gradient": lambda f: lambda *a: jax.jvp(
+        jax.grad(lambda *b: (f(*b) ** 2).sum(), (0, 1, 2, 3)),
+        a,
+        tuple(b + 1 for b in a),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CPU)
+@pytest.mark.parametrize("transform", TRANSFORMS)
+def test_under_a_transformation(transform, name):
+    found = fork(CPU[name], TRANSFORMS[transform])
+    expected = fork(PLAIN, TRANSFORMS[transform])
+    assert_close(jax.tree.leaves(found), jax.tree.leaves(expected), 2e-5)
+
+
+@pytest.mark.parametrize("name", CPU)
+def test_over_four_devices(name):
+    mesh = jax.make_mesh((4,), ("data",))
+    split = jax.NamedSharding(mesh, jax.P("data"))
+    whole = jax.NamedSharding(mesh, jax.P())
+
+    def run(x, kernel, scale):
+        y = convolution.convolve(x, kernel, 1, 2, 1)
+        y, _, _ = batch_norm.normalize(y, scale, scale, 1e-5)
+        return (max_pool.max_pool(relu.relu(y)) ** 2).sum()
+
+    arguments = normal(4, 8, 8, 16), normal(3, 3, 16, 16, seed=1), normal(16, seed=2)
+    gradients = jax.grad(run, (0, 1, 2))
+    with formulations(CPU[name]):
+        found = jax.jit(gradients, in_shardings=(split, whole, whole))(*arguments)
+    with formulations(PLAIN):
+        expected = jax.jit(gradients)(*arguments)
+    assert_close(found, expected, 1e-5)
+
+
+@pytest.mark.parametrize("sides", [(8, 8), (7, 8), (1, 1), (9, 2)])
+def test_max_pooling(sides):
+    x = normal(2, *sides, 3).round(1)  # with equal pixels
+    found = value_and_gradients(CPU["products"], max_pool.max_pool, x)
+    expected = value_and_gradients(PLAIN, max_pool.max_pool, x)
+    assert_close(found, expected, 0)
+
+
+def test_a_nan_wins_its_windows():
+    x = normal(1, 6, 6, 1).at[0, 3, 3, 0].set(jnp.nan)
+    y, _ = value_and_gradients(CPU["products"], max_pool.max_pool, x)
+    np.testing.assert_array_equal(jnp.isnan(y), jnp.isnan(max_pool.plain(x)))
+
+
+@pytest.mark.parametrize("ratio", [100.0, 1000.0])
+def test_batch_norm_of_a_channel_far_from_zero(ratio):
+    """One pass over squares is 3e-4 and 3e-2 off here; two passes are not."""
+    x, weights = ratio + normal(4, 8, 8, 2), normal(4, 8, 8, 2, seed=1)
+    x = x.astype(jnp.float32)
+
+    def gradient(x, weights, ones):
+        def run(x):
+            return (batch_norm.normalize(x, ones, ones, 1e-5)[0] * weights).sum()
+
+        return jax.grad(run)(x)
+
+    found = gradient(x, weights, jnp.ones(2))
+    wide, g = np.asarray(x, np.float64), np.asarray(weights, np.float64)
+    axes = (0, 1, 2)
+    inverse = 1 / np.sqrt(wide.var(axes) + 1e-5)
+    normed = (wide - wide.mean(axes)) * inverse
+    expected = inverse * (g - g.mean(axes) - normed * (g * normed).mean(axes))
+    assert_close([found], [expected.astype(np.float32)], 2e-6 * ratio / 100)
+
+
+def test_the_choice_is_of_the_device_unless_told():
+    assert current().cpu  # tests run on CPUs
+    with formulations(PLAIN):
+        assert current() == PLAIN
+
+
+def test_a_program_for_other_devices_has_no_formulation_of_a_cpu():
+    def network(x, kernel, wise):
+        y = max_pool.max_pool(convolution.convolve(x, kernel, 1, 1, 1))
+        return convolution.convolve(y, wise, 1, 12, 8)
+
+    arguments = normal(1, 8, 8, 8), normal(3, 3, 8, 8), normal(3, 3, 1, 8)
+    with formulations(PLAIN):
+        plain = str(jax.make_jaxpr(network)(*arguments))
+    names = plain.split()
+    assert "optimization_barrier" not in plain and "custom_jvp" not in plain
+    assert sum(name.startswith("conv_general_dilated[") for name in names) == 2
