@@ -28,7 +28,7 @@ from resseg.gradients.fork import (
 )
 from resseg.models.heads.fcn import Upsample
 from resseg.models.layers import Conv
-from resseg.models.ops.choice import PLAIN, formulations
+from resseg.models.ops.choice import Formulation, formulation
 
 DRAWN = ("params", "batch_stats")  # collections that a key fills
 
@@ -215,7 +215,7 @@ def trace(model: nn.Module, image_shape: Sequence[int], **arguments: Any) -> Tra
     key = jax.eval_shape(lambda: jax.random.key(0))
     images = jax.ShapeDtypeStruct(tuple(image_shape), jnp.float32)
     # Receptive fields and products are read off operations as a textbook has them.
-    with recorded_coefficients() as coefficients, formulations(PLAIN):
+    with recorded_coefficients() as coefficients, formulation(Formulation.PLAIN):
         program = jax.make_jaxpr(run)(key, images)
     return Trace(tuple(calls), shapes, coefficients, program)
 

@@ -11,6 +11,8 @@ import numpy as np
 from resseg.models.ops.batch_norm import normalize
 from resseg.models.ops.convolution import convolve
 from resseg.models.ops.relu import relu
+from resseg.models.ops.repeat import repeat
+from resseg.models.ops.upsampled import Upsampled
 
 BATCH_MOMENTUM = 0.9  # share of the old running statistics kept per step
 EPSILON = 1e-5
@@ -39,6 +41,8 @@ class Conv(nn.Module):
         standardized: the kernel in use has mean 0 and variance 2 / fan-in in each
             output channel (weight standardisation, Qiao 2019, with He's gain).
         init_scale: factor on the initial kernel; 0 = it starts at zero.
+
+    What is still to be upsampled may be handed to a plain 3x3, float32.
     """
 
     features: int
@@ -52,15 +56,19 @@ class Conv(nn.Module):
     init_scale: float = 1.0
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        inputs = x.shape[-1] // self.groups
+    def __call__(self, x: jax.Array | Upsampled) -> jax.Array:
+        merged = isinstance(x, Upsampled)
+        inputs = (x.channels if merged else x.shape[-1]) // self.groups
         shape = (self.kernel, self.kernel, inputs, self.features)
         kernel = self.param("kernel", scaled_he_normal(self.init_scale), shape)
         if self.standardized:
             kernel = standardize(kernel)
         kernel = kernel.astype(self.dtype)
-        x = x.astype(self.dtype)
-        y = convolve(x, kernel, self.strides, self.dilation, self.groups)
+        if merged:
+            y = x.convolve(kernel)
+        else:
+            x = x.astype(self.dtype)
+            y = convolve(x, kernel, self.strides, self.dilation, self.groups)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
@@ -156,7 +164,8 @@ class ConvNormAct(nn.Module):
     """Convolution, normalisation, ReLU: what heads are made of.
 
     Attributes:
-        separable: one kernel per channel (`depthwise`), then a 1x1 convolution.
+        separable: one kernel per channel (`depthwise`), then a 1x1 convolution; of an
+            image, not of what is still to be upsampled.
     """
 
     features: int
@@ -167,9 +176,9 @@ class ConvNormAct(nn.Module):
     separable: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array | Upsampled, train: bool) -> jax.Array:
         settings: dict[str, Any] = {"kernel": self.kernel, "dilation": self.dilation}
-        if self.separable:
+        if self.separable and not isinstance(x, Upsampled):
             channels = x.shape[-1]
             settings |= {"groups": channels, "dtype": self.dtype, "name": "depthwise"}
             x = Conv(channels, **settings)(x)
@@ -226,7 +235,7 @@ def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
         of = x.shape[axis]
         source, ratio = np.arange(to) * of // to, -(-to // of)
         if (source == np.arange(to) // ratio).all():
-            x = jax.lax.slice_in_dim(x.repeat(ratio, axis=axis), 0, to, axis=axis)
+            x = jax.lax.slice_in_dim(repeat(x, ratio, axis), 0, to, axis=axis)
         else:
             x = jnp.take(x, source, axis=axis)
     return x

@@ -4,7 +4,7 @@ The layout, and so every parameter count, is that of segmentation_models.pytorch
 """
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
@@ -15,6 +15,8 @@ from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.heads.fcn import deepest
 from resseg.models.layers import Classifier, Conv, ConvNormAct, resize_nearest
+from resseg.models.ops import upsampled
+from resseg.models.ops.upsampled import Upsampled
 from resseg.models.shortcuts import LongSkip
 
 
@@ -40,6 +42,7 @@ class UNet(nn.Module):
     dropout: float = 0.0
     norm: str = "batch"
     dtype: Any = jnp.float32
+    merges_lazily: ClassVar[bool] = True  # decoder blocks begin with a convolution
 
     @nn.compact
     def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
@@ -56,7 +59,7 @@ class UNet(nn.Module):
             else:
                 height, width = features["image"].shape[1:3]
                 size = (min(2 * x.shape[1], height), min(2 * x.shape[2], width))
-                x = resize_nearest(x, size)
+                x = self.upsampled(x, size, None)
             x = self.decoder(i)(x, train)
         return Classifier(
             self.num_classes, self.dropout, self.dtype, kernel=3, name=CLASSIFIER
@@ -67,11 +70,21 @@ class UNet(nn.Module):
         name = f"decoder{level + 1}"
         return DecoderBlock(self.channels[level], self.norm, self.dtype, name=name)
 
-    def merged(self, x: jax.Array, skip: jax.Array, name: str) -> jax.Array:
-        x = resize_nearest(x, (skip.shape[1], skip.shape[2]))
+    def merged(self, x: jax.Array, skip: jax.Array, name: str) -> jax.Array | Upsampled:
+        size = skip.shape[1:3]
         if self.merge == "concat":
-            return jnp.concatenate([x, skip], axis=-1)
+            return self.upsampled(x, size, skip)
+        x = resize_nearest(x, size)
         return Conv(skip.shape[-1], 1, dtype=self.dtype, name=name)(x) + skip
+
+    def upsampled(
+        self, x: jax.Array, size: tuple[int, int], skip: jax.Array | None
+    ) -> jax.Array | Upsampled:
+        """What the first convolution of a decoder block sees."""
+        if self.merges_lazily and upsampled.worthwhile(x, size):
+            return Upsampled(x, skip)
+        x = resize_nearest(x, size)
+        return x if skip is None else jnp.concatenate([x, skip], axis=-1)
 
 
 class ResUNet(UNet):
@@ -84,6 +97,7 @@ class ResUNet(UNet):
 
     style: BlockStyle = BlockStyle()
     factors: tuple[BlockFactors, ...] = ()
+    merges_lazily: ClassVar[bool] = False  # they begin with a fork
 
     def decoder(self, level: int) -> nn.Module:
         style = dataclasses.replace(self.style, block="basic")
@@ -104,7 +118,7 @@ class DecoderBlock(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array | Upsampled, train: bool) -> jax.Array:
         for name in ("conv1", "conv2"):
             layer = ConvNormAct(
                 self.features, norm=self.norm, dtype=self.dtype, name=name

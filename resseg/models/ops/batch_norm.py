@@ -3,7 +3,6 @@
 import functools
 
 import jax
-import jax.numpy as jnp
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))

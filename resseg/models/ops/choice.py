@@ -2,35 +2,31 @@
 
 import contextlib
 import contextvars
+import enum
 from collections.abc import Iterator
-from typing import NamedTuple
 
 import jax
 
-from resseg import xla
 
-
-class Formulations(NamedTuple):
+class Formulation(enum.Enum):
     """What a program is written for.
 
-    Attributes:
-        cpu: XLA's CPU backend: grouped convolutions, gradients of pooling and sums in
-            long chains are slow there, so they are written otherwise.
-        onednn: its convolutions are those of oneDNN.
+    PLAIN is as a textbook has it: for GPU, TPU, and who reads a program. CPU is for
+    XLA's CPU backend, where grouped convolutions, gradients of pooling, of small sums
+    and of some kernels are slow, and where what a long chain puts out is computed again
+    by each operation that reads it.
     """
 
-    cpu: bool = False
-    onednn: bool = False
+    PLAIN = enum.auto()
+    CPU = enum.auto()
 
 
-PLAIN = Formulations()  # as a textbook has it: GPU, TPU, and who reads a program
-
-_chosen: contextvars.ContextVar[Formulations | None]
-_chosen = contextvars.ContextVar("formulations", default=None)
+_chosen: contextvars.ContextVar[Formulation | None]
+_chosen = contextvars.ContextVar("formulation", default=None)
 
 
 @contextlib.contextmanager
-def formulations(chosen: Formulations) -> Iterator[None]:
+def formulation(chosen: Formulation) -> Iterator[None]:
     """Programs traced in here are written so, whatever the device."""
     token = _chosen.set(chosen)
     try:
@@ -39,11 +35,11 @@ def formulations(chosen: Formulations) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def current() -> Formulations:
-    """Those of the device that JAX computes on, unless `formulations` says otherwise."""
+def for_cpu() -> bool:
+    """Whether a program is traced for a CPU: what JAX computes on, unless told."""
     chosen = _chosen.get()
     if chosen is not None:
-        return chosen
+        return chosen is Formulation.CPU
     device = jax.config.jax_default_device
     platform = getattr(device, "platform", device) or jax.default_backend()
-    return Formulations(True, xla.has_onednn()) if platform == "cpu" else PLAIN
+    return platform == "cpu"

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from resseg.models.ops import depthwise, taps, weight_gradient
-from resseg.models.ops.choice import current
+from resseg.models.ops.choice import for_cpu
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Below this share of products inside the image, one product per tap is faster.
@@ -19,30 +19,29 @@ DENSE = 0.7
 def convolve(
     x: jax.Array, kernel: jax.Array, strides: int, dilation: int, groups: int
 ) -> jax.Array:
-    """The convolution, in the formulation of `choice.current()`.
+    """The convolution, as `choice` has it.
 
     On a CPU what it puts out and the cotangent that it is sent are computed once: XLA
     would compute the chain that a cotangent comes from, mostly of a batch norm, again
     in both gradients, and in the order in which a product wants its operand.
     """
     y = _convolve(x, kernel, strides, dilation, groups)
-    return jax.lax.optimization_barrier(y) if current().cpu else y
+    return jax.lax.optimization_barrier(y) if for_cpu() else y
 
 
 def _convolve(x, kernel, strides, dilation, groups):
-    size, chosen = kernel.shape[0], current()
+    size = kernel.shape[0]
     if size == 1 and groups == 1:
         # A matrix product, which XLA runs on a CPU three times as fast.
         x = x[:, ::strides, ::strides]
         return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
-    if not chosen.cpu:
+    if not for_cpu():
         return plain(x, kernel, strides, dilation, groups)
     if groups == x.shape[-1]:
         return depthwise.convolve(x, kernel, strides, dilation)
     if groups == 1 and taps.share(x.shape[1:3], size, strides, dilation) < DENSE:
         return taps.convolve(x, kernel, strides, dilation)
-    narrow = x.dtype == jnp.float32
-    if groups == 1 and strides == 1 and chosen.onednn and narrow:
+    if groups == strides == 1 and weight_gradient.special(x, kernel):
         return _dense(x, kernel, dilation)
     return plain(x, kernel, strides, dilation, groups)
 

@@ -4,14 +4,11 @@ XLA's CPU backend runs the gradients of grouped convolutions below 1 GFLOP/s.
 """
 
 import jax
-import jax.numpy as jnp
 
 from resseg.models.ops.taps import placed, seen, spans
 
 
-def convolve(
-    x: jax.Array, kernel: jax.Array, strides: int, dilation: int
-) -> jax.Array:
+def convolve(x: jax.Array, kernel: jax.Array, strides: int, dilation: int) -> jax.Array:
     """`[batch, h, w, c] x [k, k, 1, m c] -> [batch, h, w, m c]`."""
     size, sides = kernel.shape[0], tuple(-(-s // strides) for s in x.shape[1:3])
     x = x.repeat(kernel.shape[-1] // x.shape[-1], axis=-1)

@@ -7,7 +7,7 @@ running numbers: a tenth of a U-Net's train step on a CPU.
 import jax
 import jax.numpy as jnp
 
-from resseg.models.ops.choice import current
+from resseg.models.ops.choice import for_cpu
 
 SIZE, STRIDE = 3, 2
 
@@ -17,7 +17,7 @@ def max_pool(x: jax.Array) -> jax.Array:
 
     The first of equal pixels receives the gradient, as in torch; a NaN wins.
     """
-    return _by_winner(x) if current().cpu else plain(x)
+    return _by_winner(x) if for_cpu() else plain(x)
 
 
 def plain(x: jax.Array) -> jax.Array:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from resseg.models.ops.choice import current
+from resseg.models.ops.choice import for_cpu
 
 
 @jax.custom_jvp
@@ -14,7 +14,7 @@ def relu(x: jax.Array) -> jax.Array:
     norm mostly, again in each operation that reads it.
     """
     y = jnp.maximum(x, 0)
-    return jax.lax.optimization_barrier(y) if current().cpu else y
+    return jax.lax.optimization_barrier(y) if for_cpu() else y
 
 
 @relu.defjvp

@@ -39,9 +39,7 @@ def spans(side: int, size: int, strides: int, dilation: int) -> Iterator[Span]:
             yield Span(place, first * strides + offset, first, last - first)
 
 
-def share(
-    sides: tuple[int, ...], size: int, strides: int, dilation: int
-) -> float:
+def share(sides: tuple[int, ...], size: int, strides: int, dilation: int) -> float:
     """The share of a kernel's products that meet pixels."""
     met = 1.0
     for side in sides:
@@ -53,9 +51,10 @@ def share(
 
 def seen(x: jax.Array, rows: Span, columns: Span, strides: int) -> jax.Array:
     """The pixels that a place meets, `[batch, rows.length, columns.length, c]`."""
-    y = rows.source, columns.source
-    stop = [at + (s.length - 1) * strides + 1 for at, s in zip(y, (rows, columns))]
-    return x[:, y[0] : stop[0] : strides, y[1] : stop[1] : strides]
+    top, left = rows.source, columns.source
+    bottom = top + (rows.length - 1) * strides + 1
+    right = left + (columns.length - 1) * strides + 1
+    return x[:, top:bottom:strides, left:right:strides]
 
 
 def placed(
@@ -69,9 +68,7 @@ def placed(
     return jax.lax.pad(y, jnp.zeros((), y.dtype), ((0, 0, 0), *pads, (0, 0, 0)))
 
 
-def convolve(
-    x: jax.Array, kernel: jax.Array, strides: int, dilation: int
-) -> jax.Array:
+def convolve(x: jax.Array, kernel: jax.Array, strides: int, dilation: int) -> jax.Array:
     """`[batch, h, w, in] x [k, k, in, out]`, padded by dilation * (k - 1) / 2."""
     size, sides = kernel.shape[0], tuple(-(-s // strides) for s in x.shape[1:3])
     total = None

@@ -1,77 +1,77 @@
-"""The gradient of a kernel as a convolution that oneDNN is good at.
+"""The gradient of a kernel in the form that the CPU backend is good at.
 
     dw[i, j, c, o] = sum over b, y, x of  image[b, y + i, x + j, c] g[b, y, x, o]
 
-XLA takes `b` for the channels and `c` for the batch of a convolution whose output is 3
-pixels wide, so that the inner loop of oneDNN has 3 turns. Here `c` is a third axis of
-space, where the kernel has extent 1: the output is as wide as there are channels, and
-comes out in the layout of a kernel.
-
-What stands below is the linear map of which that is the transpose: a convolution whose
-kernel has the extent of all channels along that axis.
+is a convolution that sums over images: they are its channels, `c` its batch. With few
+images its inner loop has few turns; with an odd number of outputs `o` the lanes of a
+vector stay empty. What stands below are linear maps of the kernel whose transposes are
+better: each is the convolution itself.
 """
 
 import jax
 import jax.numpy as jnp
 
 LANES = 16  # float32 numbers of a vector register (AVX-512)
-FEWEST = 8  # images to sum over at a time: fewer leave lanes idle
-LAYOUT = ("CNHWD", "IHWDO", "NHWDC")  # one channel; those of the image are depth
-BY_INPUTS = ("NHWCD", "OHWID", "NCHWD")  # the kernel is the image, the image the kernel
+FEWEST = 8  # images to sum over at a time
+WIDE = 256  # channels from which on too few images cost more than cutting them
+
+IMAGE_FIRST = ("CNHWD", "IHWDO", "NHWDC")  # one channel; those of the image are depth
+KERNEL_FIRST = ("HWCN", "OHWI", "CHWN")  # the kernel is the image, the image the kernel
+
+
+def special(x: jax.Array, kernel: jax.Array) -> bool:
+    """Whether `tangent` beats the plain form, for a stride of 1."""
+    inputs, outputs = kernel.shape[2:]
+    few = x.shape[0] < FEWEST and min(inputs, outputs) >= WIDE
+    return x.dtype == jnp.float32 and (few or _by_inputs(inputs, outputs))
 
 
 def tangent(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
     """The convolution of stride 1, in the form whose transpose in `kernel` is fast.
 
     Args:
-        x: `[batch, h, w, in]`, float32.
+        x: `[batch, h, w, in]`.
         kernel: `[k, k, in, out]`.
     """
-    size, height = kernel.shape[0], x.shape[1]
-    pad = dilation * (size - 1) // 2
-    count = strips(x.shape[0], height)
-    if count > 1:
-        parts = jax.lax.pad(x, 0.0, ((0, 0, 0), (pad, pad, 0), (pad, pad, 0), (0, 0, 0)))
-        tall = height // count
-        rows = [parts[:, i * tall : (i + 1) * tall + 2 * pad] for i in range(count)]
-        y = _convolve(jnp.concatenate(rows), kernel, dilation, 0)
-        return jnp.concatenate(jnp.split(y, count), axis=1)
-    return _convolve(x, kernel, dilation, pad)
+    pad = dilation * (kernel.shape[0] - 1) // 2
+    if _by_inputs(*kernel.shape[2:]):
+        return _kernel_first(x, kernel, dilation, pad)
+    count = strips(x.shape[0], x.shape[1])
+    tall = x.shape[1] // count
+    padded = jnp.pad(x, ((0, 0), (pad, pad), (pad, pad), (0, 0)))
+    parts = [padded[:, i * tall : (i + 1) * tall + 2 * pad] for i in range(count)]
+    y = jax.lax.conv_general_dilated(
+        jnp.concatenate(parts)[None],
+        kernel[None],
+        (1, 1, 1),
+        "VALID",
+        rhs_dilation=(dilation, dilation, 1),
+        dimension_numbers=IMAGE_FIRST,
+    )
+    return jnp.concatenate(jnp.split(y[:, :, :, 0], count), axis=1)
 
 
 def strips(batch: int, height: int) -> int:
-    """Into how many strips of rows each image is cut, all of them as a batch."""
+    """Into how many strips of rows each image is cut, all of them as one batch."""
     count = 1
     while batch * count < FEWEST and height % (2 * count) == 0 and height > 2 * count:
         count *= 2
     return count
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, dilation: int, pad: int) -> jax.Array:
-    inputs, outputs = kernel.shape[2:]
-    if outputs % LANES and not inputs % LANES:
-        return _by_inputs(x, kernel, dilation, pad)
-    y = jax.lax.conv_general_dilated(
-        x[None],
-        kernel[None],
-        (1, 1, 1),
-        ((pad, pad), (pad, pad), (0, 0)),
-        rhs_dilation=(dilation, dilation, 1),
-        dimension_numbers=LAYOUT,
-    )
-    return y[:, :, :, 0]
+def _by_inputs(inputs, outputs):
+    return outputs % LANES > 0 and inputs % LANES == 0
 
 
-def _by_inputs(x: jax.Array, kernel: jax.Array, dilation: int, pad: int) -> jax.Array:
-    """The same; in its transpose the outputs are depth and the inputs fill the lanes."""
+def _kernel_first(x, kernel, dilation, pad):
+    """In its transpose the inputs are what fills the lanes."""
     extent = dilation * (kernel.shape[0] - 1) + 1
     rows, columns = (side - extent + pad for side in x.shape[1:3])
-    y = jax.lax.conv_general_dilated(
-        jnp.flip(kernel, (0, 1))[None],
-        jnp.flip(x, (1, 2))[..., None],
-        (1, 1, 1),
-        ((rows, rows), (columns, columns), (0, 0)),
-        lhs_dilation=(dilation, dilation, 1),
-        dimension_numbers=BY_INPUTS,
+    return jax.lax.conv_general_dilated(
+        jnp.flip(kernel, (0, 1)),
+        jnp.flip(x, (1, 2)),
+        (1, 1),
+        ((rows, rows), (columns, columns)),
+        lhs_dilation=(dilation, dilation),
+        dimension_numbers=KERNEL_FIRST,
     )
-    return y[0]

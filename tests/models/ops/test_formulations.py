@@ -8,10 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.models.ops import batch_norm, convolution, max_pool, relu, weight_gradient
-from resseg.models.ops.choice import PLAIN, Formulations, current, formulations
+from resseg.models.ops import (
+    batch_norm,
+    convolution,
+    max_pool,
+    relu,
+    repeat,
+    weight_gradient,
+)
+from resseg.models.ops.choice import Formulation, for_cpu, formulation
+from resseg.models.ops.upsampled import Upsampled, worthwhile
 
-CPU = {"products": Formulations(True, False), "oneDNN": Formulations(True, True)}
+CPU, PLAIN = Formulation.CPU, Formulation.PLAIN
 
 
 def normal(*shape, seed=0, dtype=np.float32):
@@ -26,7 +34,7 @@ def value_and_gradients(chosen, function, *arguments):
         y = function(*arguments)
         return (y * normal(*y.shape, seed=9).astype(y.dtype)).sum(), y
 
-    with formulations(chosen):
+    with formulation(chosen):
         places = tuple(range(len(arguments)))
         run = jax.jit(jax.value_and_grad(weighted, places, has_aux=True))
         (_, y), gradients = run(*arguments)
@@ -62,9 +70,8 @@ CASES = [
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("name", CPU)
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_convolution(case, name, dtype):
+def test_a_convolution(case, dtype):
     size, strides, dilation, groups, sides, inputs, outputs = case
     if dtype == "bfloat16" and case not in CASES[::3]:
         pytest.skip("every third in half precision")
@@ -74,7 +81,7 @@ def test_a_convolution(case, name, dtype):
     def run(x, kernel):
         return convolution.convolve(x, kernel, strides, dilation, groups)
 
-    found = value_and_gradients(CPU[name], run, x, kernel)
+    found = value_and_gradients(CPU, run, x, kernel)
     expected = value_and_gradients(PLAIN, run, x, kernel)
     assert_close(found, expected, 1e-5 if dtype == "float32" else 3e-2)
 
@@ -112,40 +119,45 @@ def fork(chosen, transform):
         y = max_pool.max_pool(relu.relu(y))
         return convolution.convolve(y, wise, 1, 1, 16)
 
-    arguments = normal(4, 8, 8, 16), *(
-        normal(*shape, seed=seed)
-        for seed, shape in enumerate([(3, 3, 16, 16), (3, 3, 1, 16), (16,)], 1)
+    arguments = (
+        normal(4, 8, 8, 16),
+        *(
+            normal(*shape, seed=seed)
+            for seed, shape in enumerate([(3, 3, 16, 16), (3, 3, 1, 16), (16,)], 1)
+        ),
     )
-    with formulations(chosen):
+    with formulation(chosen):
         return jax.jit(transform(network))(*arguments)
 
 
 TRANSFORMS = {
-    "vmap": lambda f: lambda *a: jax.vmap(
-        jax.grad(lambda *b: (f(*b) ** 2).sum(), (0, 1, 2, 3))
-    )(*(jnp.stack([b, 2 * b]) for b in a)),
+    "vmap": lambda f: (
+        lambda *a: jax.vmap(jax.grad(lambda *b: (f(*b) ** 2).sum(), (0, 1, 2, 3)))(
+            *(jnp.stack([b, 2 * b]) for b in a)
+        )
+    ),
     "remat": lambda f: jax.grad(
         lambda *b: (jax.checkpoint(f)(*b) ** 2).sum(), (0, 1, 2, 3)
     ),
     "forward mode": lambda f: lambda *a: jax.jvp(f, a, tuple(b + 1 for b in a)),
-    "along the gradient": lambda f: lambda *a: jax.jvp(
-        jax.grad(lambda *b: (f(*b) ** 2).sum(), (0, 1, 2, 3)),
-        a,
-        tuple(b + 1 for b in a),
+    "along the gradient": lambda f: (
+        lambda *a: jax.jvp(
+            jax.grad(lambda *b: (f(*b) ** 2).sum(), (0, 1, 2, 3)),
+            a,
+            tuple(b + 1 for b in a),
+        )
     ),
 }
 
 
-@pytest.mark.parametrize("name", CPU)
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_under_a_transformation(transform, name):
-    found = fork(CPU[name], TRANSFORMS[transform])
+def test_under_a_transformation(transform):
+    found = fork(CPU, TRANSFORMS[transform])
     expected = fork(PLAIN, TRANSFORMS[transform])
     assert_close(jax.tree.leaves(found), jax.tree.leaves(expected), 2e-5)
 
 
-@pytest.mark.parametrize("name", CPU)
-def test_over_four_devices(name):
+def test_over_four_devices():
     mesh = jax.make_mesh((4,), ("data",))
     split = jax.NamedSharding(mesh, jax.P("data"))
     whole = jax.NamedSharding(mesh, jax.P())
@@ -157,9 +169,9 @@ def test_over_four_devices(name):
 
     arguments = normal(4, 8, 8, 16), normal(3, 3, 16, 16, seed=1), normal(16, seed=2)
     gradients = jax.grad(run, (0, 1, 2))
-    with formulations(CPU[name]):
+    with formulation(CPU):
         found = jax.jit(gradients, in_shardings=(split, whole, whole))(*arguments)
-    with formulations(PLAIN):
+    with formulation(PLAIN):
         expected = jax.jit(gradients)(*arguments)
     assert_close(found, expected, 1e-5)
 
@@ -167,14 +179,49 @@ def test_over_four_devices(name):
 @pytest.mark.parametrize("sides", [(8, 8), (7, 8), (1, 1), (9, 2)])
 def test_max_pooling(sides):
     x = normal(2, *sides, 3).round(1)  # with equal pixels
-    found = value_and_gradients(CPU["products"], max_pool.max_pool, x)
+    found = value_and_gradients(CPU, max_pool.max_pool, x)
     expected = value_and_gradients(PLAIN, max_pool.max_pool, x)
     assert_close(found, expected, 0)
 
 
+@pytest.mark.parametrize(("times", "axis"), [(2, 1), (3, 2), (1, 1)])
+def test_repeating(times, axis):
+    x = normal(2, 4, 5, 3)
+    run = functools.partial(repeat.repeat, times=times, axis=axis)
+    found = value_and_gradients(CPU, run, x)
+    expected = value_and_gradients(PLAIN, run, x)
+    assert_close(found, expected, 1e-6)
+
+
+@pytest.mark.parametrize("skips", [[normal(2, 16, 18, 3, seed=1)], []])
+def test_a_convolution_over_what_is_upsampled(skips):
+    low, kernel = normal(2, 8, 9, 5), normal(3, 3, 5 + 3 * len(skips), 4, seed=2)
+
+    def merged(kernel, low, *skips):
+        return Upsampled(low, *skips or [None]).convolve(kernel)
+
+    def made(kernel, low, *skips):
+        large = low.repeat(2, axis=1).repeat(2, axis=2)
+        both = jnp.concatenate([large, *skips], axis=-1)
+        return convolution.plain(both, kernel, 1, 1)
+
+    found = value_and_gradients(CPU, merged, kernel, low, *skips)
+    expected = value_and_gradients(PLAIN, made, kernel, low, *skips)
+    assert_close(found, expected, 1e-5)
+
+
+def test_what_is_small_or_not_doubled_is_upsampled():
+    low = jnp.zeros((1, 8, 8, 2))
+    assert worthwhile(low, (16, 16))
+    assert not worthwhile(low, (15, 16)) and not worthwhile(low[:, :4], (8, 16))
+    assert not worthwhile(low.astype(jnp.bfloat16), (16, 16))
+    with formulation(PLAIN):
+        assert not worthwhile(low, (16, 16))
+
+
 def test_a_nan_wins_its_windows():
     x = normal(1, 6, 6, 1).at[0, 3, 3, 0].set(jnp.nan)
-    y, _ = value_and_gradients(CPU["products"], max_pool.max_pool, x)
+    y, _ = value_and_gradients(CPU, max_pool.max_pool, x)
     np.testing.assert_array_equal(jnp.isnan(y), jnp.isnan(max_pool.plain(x)))
 
 
@@ -200,9 +247,9 @@ def test_batch_norm_of_a_channel_far_from_zero(ratio):
 
 
 def test_the_choice_is_of_the_device_unless_told():
-    assert current().cpu  # tests run on CPUs
-    with formulations(PLAIN):
-        assert current() == PLAIN
+    assert for_cpu()  # tests run on CPUs
+    with formulation(PLAIN):
+        assert not for_cpu()
 
 
 def test_a_program_for_other_devices_has_no_formulation_of_a_cpu():
@@ -211,7 +258,7 @@ def test_a_program_for_other_devices_has_no_formulation_of_a_cpu():
         return convolution.convolve(y, wise, 1, 12, 8)
 
     arguments = normal(1, 8, 8, 8), normal(3, 3, 8, 8), normal(3, 3, 1, 8)
-    with formulations(PLAIN):
+    with formulation(PLAIN):
         plain = str(jax.make_jaxpr(network)(*arguments))
     names = plain.split()
     assert "optimization_barrier" not in plain and "custom_jvp" not in plain
