@@ -7,6 +7,8 @@ The names below are loaded when they are first used, so that `import resseg` and
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from resseg import xla
+
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["__version__", "build_model", "load_config", "open_run"]
 
+xla.set_flags()
 _HOMES = {
     "load_config": "resseg.config.load",
     "open_run": "resseg.runs",

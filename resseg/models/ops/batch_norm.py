@@ -4,6 +4,8 @@ import functools
 
 import jax
 
+EVERY = 8  # rows, of which one says about where the mean is
+
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(3,))
 def normalize(
@@ -11,9 +13,11 @@ def normalize(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """`scale * (x - mean) / sqrt(var + epsilon) + bias`, over all axes but the last.
 
-    The variance is the mean of squared deviations, in a second pass. The difference of
-    two means, in one, loses the gradient where the mean of a channel is large against
-    its deviation: relative error 3e-2 at a thousandfold, where this has 5e-7.
+    Deviations are taken from the mean of every eighth row, which is in one pass over
+    the batch what deviations from the mean are in two: it lies less than sqrt(8)
+    deviations off, whatever the values are. From zero, the gradient is lost where the
+    mean of a channel is large against its deviation: a relative error of 3e-2 at a
+    thousandfold.
 
     Args:
         x: `[..., c]`, float32.
@@ -22,23 +26,23 @@ def normalize(
     Returns:
         As `x`; the mean and the biased variance, `[c]`.
     """
-    mean, var, rest = _moments(x)
+    near, var, rest = _moments(x)
     factor = jax.lax.rsqrt(var + epsilon) * scale
-    centred = x - _row(mean, x)
-    return centred * _row(factor, x) + _row(bias - rest * factor, x), mean + rest, var
+    centred = x - _row(near, x)
+    return centred * _row(factor, x) + _row(bias - rest * factor, x), near + rest, var
 
 
 @normalize.defjvp
 def _normalize_tangent(epsilon, primals, tangents):
     x, scale, bias = primals
     of_x, of_scale, of_bias = tangents
-    mean, var, rest = _moments(x)
+    near, var, rest = _moments(x)
     inverse = jax.lax.rsqrt(var + epsilon)
     factor = inverse * scale
-    centred = x - _row(mean, x)
+    centred = x - _row(near, x)
     y = centred * _row(factor, x) + _row(bias - rest * factor, x)
 
-    def along(tangent):  # the mean of its products with what is centred to the last bit
+    def along(tangent):  # the mean of its products with deviations from the mean
         return _mean(centred * tangent) - rest * _mean(tangent)
 
     # All that depends on the whole batch goes through two vectors, so that their
@@ -47,18 +51,19 @@ def _normalize_tangent(epsilon, primals, tangents):
     slope = of_scale * inverse - inverse**2 * along(scaled)
     shift = of_bias - _mean(scaled) - rest * slope
     tangent = scaled + _row(shift, x) + centred * _row(slope, x)
-    return (y, mean + rest, var), (tangent, _mean(of_x), 2 * along(of_x))
+    return (y, near + rest, var), (tangent, _mean(of_x), 2 * along(of_x))
 
 
 def _moments(x):
-    """The mean, the variance, and what rounding left of the mean.
+    """About where the mean is, the variance, and what is left of the mean from there.
 
-    The mean of a thousand is rounded to 6e-5, which the second pass sees.
+    Of n values of which a share f has the mean a, (a - mean)^2 f is at most the
+    variance: part of it lies between the two groups.
     """
-    mean = _mean(x)
-    centred = x - _row(mean, x)
+    near = _mean(x[:, ::EVERY] if x.ndim > 2 else x)
+    centred = x - _row(near, x)
     rest = _mean(centred)
-    return mean, _mean(centred * centred) - rest * rest, rest
+    return near, _mean(centred * centred) - rest * rest, rest
 
 
 def _mean(x):

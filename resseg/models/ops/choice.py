@@ -7,6 +7,8 @@ from collections.abc import Iterator
 
 import jax
 
+from resseg import xla
+
 
 class Formulation(enum.Enum):
     """What a program is written for.
@@ -14,11 +16,13 @@ class Formulation(enum.Enum):
     PLAIN is as a textbook has it: for GPU, TPU, and who reads a program. CPU is for
     XLA's CPU backend, where grouped convolutions, gradients of pooling, of small sums
     and of some kernels are slow, and where what a long chain puts out is computed again
-    by each operation that reads it.
+    by each operation that reads it. ONEDNN is for the same where the convolutions are
+    oneDNN's, see `resseg.xla`.
     """
 
     PLAIN = enum.auto()
     CPU = enum.auto()
+    ONEDNN = enum.auto()
 
 
 _chosen: contextvars.ContextVar[Formulation | None]
@@ -35,11 +39,18 @@ def formulation(chosen: Formulation) -> Iterator[None]:
         _chosen.reset(token)
 
 
-def for_cpu() -> bool:
-    """Whether a program is traced for a CPU: what JAX computes on, unless told."""
+def current() -> Formulation:
+    """That of the device JAX computes on, unless `formulation` says otherwise."""
     chosen = _chosen.get()
     if chosen is not None:
-        return chosen is Formulation.CPU
+        return chosen
     device = jax.config.jax_default_device
     platform = getattr(device, "platform", device) or jax.default_backend()
-    return platform == "cpu"
+    if platform != "cpu":
+        return Formulation.PLAIN
+    return Formulation.ONEDNN if xla.has_onednn() else Formulation.CPU
+
+
+def for_cpu() -> bool:
+    """Whether a program is traced for a CPU."""
+    return current() is not Formulation.PLAIN

@@ -13,7 +13,7 @@ from resseg.models.ops.choice import for_cpu
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Below this share of products inside the image, one product per tap is faster.
-DENSE = 0.7
+DENSE = 0.65
 
 
 def convolve(
@@ -21,12 +21,14 @@ def convolve(
 ) -> jax.Array:
     """The convolution, as `choice` has it.
 
-    On a CPU what it puts out and the cotangent that it is sent are computed once: XLA
-    would compute the chain that a cotangent comes from, mostly of a batch norm, again
-    in both gradients, and in the order in which a product wants its operand.
+    On a CPU what goes in, what comes out and their cotangents are computed once: XLA
+    would compute the chains that they come from, mostly of a batch norm, again in both
+    gradients, and in the order in which a product wants its operand.
     """
-    y = _convolve(x, kernel, strides, dilation, groups)
-    return jax.lax.optimization_barrier(y) if for_cpu() else y
+    if not for_cpu():
+        return _convolve(x, kernel, strides, dilation, groups)
+    once = jax.lax.optimization_barrier
+    return once(_convolve(once(x), kernel, strides, dilation, groups))
 
 
 def _convolve(x, kernel, strides, dilation, groups):

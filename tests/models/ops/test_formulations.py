@@ -20,6 +20,7 @@ from resseg.models.ops.choice import Formulation, for_cpu, formulation
 from resseg.models.ops.upsampled import Upsampled, worthwhile
 
 CPU, PLAIN = Formulation.CPU, Formulation.PLAIN
+EACH = pytest.mark.parametrize("chosen", [CPU, Formulation.ONEDNN])
 
 
 def normal(*shape, seed=0, dtype=np.float32):
@@ -71,7 +72,8 @@ CASES = [
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("case", CASES, ids=str)
-def test_a_convolution(case, dtype):
+@EACH
+def test_a_convolution(chosen, case, dtype):
     size, strides, dilation, groups, sides, inputs, outputs = case
     if dtype == "bfloat16" and case not in CASES[::3]:
         pytest.skip("every third in half precision")
@@ -81,7 +83,7 @@ def test_a_convolution(case, dtype):
     def run(x, kernel):
         return convolution.convolve(x, kernel, strides, dilation, groups)
 
-    found = value_and_gradients(CPU, run, x, kernel)
+    found = value_and_gradients(chosen, run, x, kernel)
     expected = value_and_gradients(PLAIN, run, x, kernel)
     assert_close(found, expected, 1e-5 if dtype == "float32" else 3e-2)
 
@@ -89,13 +91,15 @@ def test_a_convolution(case, dtype):
 @pytest.mark.parametrize("batch", [1, 3, 8])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("outputs", [16, 6])
-def test_the_gradient_of_a_kernel(batch, dilation, outputs):
+@EACH
+def test_the_gradient_of_a_kernel(chosen, batch, dilation, outputs):
     """By strips of rows where images are few; by inputs where outputs fill no lane."""
     x, kernel = normal(batch, 8, 7, 16), normal(3, 3, 16, outputs, seed=1)
     y = convolution.plain(x, kernel, 1, dilation)
     linear = functools.partial(weight_gradient.tangent, x, dilation=dilation)
-    assert_close([linear(kernel)], [y], 1e-5)
-    (found,) = jax.linear_transpose(linear, kernel)(y)
+    with formulation(chosen):
+        assert_close([linear(kernel)], [y], 1e-5)
+        (found,) = jax.linear_transpose(linear, kernel)(y)
     plain = functools.partial(convolution.plain, x, strides=1, dilation=dilation)
     (expected,) = jax.linear_transpose(plain, kernel)(y)
     assert_close([found], [expected], 1e-5)
@@ -151,13 +155,15 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-def test_under_a_transformation(transform):
-    found = fork(CPU, TRANSFORMS[transform])
+@EACH
+def test_under_a_transformation(chosen, transform):
+    found = fork(chosen, TRANSFORMS[transform])
     expected = fork(PLAIN, TRANSFORMS[transform])
     assert_close(jax.tree.leaves(found), jax.tree.leaves(expected), 2e-5)
 
 
-def test_over_four_devices():
+@EACH
+def test_over_four_devices(chosen):
     mesh = jax.make_mesh((4,), ("data",))
     split = jax.NamedSharding(mesh, jax.P("data"))
     whole = jax.NamedSharding(mesh, jax.P())
@@ -169,7 +175,7 @@ def test_over_four_devices():
 
     arguments = normal(4, 8, 8, 16), normal(3, 3, 16, 16, seed=1), normal(16, seed=2)
     gradients = jax.grad(run, (0, 1, 2))
-    with formulation(CPU):
+    with formulation(chosen):
         found = jax.jit(gradients, in_shardings=(split, whole, whole))(*arguments)
     with formulation(PLAIN):
         expected = jax.jit(gradients)(*arguments)
