@@ -1,0 +1,38 @@
+"""The networks that `benchmarks.step` runs on both sides; no jax, no torch."""
+
+from typing import NamedTuple
+
+CLASSES = 21
+RATE, MOMENTUM, DECAY = 0.01, 0.9, 1e-4  # of SGD, on both sides
+
+
+class Network(NamedTuple):
+    """One row.
+
+    Attributes:
+        title: for the table.
+        layout: of which library it is: torchvision or smp, whose weights both sides
+            share; ours, for a config of resseg that torch has as `torch_networks`.
+        name: within that library, or of the config.
+        side: of the images, in pixels.
+        batch: images of a train step; inference sees one.
+    """
+
+    title: str
+    layout: str
+    name: str
+    side: int
+    batch: int
+
+
+_V3 = "DeepLabV3 ResNet-50, stride 8 (torchvision)"
+_V3_PLUS = "DeepLabV3+ ResNet-50, stride 16, separable (smp)"
+NETWORKS = {
+    "unet": Network("U-Net ResNet-18 (smp)", "smp", "Unet_resnet18", 128, 8),
+    "v3": Network(_V3, "torchvision", "deeplabv3_resnet50", 256, 2),
+    "v3plus": Network(_V3_PLUS, "smp", "DeepLabV3Plus_resnet50", 256, 4),
+    "fcn": Network(
+        "FCN ResNet-50, stride 8 (torchvision)", "torchvision", "fcn_resnet50", 256, 2
+    ),
+    "nuclei": Network("U-Net of nuclei/unet", "ours", "nuclei/unet", 128, 8),
+}

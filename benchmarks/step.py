@@ -1,0 +1,152 @@
+"""A train step and a forward pass against PyTorch, each at its better memory format.
+
+python -m benchmarks.step [--only NAME,…] [--mode train|infer] [--pairs N] [--out DIR]
+
+Five published networks with the same weights, batch and optimizer (SGD with momentum)
+on both sides, every fork measured on ours. The sides are processes of their own, so
+that neither waits for threads of the other, and step in turns; what counts is the ratio
+of each pair. Torch is asked at both memory formats, and the faster one is the peer.
+RESSEG_ONEDNN=1 measures our side with the convolutions of oneDNN.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.networks import NETWORKS
+from benchmarks.pairs import Comparison, add_options, interleaved, report
+
+ROOT = Path(__file__).resolve().parent.parent
+FORMATS = ("channels_last", "contiguous")
+MODES = {"train": "train step", "infer": "forward pass of one image"}
+AGREE = 1e-3  # relative difference of what the first step says, float32
+
+
+class Process:
+    """A side that steps when told.
+
+    Attributes:
+        said: what it printed when it was ready.
+    """
+
+    def __init__(self, python: str, *arguments: str):
+        self._process = subprocess.Popen(
+            [python, "-m", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        line = self._answer()
+        if not line:
+            raise SystemExit(f"benchmarks.step: {' '.join(arguments)} ended early")
+        self.said = json.loads(line)
+
+    def __call__(self, steps: int) -> float:
+        """Seconds per step."""
+        assert self._process.stdin is not None
+        print(steps, file=self._process.stdin, flush=True)
+        return float(self._answer())
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline()
+
+    def end(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+@contextlib.contextmanager
+def process(*arguments: str) -> Iterator[Process]:
+    side = Process(*arguments)
+    try:
+        yield side
+    finally:
+        side.end()
+
+
+def compare(name: str, mode: str, args: argparse.Namespace) -> Comparison:
+    """One row: both sides of one network."""
+    network = NETWORKS[name]
+    taps = "plain" if args.no_taps else "taps"
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        weights = str(Path(folder) / "weights.npz")
+
+        def peer(form: str, *more: str) -> Process:
+            side = (args.torch_python, "benchmarks.torch_side", name, mode, form)
+            return stack.enter_context(process(*side, *more))
+
+        peers = {FORMATS[0]: peer(FORMATS[0], weights), FORMATS[1]: peer(FORMATS[1])}
+        given = "" if network.layout == "ours" else weights
+        ours = stack.enter_context(
+            process(sys.executable, "benchmarks.our_side", name, mode, taps, given)
+        )
+        check(name, ours, peers[FORMATS[0]], same_weights=bool(given))
+        form = min(FORMATS, key=lambda form: median(peers[form], args.steps))
+        seconds = interleaved(
+            lambda: ours(args.steps),
+            lambda: peers[form](args.steps),
+            args.pairs,
+            name,
+        )
+        batch = network.batch if mode == "train" else 1
+        return Comparison(
+            f"{MODES[mode]}, {network.title}, {network.side}², batch {batch}",
+            *seconds,
+            peer=f"torch {peers[form].said['version']}, {form}",
+            note=ours.said["version"],
+        )
+
+
+def median(side: Process, steps: int) -> float:
+    return float(np.median([side(steps) for _ in range(3)]))
+
+
+def check(name: str, ours: Process, theirs: Process, *, same_weights: bool) -> None:
+    """Both sides compute the same network.
+
+    Raises:
+        SystemExit: they do not.
+    """
+    if ours.said["parameters"] != theirs.said["parameters"]:
+        raise SystemExit(f"{name}: {ours.said} against {theirs.said}")
+    one, other = ours.said["first"], theirs.said["first"]
+    # A dropout draws other numbers here and there: the first loss is close, not equal.
+    if same_weights and abs(one - other) > 20 * AGREE * abs(other):
+        raise SystemExit(f"{name}: first step says {one}, torch {other}")
+
+
+def main(argv: list[str]) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.step",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_options(parser, 9)
+    parser.add_argument("--only", default=",".join(NETWORKS), metavar="NAME,…")
+    parser.add_argument("--mode", choices=(*MODES, "both"), default="both")
+    parser.add_argument("--steps", type=int, default=1, metavar="N", help="per time")
+    parser.add_argument("--no-taps", action="store_true", help="measure no fork")
+    parser.add_argument(
+        "--torch-python", default=sys.executable, metavar="FILE", help="that has torch"
+    )
+    args = parser.parse_args(argv)
+    modes = MODES if args.mode == "both" else (args.mode,)
+    names = args.only.split(",")
+    rows = [compare(name, mode, args) for mode in modes for name in names]
+    report("step", rows, ("jax", "jaxlib"), args.out)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
