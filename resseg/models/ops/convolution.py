@@ -4,16 +4,19 @@ Padding is symmetric and explicit, dilation * (kernel - 1) / 2 on each side.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 
 from resseg.models.ops import depthwise, taps, weight_gradient
-from resseg.models.ops.choice import for_cpu
+from resseg.models.ops.choice import Formulation, current, for_cpu
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Below this share of products inside the image, one product per tap is faster.
 DENSE = 0.65
+# So it is with many channels on few pixels, and with very many on any number.
+WIDE, VERY_WIDE, FEW_PIXELS = 256, 512, {"xla": 1024, "onednn": 256}
 
 
 def convolve(
@@ -43,9 +46,18 @@ def _convolve(x, kernel, strides, dilation, groups):
         return depthwise.convolve(x, kernel, strides, dilation)
     if groups == 1 and taps.share(x.shape[1:3], size, strides, dilation) < DENSE:
         return taps.convolve(x, kernel, strides, dilation)
-    if groups == strides == 1 and weight_gradient.special(x, kernel):
+    if groups == strides == 1 and (
+        _by_taps(x, kernel) or weight_gradient.special(x, kernel)
+    ):
         return _dense(x, kernel, dilation)
     return plain(x, kernel, strides, dilation, groups)
+
+
+def _by_taps(x, kernel):
+    pixels, width = math.prod(x.shape[:3]), min(kernel.shape[2:])
+    if current() is Formulation.ONEDNN:
+        return width >= WIDE and pixels <= FEW_PIXELS["onednn"]
+    return width >= VERY_WIDE or (width >= WIDE and pixels <= FEW_PIXELS["xla"])
 
 
 def plain(
@@ -66,21 +78,25 @@ def plain(
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _dense(x: jax.Array, kernel: jax.Array, dilation: int) -> jax.Array:
+    if _by_taps(x, kernel):
+        return taps.convolve(x, kernel, 1, dilation)
     return plain(x, kernel, 1, dilation)
 
 
 def _dense_tangent(dilation, primals, tangents):
     x, kernel = primals
     of_x, of_kernel = tangents
-    y = _dense(x, kernel, dilation)
-    tangent = jnp.zeros_like(y)
+    of_products = taps.convolve if _by_taps(x, kernel) else plain
+    parts = []
     # An image has no tangent, and a convolution of zeros is a convolution.
     if not _is_zero(of_x):
-        tangent = plain(of_x, kernel, 1, dilation)
-    if not _is_zero(of_kernel):
-        added = weight_gradient.tangent(x, of_kernel, dilation)
-        tangent = added if _is_zero(of_x) else tangent + added
-    return y, tangent
+        parts.append(of_products(of_x, kernel, 1, dilation))
+    if not _is_zero(of_kernel) and weight_gradient.special(x, kernel):
+        parts.append(weight_gradient.tangent(x, of_kernel, dilation))
+    elif not _is_zero(of_kernel):
+        parts.append(of_products(x, of_kernel, 1, dilation))
+    y = _dense(x, kernel, dilation)
+    return y, functools.reduce(jnp.add, parts) if parts else jnp.zeros_like(y)
 
 
 def _is_zero(tangent):
