@@ -10,6 +10,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from resseg.blueprint.trace import trace
 from resseg.models import layers
+from resseg.models.ops.choice import Formulation, formulation
 from tests.models.networks import network
 
 B = "backbone."
@@ -87,7 +88,9 @@ def macs_of_program(net, size):
     variables = jax.eval_shape(net.init, jax.random.key(0), images)
     del variables["taps"]
     total = 0
-    for equation in equations(jax.make_jaxpr(net.apply)(variables, images).jaxpr):
+    with formulation(Formulation.PLAIN):
+        program = jax.make_jaxpr(net.apply)(variables, images)
+    for equation in equations(program.jaxpr):
         if equation.primitive.name not in ("conv_general_dilated", "dot_general"):
             continue
         left, right = (variable.aval.shape for variable in equation.invars)
