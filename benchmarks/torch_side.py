@@ -6,7 +6,6 @@ FORMAT is channels_last or contiguous. It prints a JSON line when it is ready, t
 reads numbers of steps and answers each with the seconds per step. With WEIGHTS, a file
 to be made, it writes its tensors there first.
 """
-# ruff: noqa: TID251
 
 import json
 import sys

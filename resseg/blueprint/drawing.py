@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import ClosedJaxpr, Literal, jaxpr_as_fun
+from jax.extend.core import Literal, jaxpr_as_fun
 from jax.extend.random import threefry_2x32
 
 _SETTINGS: Any = jax.config  # no type checker knows what is in it
@@ -77,7 +77,8 @@ class Drawing:
         recipes = []
         for name, *fields in values:
             first = tuple(fields[0]) if isinstance(fields[0], list) else fields[0]
-            recipes.append(kinds[name](first, *fields[1:]))
+            make: Any = kinds[name]
+            recipes.append(make(first, *fields[1:]))
         return cls(tree, tuple(recipes))
 
     def to_json(self) -> list[list[Any]] | None:
@@ -104,7 +105,7 @@ class Drawing:
         return jax.tree.unflatten(self.tree, leaves)
 
 
-def cut(program: ClosedJaxpr, places: Sequence[int]) -> ClosedJaxpr:
+def cut(program: Any, places: Sequence[int]) -> Any:
     """The program without what these of its results do not depend on."""
     jaxpr = program.jaxpr
     outputs = [jaxpr.outvars[place] for place in places]
@@ -162,13 +163,14 @@ class _Term(NamedTuple):
     inputs: tuple[Any, ...]
 
 
-def _recipes(program: ClosedJaxpr) -> tuple[Recipe | None, ...]:
+def _recipes(program: Any) -> tuple[Recipe | None, ...]:
     outputs = program.jaxpr.outvars
-    terms = zip(_terms(program), (variable.aval for variable in outputs), strict=True)
+    avals: list[Any] = [variable.aval for variable in outputs]
+    terms = zip(_terms(program), avals, strict=True)
     return tuple(_recipe(term, tuple(aval.shape), aval.dtype) for term, aval in terms)
 
 
-def _terms(program: ClosedJaxpr) -> list[Any]:
+def _terms(program: Any) -> list[Any]:
     """What each result of a program is made of; the key is argument -1."""
     jaxpr = program.jaxpr
     known: dict[Any, Any] = {v: place - 1 for place, v in enumerate(jaxpr.invars)}

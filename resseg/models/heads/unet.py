@@ -71,7 +71,7 @@ class UNet(nn.Module):
         return DecoderBlock(self.channels[level], self.norm, self.dtype, name=name)
 
     def merged(self, x: jax.Array, skip: jax.Array, name: str) -> jax.Array | Upsampled:
-        size = skip.shape[1:3]
+        size = skip.shape[1], skip.shape[2]
         if self.merge == "concat":
             return self.upsampled(x, size, skip)
         x = resize_nearest(x, size)
