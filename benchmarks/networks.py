@@ -1,6 +1,10 @@
-"""The networks that `benchmarks.step` runs on both sides; no jax, no torch."""
+"""What both sides of `benchmarks.step` share; no jax, no torch."""
 
-from typing import NamedTuple
+import json
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 CLASSES = 21
 RATE, MOMENTUM, DECAY = 0.01, 0.9, 1e-4  # of SGD, on both sides
@@ -36,3 +40,18 @@ NETWORKS = {
     ),
     "nuclei": Network("U-Net of nuclei/unet", "ours", "nuclei/unet", 128, 8),
 }
+
+
+def answer(step: Callable[[], float], said: dict[str, Any]) -> None:
+    """Says that a side is ready, then steps as often as each line asks.
+
+    Args:
+        step: one step; called once before.
+        said: about the side, for the first line, with what the first step gave.
+    """
+    print(json.dumps({"first": step()} | said), flush=True)
+    for line in sys.stdin:
+        steps, began = int(line), time.perf_counter()
+        for _ in range(steps):
+            step()
+        print((time.perf_counter() - began) / steps, flush=True)

@@ -5,16 +5,22 @@
 WEIGHTS are torch's, or "" where a network is ours. As `benchmarks.torch_side`.
 """
 
-import json
 import sys
-import time
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.networks import CLASSES, DECAY, MOMENTUM, NETWORKS, RATE, Network
+from benchmarks.networks import (
+    CLASSES,
+    DECAY,
+    MOMENTUM,
+    NETWORKS,
+    RATE,
+    Network,
+    answer,
+)
 from resseg import xla
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
@@ -97,13 +103,8 @@ def main(name: str, mode: str, taps: str, weights: str) -> None:
     stepper = Stepper(NETWORKS[name], mode, taps == "taps", weights)
     versions = f"JAX {jax.__version__}" + (", oneDNN" if xla.has_onednn() else "")
     device = jax.devices()[0].device_kind
-    ready = {"first": stepper.step(), "parameters": stepper.blueprint.params}
-    print(json.dumps(ready | {"version": versions, "device": device}), flush=True)
-    for line in sys.stdin:
-        steps, began = int(line), time.perf_counter()
-        for _ in range(steps):
-            stepper.step()
-        print((time.perf_counter() - began) / steps, flush=True)
+    said = {"parameters": stepper.blueprint.params, "version": versions}
+    answer(stepper.step, said | {"device": device})
 
 
 if __name__ == "__main__":

@@ -7,16 +7,22 @@ reads numbers of steps and answers each with the seconds per step. With WEIGHTS,
 to be made, it writes its tensors there first.
 """
 
-import json
 import sys
-import time
 
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from benchmarks.networks import CLASSES, DECAY, MOMENTUM, NETWORKS, RATE, Network
+from benchmarks.networks import (
+    CLASSES,
+    DECAY,
+    MOMENTUM,
+    NETWORKS,
+    RATE,
+    Network,
+    answer,
+)
 
 
 def build(network: Network) -> nn.Module:
@@ -136,13 +142,7 @@ def main(name: str, mode: str, form: str, weights: str = "") -> None:
         tensors = stepper.model.state_dict().items()
         np.savez(weights, **{key: value.numpy() for key, value in tensors})
     parameters = sum(value.numel() for value in stepper.model.parameters())
-    ready = {"first": stepper.step(), "parameters": parameters}
-    print(json.dumps(ready | {"version": torch.__version__}), flush=True)
-    for line in sys.stdin:
-        steps, began = int(line), time.perf_counter()
-        for _ in range(steps):
-            stepper.step()
-        print((time.perf_counter() - began) / steps, flush=True)
+    answer(stepper.step, {"parameters": parameters, "version": torch.__version__})
 
 
 if __name__ == "__main__":
