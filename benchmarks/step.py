@@ -27,7 +27,7 @@ from benchmarks.pairs import Comparison, add_options, interleaved, report
 ROOT = Path(__file__).resolve().parent.parent
 FORMATS = ("channels_last", "contiguous")
 MODES = {"train": "train step", "infer": "forward pass of one image"}
-AGREE = 1e-3  # relative difference of what the first step says, float32
+AGREE = 0.02  # relative difference of first losses: a dropout draws other numbers
 
 
 class Process:
@@ -122,8 +122,7 @@ def check(name: str, ours: Process, theirs: Process, *, same_weights: bool) -> N
     if ours.said["parameters"] != theirs.said["parameters"]:
         raise SystemExit(f"{name}: {ours.said} against {theirs.said}")
     one, other = ours.said["first"], theirs.said["first"]
-    # A dropout draws other numbers here and there: the first loss is close, not equal.
-    if same_weights and abs(one - other) > 20 * AGREE * abs(other):
+    if same_weights and abs(one - other) > AGREE * abs(other):
         raise SystemExit(f"{name}: first step says {one}, torch {other}")
 
 

@@ -3,6 +3,7 @@
 import functools
 
 import jax
+import jax.numpy as jnp
 
 EVERY = 8  # rows, of which one says about where the mean is
 
@@ -63,7 +64,8 @@ def _moments(x):
     near = _mean(x[:, ::EVERY] if x.ndim > 2 else x)
     centred = x - _row(near, x)
     rest = _mean(centred)
-    return near, _mean(centred * centred) - rest * rest, rest
+    # Rounding must not turn it negative, as in a channel of one large value.
+    return near, jnp.maximum(_mean(centred * centred) - rest * rest, 0), rest
 
 
 def _mean(x):

@@ -40,7 +40,8 @@ def _convolve(x, kernel, strides, dilation, groups):
         # A matrix product, which XLA runs on a CPU three times as fast.
         x = x[:, ::strides, ::strides]
         return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
-    if not for_cpu():
+    # Half precision too is as XLA has it, which sums in single.
+    if not for_cpu() or x.dtype.itemsize < 4:
         return plain(x, kernel, strides, dilation, groups)
     if groups == x.shape[-1]:
         return depthwise.convolve(x, kernel, strides, dilation)

@@ -254,6 +254,24 @@ def test_batch_norm_of_a_channel_far_from_zero(ratio):
     assert_close([found], [expected.astype(np.float32)], 2e-6 * ratio / 100)
 
 
+def test_batch_norm_of_a_channel_of_one_value_is_finite():
+    """Its variance is a difference of what rounds, which could be below nothing."""
+    x, one = jnp.full((3, 24, 7, 5), 1.1e9 + 64.0, jnp.float32), jnp.ones(5)
+    x = x * jnp.asarray([1.0, 1.7, 2.3, 3.1, 4.9]).reshape(1, 1, 1, 5)
+    y, _, var = batch_norm.normalize(x, one, one, 1e-5)
+    assert (var >= 0).all() and jnp.isfinite(y).all()
+
+
+@pytest.mark.parametrize("groups", [1, 32])
+def test_half_precision_sums_in_single(groups):
+    x = normal(1, 4, 4, 32, dtype=jnp.bfloat16)
+    kernel = normal(3, 3, 32 // groups, 32, seed=1, dtype=jnp.bfloat16)
+    with formulation(CPU):
+        found = convolution.convolve(x, kernel, 1, 3, groups)
+    expected = convolution.plain(x, kernel, 1, 3, groups)
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_the_choice_is_of_the_device_unless_told():
     assert for_cpu()  # tests run on CPUs
     with formulation(PLAIN):
