@@ -20,6 +20,7 @@ class Network(NamedTuple):
         name: within that library, or of the config.
         side: of the images, in pixels.
         batch: images of a train step; inference sees one.
+        dtype: that convolutions compute in; weights are float32 (in torch: autocast).
     """
 
     title: str
@@ -27,6 +28,7 @@ class Network(NamedTuple):
     name: str
     side: int
     batch: int
+    dtype: str = "float32"
 
 
 _V3 = "DeepLabV3 ResNet-50, stride 8 (torchvision)"
@@ -40,18 +42,28 @@ NETWORKS = {
     ),
     "nuclei": Network("U-Net of nuclei/unet", "ours", "nuclei/unet", 128, 8),
 }
+# What an accelerator is measured by: large enough to fill one.
+NETWORKS |= {
+    "unet_large": NETWORKS["unet"]._replace(side=256, batch=64, dtype="bfloat16"),
+    "v3plus_large": NETWORKS["v3plus"]._replace(side=512, batch=32, dtype="bfloat16"),
+}
+LARGE = tuple(name for name in NETWORKS if name.endswith("_large"))
+SMALL = tuple(name for name in NETWORKS if name not in LARGE)
 
 
-def answer(step: Callable[[], float], said: dict[str, Any]) -> None:
+def answer(step: Callable[[], Any], said: dict[str, Any]) -> None:
     """Says that a side is ready, then steps as often as each line asks.
 
     Args:
-        step: one step; called once before.
+        step: begins one step and gives a number to be, which `float` waits for; called
+            once before. An accelerator is given step after step, as in training, and
+            the last is waited for.
         said: about the side, for the first line, with what the first step gave.
     """
-    print(json.dumps({"first": step()} | said), flush=True)
+    print(json.dumps({"first": float(step())} | said), flush=True)
     for line in sys.stdin:
         steps, began = int(line), time.perf_counter()
         for _ in range(steps):
-            step()
+            last = step()
+        float(last)
         print((time.perf_counter() - began) / steps, flush=True)

@@ -3,9 +3,9 @@
 python -m benchmarks.ops [--only WORD] [--pairs N] [--out DIR]
 
 Value, gradient of the input and gradient of the kernel, in interleaved pairs; the note
-holds what ours reaches in GFLOP/s of useful products, and the share of what a matrix
-product of 2048 x 2048 reaches on this machine. The rules of `ops` stand on this table:
-where a formulation is not ahead here, it should not be chosen.
+holds what ours reaches in GFLOP/s of useful products, and the share of what a large
+matrix product reaches on this machine (`benchmarks.peak`). The rules of `ops` stand on
+this table: where a formulation is not ahead here, it should not be chosen.
 """
 
 import argparse
@@ -20,10 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.pairs import Comparison, add_options, interleaved, report
+from benchmarks.peak import peak
 from resseg.models.ops import convolution
 from resseg.models.ops.choice import Formulation, current, formulation
-
-PEAK = 2048  # side of the matrices that say what the machine can do
 
 
 class Case(NamedTuple):
@@ -103,13 +102,6 @@ def parts(case: Case, chosen: Formulation) -> dict[str, Callable[[], float]]:
         }
 
 
-def peak() -> float:
-    """GFLOP/s of a large matrix product."""
-    a = jnp.ones((PEAK, PEAK))
-    once = timer(jnp.matmul, a, a)
-    return 2 * PEAK**3 / min(once() for _ in range(9)) / 1e9
-
-
 def main(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.ops",
@@ -119,7 +111,7 @@ def main(argv: list[str]) -> None:
     add_options(parser, 9)
     parser.add_argument("--only", default="", metavar="WORD", help="of its name")
     args = parser.parse_args(argv)
-    best, rows = peak(), []
+    best, rows = peak() / 1e9, []
     for case in CASES:
         if args.only not in case.what:
             continue

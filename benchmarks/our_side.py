@@ -21,6 +21,7 @@ from benchmarks.networks import (
     Network,
     answer,
 )
+from benchmarks.peak import peak
 from resseg import xla
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
@@ -49,6 +50,7 @@ class Stepper:
         keys: dict[str, Any] = PLAIN_SGD | {
             "data.batch_size": network.batch,
             "data.crop": (network.side, network.side),
+            "model.dtype": network.dtype,
         }
         variables, name = None, network.name
         if weights:
@@ -77,34 +79,40 @@ class Stepper:
                 num_classes=CLASSES,
             )
             self.compiled = jax.jit(step, donate_argnums=0)
-            self.step = self.train
+            self.step, self.passes = self.train, 3
         else:
             model = self.blueprint.model
             self.variables = variables
             self.compiled = jax.jit(
                 lambda variables, image: model.apply(variables, image)["logits"].sum()
             )
-            self.step = self.infer
+            self.step, self.passes = self.infer, 1
 
     def start(self, config: Any, variables: Any) -> Any:
         optimizer, _ = recipe.build_optimizer(config)
         state = init_state(variables, optimizer, ema=False)
         return state.replace(numbers=jax.device_put(recipe.numbers(config)))
 
-    def train(self) -> float:
+    def train(self) -> jax.Array:
         self.state, said = self.compiled(self.state, self.batch, self.key)
-        return float(said["scalars"]["loss"])
+        return said["scalars"]["loss"]
 
-    def infer(self) -> float:
-        return float(self.compiled(self.variables, self.batch["image"]))
+    def infer(self) -> jax.Array:
+        return self.compiled(self.variables, self.batch["image"])
+
+    def flops(self) -> float:
+        """Of a step: two for each multiply-accumulate, thrice that with gradients."""
+        return 2.0 * self.blueprint.macs * len(self.batch["image"]) * self.passes
 
 
 def main(name: str, mode: str, taps: str, weights: str) -> None:
-    stepper = Stepper(NETWORKS[name], mode, taps == "taps", weights)
+    network = NETWORKS[name]
+    stepper = Stepper(network, mode, taps == "taps", weights)
     versions = f"JAX {jax.__version__}" + (", oneDNN" if xla.has_onednn() else "")
     device = jax.devices()[0].device_kind
     said = {"parameters": stepper.blueprint.params, "version": versions}
-    answer(stepper.step, said | {"device": device})
+    said |= {"flops": stepper.flops(), "peak": peak(network.dtype)}
+    answer(stepper.step, said | {"device": device, "platform": jax.default_backend()})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 python -m benchmarks.step [--only NAME,…] [--mode train|infer] [--pairs N] [--out DIR]
 
-Five published networks with the same weights, batch and optimizer (SGD with momentum)
+Published networks with the same weights, batch and optimizer (SGD with momentum)
 on both sides, every fork measured on ours. The sides are processes of their own, so
 that neither waits for threads of the other, and step in turns; what counts is the ratio
-of each pair. Torch is asked at both memory formats, and the faster one is the peer.
-RESSEG_ONEDNN=1 measures our side with the convolutions of oneDNN.
+of each pair. On a CPU: five networks, torch at both memory formats, and the faster one
+is the peer; RESSEG_ONEDNN=1 measures our side with the convolutions of oneDNN. On a
+GPU: two larger ones in bfloat16, and the peer is torch.compile in channels-last. The
+note holds the rate of useful products, and its share of that of a large matrix product.
 """
 
 import argparse
@@ -18,14 +20,16 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
-from benchmarks.networks import NETWORKS
+from benchmarks.networks import LARGE, NETWORKS, SMALL
 from benchmarks.pairs import Comparison, add_options, interleaved, report
 
 ROOT = Path(__file__).resolve().parent.parent
-FORMATS = ("channels_last", "contiguous")
+FORMATS = {"cpu": ("channels_last", "contiguous"), "gpu": ("compiled",)}
 MODES = {"train": "train step", "infer": "forward pass of one image"}
 AGREE = 0.02  # relative difference of first losses: a dropout draws other numbers
 
@@ -78,22 +82,22 @@ def process(*arguments: str) -> Iterator[Process]:
 
 def compare(name: str, mode: str, args: argparse.Namespace) -> Comparison:
     """One row: both sides of one network."""
-    network = NETWORKS[name]
+    network, forms = NETWORKS[name], FORMATS[args.platform]
     taps = "plain" if args.no_taps else "taps"
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         weights = str(Path(folder) / "weights.npz")
 
-        def peer(form: str, *more: str) -> Process:
+        def peer(form: str) -> Process:
             side = (args.torch_python, "benchmarks.torch_side", name, mode, form)
-            return stack.enter_context(process(*side, *more))
+            return stack.enter_context(process(*side, weights))
 
-        peers = {FORMATS[0]: peer(FORMATS[0], weights), FORMATS[1]: peer(FORMATS[1])}
+        peers = {form: peer(form) for form in forms}
         given = "" if network.layout == "ours" else weights
         ours = stack.enter_context(
             process(sys.executable, "benchmarks.our_side", name, mode, taps, given)
         )
-        check(name, ours, peers[FORMATS[0]], same_weights=bool(given))
-        form = min(FORMATS, key=lambda form: median(peers[form], args.steps))
+        check(name, ours, peers[forms[0]], same_weights=bool(given))
+        form = min(forms, key=lambda form: median(peers[form], args.steps))
         seconds = interleaved(
             lambda: ours(args.steps),
             lambda: peers[form](args.steps),
@@ -102,11 +106,21 @@ def compare(name: str, mode: str, args: argparse.Namespace) -> Comparison:
         )
         batch = network.batch if mode == "train" else 1
         return Comparison(
-            f"{MODES[mode]}, {network.title}, {network.side}², batch {batch}",
+            f"{MODES[mode]}, {network.title}, {network.side}², batch {batch}, "
+            f"{network.dtype}",
             *seconds,
             peer=f"torch {peers[form].said['version']}, {form}",
-            note=ours.said["version"],
+            work=batch,
+            unit="images",
+            note=note(ours.said, float(np.median(seconds[0]))),
         )
+
+
+def note(said: dict[str, Any], seconds: float) -> str:
+    """Versions; useful products per second, and their share of what there is."""
+    rate, best = said["flops"] / seconds, said["peak"]
+    share = f"{rate / 1e12:.3g} of {best / 1e12:.3g} TFLOP/s, {100 * rate / best:.0f} %"
+    return f"{said['version']}; {share}"
 
 
 def median(side: Process, steps: int) -> float:
@@ -133,7 +147,9 @@ def main(argv: list[str]) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_options(parser, 9)
-    parser.add_argument("--only", default=",".join(NETWORKS), metavar="NAME,…")
+    parser.add_argument(
+        "--only", metavar="NAME,…", help=f"of {', '.join(NETWORKS)}; by the device"
+    )
     parser.add_argument("--mode", choices=(*MODES, "both"), default="both")
     parser.add_argument("--steps", type=int, default=1, metavar="N", help="per time")
     parser.add_argument("--no-taps", action="store_true", help="measure no fork")
@@ -141,8 +157,12 @@ def main(argv: list[str]) -> None:
         "--torch-python", default=sys.executable, metavar="FILE", help="that has torch"
     )
     args = parser.parse_args(argv)
+    # Three processes share what memory a GPU has.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     modes = MODES if args.mode == "both" else (args.mode,)
-    names = args.only.split(",")
+    args.platform = "cpu" if jax.default_backend() == "cpu" else "gpu"
+    by_device = SMALL if args.platform == "cpu" else LARGE
+    names = args.only.split(",") if args.only else by_device
     rows = [compare(name, mode, args) for mode in modes for name in names]
     report("step", rows, ("jax", "jaxlib"), args.out)
 

@@ -2,9 +2,10 @@
 
     python -m benchmarks.torch_side NETWORK train|infer FORMAT [WEIGHTS]
 
-FORMAT is channels_last or contiguous. It prints a JSON line when it is ready, then
-reads numbers of steps and answers each with the seconds per step. With WEIGHTS, a file
-to be made, it writes its tensors there first.
+FORMAT is channels_last or contiguous, or compiled: channels_last through
+`torch.compile`. On a GPU where torch finds one. It prints a JSON line when it is ready,
+then reads numbers of steps and answers each with the seconds per step. With WEIGHTS, a
+file to be made, it writes its tensors there first.
 """
 
 import sys
@@ -23,6 +24,12 @@ from benchmarks.networks import (
     Network,
     answer,
 )
+
+FORMATS = {
+    "channels_last": torch.channels_last,
+    "contiguous": torch.contiguous_format,
+    "compiled": torch.channels_last,
+}
 
 
 def build(network: Network) -> nn.Module:
@@ -102,45 +109,56 @@ class SmallUNet(nn.Module):
 class Stepper:
     """Steps one network on one batch."""
 
-    def __init__(self, network: Network, mode: str, memory_format: torch.memory_format):
-        self.model = build(network).to(memory_format=memory_format)
+    def __init__(self, network: Network, mode: str, model: nn.Module, form: str):
+        memory_format = FORMATS[form]
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.model = model.to(self.device, memory_format=memory_format)
         draw, batch = np.random.default_rng(0), network.batch if mode == "train" else 1
         size = (batch, network.side, network.side)
         image = draw.normal(size=(*size, 3)).astype(np.float32)
         image = torch.from_numpy(image).permute(0, 3, 1, 2)
+        image = image.to(self.device)
         self.image = image.contiguous(memory_format=memory_format)
-        self.label = torch.from_numpy(draw.integers(0, CLASSES, size))
+        label = torch.from_numpy(draw.integers(0, CLASSES, size))
+        self.label = label.to(self.device)
+        self.dtype = getattr(torch, network.dtype)
         self.optimizer = torch.optim.SGD(
             self.model.parameters(), RATE, momentum=MOMENTUM, weight_decay=DECAY
         )
         self.model.train(mode == "train")
+        if form == "compiled":
+            self.loss = torch.compile(self.loss)
+            self.scores = torch.compile(self.scores)
         self.step = self.train if mode == "train" else self.infer
 
     def scores(self) -> torch.Tensor:
-        found = self.model(self.image)
-        return found["out"] if isinstance(found, dict) else found
+        half = self.dtype != torch.float32
+        with torch.autocast(self.device, self.dtype, enabled=half):
+            found = self.model(self.image)
+            return found["out"] if isinstance(found, dict) else found
 
-    def train(self) -> float:
+    def loss(self) -> torch.Tensor:
+        return F.cross_entropy(self.scores().float(), self.label)
+
+    def train(self) -> torch.Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        loss = F.cross_entropy(self.scores(), self.label)
+        loss = self.loss()
         loss.backward()
         self.optimizer.step()
-        return float(loss.detach())
+        return loss.detach()
 
-    def infer(self) -> float:
+    def infer(self) -> torch.Tensor:
         with torch.inference_mode():
-            return float(self.scores().sum())
+            return self.scores().sum()
 
 
 def main(name: str, mode: str, form: str, weights: str = "") -> None:
-    formats = {
-        "channels_last": torch.channels_last,
-        "contiguous": torch.contiguous_format,
-    }
-    stepper = Stepper(NETWORKS[name], mode, formats[form])
+    torch.backends.cudnn.benchmark = True  # tries the algorithms, as JAX does
+    model = build(NETWORKS[name])
     if weights:
-        tensors = stepper.model.state_dict().items()
+        tensors = model.state_dict().items()
         np.savez(weights, **{key: value.numpy() for key, value in tensors})
+    stepper = Stepper(NETWORKS[name], mode, model, form)
     parameters = sum(value.numel() for value in stepper.model.parameters())
     answer(stepper.step, {"parameters": parameters, "version": torch.__version__})
 

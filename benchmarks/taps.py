@@ -1,29 +1,28 @@
 """What measuring the gradient at every fork costs a train step.
 
-python benchmarks/taps_overhead.py [--pairs N] [--steps N] [--config FILE]
+python -m benchmarks.taps [--pairs N] [--steps N] [--config FILE] [--out DIR]
 
 The same train step with taps and without, on the same batch, state donated as in
-training; times are taken in interleaved pairs, in turns which comes first, so that what
-else the machine does falls on both. Printed is the median of the pairs' ratios and its
-quartiles: of the step alone, and with its log fetched and made into rows, as training
-does it. Without --config: U-Net on ResNet-18 of full width, 96 x 96, batch 8.
+training, in interleaved pairs: of the step alone, and with its log fetched and made
+into rows while the next step runs, as training does it. The note holds what measuring
+adds. Without --config: U-Net on ResNet-18 of full width, 96 x 96, batch 8; on a GPU two
+larger networks in bfloat16. --config.KEY=VALUE changes it.
 """
 
 import argparse
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from benchmarks.pairs import Comparison, add_options, interleaved, report
 from resseg.blueprint.blueprint import Blueprint
 from resseg.cli.parser import split_overrides
 from resseg.config.load import load_config, parse
-from resseg.console import counting
 from resseg.errors import UserError
 from resseg.runs import gradients_table
 from resseg.training import recipe
@@ -31,6 +30,19 @@ from resseg.training.steps import init_state, make_train_step
 
 DEFAULT = Path(__file__).with_name("unet_resnet18.py")
 CLASSES = 7
+UNET = {"data.crop": (256, 256), "data.batch_size": 64, "model.dtype": "bfloat16"}
+V3_PLUS = UNET | {
+    "data.crop": (512, 512),
+    "data.batch_size": 32,
+    "model.backbone.depth": 50,
+    "model.backbone.output_stride": 16,
+    "model.head.name": "deeplabv3plus",
+}
+LARGE: Mapping[str, Mapping[str, Any]] = {
+    "U-Net ResNet-18": UNET,
+    "DeepLabV3+ ResNet-50": V3_PLUS,
+}
+PARTS = {"step": False, "step and its log": True}
 
 
 class TimedStep:
@@ -59,11 +71,14 @@ class TimedStep:
 
     def __call__(self, batch: Any, steps: int, *, log: bool) -> float:
         """Seconds per step over `steps` steps; with `log` the rows are made too."""
-        began = time.perf_counter()
+        began, before = time.perf_counter(), None
         for number in range(steps):
             self.state, said = self.step(self.state, batch, self.key)
-            if log:
-                self.rows(number, jax.device_get(said))
+            if log and before is not None:
+                self.rows(number, jax.device_get(before))
+            before = said
+        if log:
+            self.rows(steps, jax.device_get(before))
         jax.block_until_ready(self.state)
         return (time.perf_counter() - began) / steps
 
@@ -77,25 +92,8 @@ class TimedStep:
         gradients_table.block_rows(number, **said["blocks"])
 
 
-def ratios(
-    on: Callable[..., float], off: Callable[..., float], pairs: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Seconds with and without, `[pairs]` each, in turns which is first."""
-    seconds = []
-    with counting("pairs", pairs) as done:
-        for pair in range(pairs):
-            if pair % 2:
-                without, measured = off(), on()
-            else:
-                measured, without = on(), off()
-            seconds.append((measured, without))
-            done(1)
-    with_taps, plain = np.array(seconds).T
-    return with_taps, plain
-
-
-def measure(config: Any, pairs: int, steps: int) -> dict[str, np.ndarray]:
-    """Seconds per step `[2, pairs]`, with taps and without, by what was timed."""
+def measure(title: str, config: Any, pairs: int, steps: int) -> list[Comparison]:
+    """A row per thing that is timed; the peer is the step without taps."""
     on, off = TimedStep(config, taps=True), TimedStep(config, taps=False)
     draw = np.random.default_rng(0)
     batch = {
@@ -103,56 +101,61 @@ def measure(config: Any, pairs: int, steps: int) -> dict[str, np.ndarray]:
         "label": draw.integers(0, CLASSES, on.image_shape[:3]).astype(np.int32),
     }
     batch = jax.device_put(batch)
-    results = {}
-    for what, log in (("step", False), ("step and its log", True)):
+    side, number = on.image_shape[1], on.image_shape[0]
+    where = f"{title}, {side}², batch {number}, {config.model.dtype}"
+    rows = []
+    for what, log in PARTS.items():
         for timed in (on, off):  # compiles, warms up
             timed(batch, 2, log=log)
-        results[what] = np.stack(
-            ratios(
-                lambda log=log: on(batch, steps, log=log),
-                lambda log=log: off(batch, steps, log=log),
-                pairs,
-            )
+        seconds = interleaved(
+            lambda log=log: on(batch, steps, log=log),
+            lambda log=log: off(batch, steps, log=log),
+            pairs,
+            what,
         )
-    return results
+        rows.append(
+            Comparison(f"{what}: {where}", *seconds, "no taps", note=overhead(*seconds))
+        )
+    return rows
 
 
-def report(results: dict[str, np.ndarray]) -> list[str]:
-    """One line per thing timed."""
-    lines = []
-    for what, (with_taps, plain) in results.items():
-        low, middle, high = np.quantile(with_taps / plain, [0.25, 0.5, 0.75])
-        lines.append(
-            f"{what}: {1e3 * np.median(plain):.1f} ms without taps, overhead "
-            f"{100 * (middle - 1):+.2f} % (median of {len(plain)} pairs; quartiles "
-            f"{100 * (low - 1):+.2f} to {100 * (high - 1):+.2f} %)"
-        )
-    return lines
+def overhead(on: list[float], off: list[float]) -> str:
+    """What measuring adds: median and quartiles of the ratios of pairs, in percent."""
+    ratios = np.asarray(on) / np.asarray(off)
+    low, middle, high = 100 * (np.quantile(ratios, [0.25, 0.5, 0.75]) - 1)
+    return f"measuring adds {middle:+.2f} % ({low:+.2f} to {high:+.2f} %)"
 
 
 def main(argv: list[str]) -> None:
     rest, overrides = split_overrides(argv)
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="python -m benchmarks.taps",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--config", default=str(DEFAULT), metavar="FILE")
-    parser.add_argument("--pairs", type=int, default=15, metavar="N")
+    add_options(parser, 15)
+    parser.add_argument("--config", metavar="FILE", help="of one network")
     parser.add_argument("--steps", type=int, default=2, metavar="N", help="per time")
     args = parser.parse_args(rest)
-    config = load_config(
-        args.config, {key: parse(key, text) for key, text in overrides}
-    )
-    device = jax.devices()[0]
-    print(
-        f"{len(jax.devices())} x {device.device_kind}, {os.cpu_count()} cores, "
-        f"JAX {jax.__version__}, Python {sys.version.split()[0]}"
-    )
-    for line in report(measure(config, args.pairs, args.steps)):
-        print(line)
+    given = {key: parse(key, text) for key, text in overrides}
+    asked: Mapping[str, Mapping[str, Any]] = LARGE
+    if args.config is not None or jax.default_backend() == "cpu":
+        asked = {args.config or "U-Net ResNet-18": {}}
+    rows = [
+        row
+        for title, keys in asked.items()
+        for row in measure(
+            title,
+            load_config(args.config or str(DEFAULT), {**keys, **given}),
+            args.pairs,
+            args.steps,
+        )
+    ]
+    report("taps", rows, ("jax", "jaxlib"), args.out)
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1:])
     except UserError as error:
-        sys.exit(f"taps_overhead.py: {error}")
+        sys.exit(f"benchmarks.taps: {error}")
