@@ -13,6 +13,7 @@ note holds the rate of useful products, and its share of that of a large matrix 
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -34,12 +35,14 @@ MODES = {"train": "train step", "infer": "forward pass of one image"}
 AGREE = 0.02  # relative difference of first losses: a dropout draws other numbers
 
 
-class Process:
-    """A side that steps when told.
+def surroundings() -> dict[str, str]:
+    """The environment of a side."""
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
 
-    Attributes:
-        said: what it printed when it was ready.
-    """
+
+class Process:
+    """A side that steps when told."""
 
     def __init__(self, python: str, *arguments: str):
         self._process = subprocess.Popen(
@@ -48,12 +51,17 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=surroundings(),
         )
+        self._what = " ".join(arguments)
+
+    @functools.cached_property
+    def said(self) -> dict[str, Any]:
+        """What it printed when it was ready."""
         line = self._answer()
         if not line:
-            raise SystemExit(f"benchmarks.step: {' '.join(arguments)} ended early")
-        self.said = json.loads(line)
+            raise SystemExit(f"benchmarks.step: {self._what} ended early")
+        return json.loads(line)
 
     def __call__(self, steps: int) -> float:
         """Seconds per step."""
@@ -85,18 +93,23 @@ def compare(name: str, mode: str, args: argparse.Namespace) -> Comparison:
     network, forms = NETWORKS[name], FORMATS[args.platform]
     taps = "plain" if args.no_taps else "taps"
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        weights = str(Path(folder) / "weights.npz")
 
-        def peer(form: str) -> Process:
-            side = (args.torch_python, "benchmarks.torch_side", name, mode, form)
-            return stack.enter_context(process(*side, weights))
+        def start(*arguments: str) -> Process:
+            return stack.enter_context(process(*arguments))
 
-        peers = {form: peer(form) for form in forms}
-        given = "" if network.layout == "ours" else weights
-        ours = stack.enter_context(
-            process(sys.executable, "benchmarks.our_side", name, mode, taps, given)
-        )
-        check(name, ours, peers[forms[0]], same_weights=bool(given))
+        torch = args.torch_python, "benchmarks.torch_side", name
+        weights = ""
+        if network.layout != "ours":
+            weights = str(Path(folder) / "weights.npz")
+            subprocess.run(
+                [torch[0], "-m", *torch[1:], "weights", weights],
+                check=True,
+                env=surroundings(),
+            )
+        # All of them compile at once.
+        peers = {form: start(*torch, mode, form) for form in forms}
+        ours = start(sys.executable, "benchmarks.our_side", name, mode, taps, weights)
+        check(name, ours, peers[forms[0]], same_weights=bool(weights))
         form = min(forms, key=lambda form: median(peers[form], args.steps))
         seconds = interleaved(
             lambda: ours(args.steps),

@@ -1,11 +1,12 @@
 """The peer of `benchmarks.step`: a process that steps a network of torch when told.
 
-    python -m benchmarks.torch_side NETWORK train|infer FORMAT [WEIGHTS]
+    python -m benchmarks.torch_side NETWORK train|infer FORMAT
+    python -m benchmarks.torch_side NETWORK weights FILE
 
 FORMAT is channels_last or contiguous, or compiled: channels_last through
 `torch.compile`. On a GPU where torch finds one. It prints a JSON line when it is ready,
-then reads numbers of steps and answers each with the seconds per step. With WEIGHTS, a
-file to be made, it writes its tensors there first.
+then reads numbers of steps and answers each with the seconds per step. Weights are drawn
+with seed 0; the second command writes them to FILE.
 """
 
 import sys
@@ -152,14 +153,15 @@ class Stepper:
             return self.scores().sum()
 
 
-def main(name: str, mode: str, form: str, weights: str = "") -> None:
-    torch.backends.cudnn.benchmark = True  # tries the algorithms, as JAX does
+def main(name: str, mode: str, last: str) -> None:
     model = build(NETWORKS[name])
-    if weights:
+    if mode == "weights":
         tensors = model.state_dict().items()
-        np.savez(weights, **{key: value.numpy() for key, value in tensors})
-    stepper = Stepper(NETWORKS[name], mode, model, form)
-    parameters = sum(value.numel() for value in stepper.model.parameters())
+        np.savez(last, **{key: value.numpy() for key, value in tensors})
+        return
+    torch.backends.cudnn.benchmark = True  # tries the algorithms, as JAX does
+    parameters = sum(value.numel() for value in model.parameters())
+    stepper = Stepper(NETWORKS[name], mode, model, last)
     answer(stepper.step, {"parameters": parameters, "version": torch.__version__})
 
 

@@ -15,6 +15,9 @@ import numpy as np
 Array = TypeVar("Array", np.ndarray, jax.Array)
 
 
+COPIES, MOST_BINS = 64, 2**20  # of the bins that pixels are counted in; in all of them
+
+
 def confusion_matrix(
     labels: Array, predictions: Array, num_classes: int, void: int = 255
 ) -> Array:
@@ -53,8 +56,13 @@ def confusion_matrix(
         counts = np.bincount(cell[counted], minlength=num_classes**2)
     else:
         # One more bin takes what is not counted, so that no shape depends on values.
-        cell = jnp.where(counted, cell, num_classes**2)
-        counts = jnp.bincount(cell.ravel(), length=num_classes**2 + 1)[:-1]
+        bins = num_classes**2 + 1
+        cell = jnp.where(counted, cell, bins - 1).ravel()
+        # A GPU counts in turns where neighbours, mostly of one class, meet in a bin.
+        copies = max(1, min(COPIES, MOST_BINS // bins))
+        copy = jnp.arange(cell.size, dtype=jnp.int32) % copies
+        counts = jnp.bincount(cell + copy * bins, length=copies * bins)
+        counts = counts.reshape(copies, bins).sum(0)[:-1]
     return counts.reshape(num_classes, num_classes)
 
 

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from resseg.models.ops import depthwise, taps, weight_gradient
-from resseg.models.ops.choice import Formulation, current, for_cpu
+from resseg.models.ops.choice import Formulation, current, for_cpu, for_gpu
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 # Below this share of products inside the image, one product per tap is faster.
@@ -40,11 +40,12 @@ def _convolve(x, kernel, strides, dilation, groups):
         # A matrix product, which XLA runs on a CPU three times as fast.
         x = x[:, ::strides, ::strides]
         return jnp.einsum("bhwi,io->bhwo", x, kernel[0, 0])
-    # Half precision too is as XLA has it, which sums in single.
-    if not for_cpu() or x.dtype.itemsize < 4:
-        return plain(x, kernel, strides, dilation, groups)
-    if groups == x.shape[-1]:
+    # On a CPU half precision is as XLA has it, which sums in single.
+    special = for_cpu() and x.dtype.itemsize >= 4
+    if groups == x.shape[-1] and (special or for_gpu()):
         return depthwise.convolve(x, kernel, strides, dilation)
+    if not special:
+        return plain(x, kernel, strides, dilation, groups)
     if groups == 1 and taps.share(x.shape[1:3], size, strides, dilation) < DENSE:
         return taps.convolve(x, kernel, strides, dilation)
     if groups == strides == 1 and (
