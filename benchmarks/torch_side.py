@@ -5,8 +5,8 @@
 
 FORMAT is channels_last or contiguous, or compiled: channels_last through
 `torch.compile`. On a GPU where torch finds one. It prints a JSON line when it is ready,
-then reads numbers of steps and answers each with the seconds per step. Weights are drawn
-with seed 0; the second command writes them to FILE.
+then reads numbers of steps and answers each with the seconds per step. Weights are of
+seed 0; the second command writes them to FILE.
 """
 
 import sys
