@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from resseg.models import layers
 from resseg.models.ops import (
     batch_norm,
     convolution,
@@ -16,10 +17,10 @@ from resseg.models.ops import (
     repeat,
     weight_gradient,
 )
-from resseg.models.ops.choice import Formulation, for_cpu, formulation
+from resseg.models.ops.choice import Formulation, current, for_cpu, formulation
 from resseg.models.ops.upsampled import Upsampled, worthwhile
 
-CPU, PLAIN = Formulation.CPU, Formulation.PLAIN
+CPU, GPU, PLAIN = Formulation.CPU, Formulation.GPU, Formulation.PLAIN
 EACH = pytest.mark.parametrize("chosen", [CPU, Formulation.ONEDNN])
 
 
@@ -90,6 +91,39 @@ def test_a_convolution(chosen, case, dtype):
     assert_close(found, expected, 1e-5 if dtype == "float32" else 3e-2)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize(("dilation", "outputs"), [(1, 8), (2, 16), (7, 8)])
+def test_a_depthwise_convolution_for_a_gpu(dilation, outputs, strides, dtype):
+    x = normal(2, 9, 8, 8, dtype=dtype)
+    kernel = normal(3, 3, 1, outputs, seed=1, dtype=dtype)
+
+    def run(x, kernel):
+        return convolution.convolve(x, kernel, strides, dilation, 8)
+
+    found = value_and_gradients(GPU, run, x, kernel)
+    expected = value_and_gradients(PLAIN, run, x, kernel)
+    assert_close(found, expected, 1e-5 if dtype == "float32" else 3e-2)
+
+
+SIZES = [((4, 5), (16, 20)), ((1, 1), (8, 4)), ((3, 2), (6, 2)), ((7, 9), (21, 45))]
+
+
+@pytest.mark.parametrize("align_corners", [False, True])
+@pytest.mark.parametrize(("sides", "size"), SIZES)
+def test_enlarging_for_a_gpu(sides, size, align_corners):
+    x = normal(2, *sides, 3)
+    resize = functools.partial(layers.resize, size=size, align_corners=align_corners)
+    found = value_and_gradients(GPU, resize, x)
+    assert_close(found, value_and_gradients(PLAIN, resize, x), 1e-5)
+    half = value_and_gradients(GPU, resize, x.astype(jnp.bfloat16))
+    assert_close([y.astype(jnp.float32) for y in half], found, 2e-2)
+    with formulation(GPU):
+        assert "dot_general" not in str(jax.make_jaxpr(resize)(x))
+        other = functools.partial(resize, size=(9, 8))
+        assert "dot_general" in str(jax.make_jaxpr(other)(normal(1, 4, 4, 1)))
+
+
 @pytest.mark.parametrize("batch", [1, 3, 8])
 @pytest.mark.parametrize("dilation", [1, 2])
 @pytest.mark.parametrize("outputs", [16, 6])
@@ -157,7 +191,7 @@ TRANSFORMS = {
 
 
 @pytest.mark.parametrize("transform", TRANSFORMS)
-@EACH
+@pytest.mark.parametrize("chosen", [CPU, Formulation.ONEDNN, GPU])
 def test_under_a_transformation(chosen, transform):
     found = fork(chosen, TRANSFORMS[transform])
     expected = fork(PLAIN, TRANSFORMS[transform])
@@ -185,9 +219,10 @@ def test_over_four_devices(chosen):
 
 
 @pytest.mark.parametrize("sides", [(8, 8), (7, 8), (1, 1), (9, 2)])
-def test_max_pooling(sides):
+@pytest.mark.parametrize("chosen", [CPU, GPU])
+def test_max_pooling(chosen, sides):
     x = normal(2, *sides, 3).round(1)  # with equal pixels
-    found = value_and_gradients(CPU, max_pool.max_pool, x)
+    found = value_and_gradients(chosen, max_pool.max_pool, x)
     expected = value_and_gradients(PLAIN, max_pool.max_pool, x)
     assert_close(found, expected, 0)
 
@@ -270,6 +305,14 @@ def test_half_precision_sums_in_single(groups):
         found = convolution.convolve(x, kernel, 1, 3, groups)
     expected = convolution.plain(x, kernel, 1, 3, groups)
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"), [("cuda", GPU), ("rocm", GPU), ("tpu", PLAIN)]
+)
+def test_another_device_has_its_choice(monkeypatch, platform, expected):
+    monkeypatch.setattr(jax, "default_backend", lambda: platform)
+    assert current() is expected
 
 
 def test_the_choice_is_of_the_device_unless_told():
