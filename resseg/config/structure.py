@@ -47,6 +47,13 @@ def check_together(configs: Sequence[Any]) -> None:
         UserError: they cannot; names the first key in which two of them differ that
             have to agree in it, and both values.
     """
+    for config in configs:
+        mode = config.train.on_nonfinite
+        if mode != "stop":
+            raise UserError(
+                f"--vectorize: config.train.on_nonfinite={mode!r}: runs "
+                "that drop batches do not stay in step; expected 'stop'"
+            )
     first, *others = map(_to_agree_in, configs)
     for number, other in enumerate(others, 2):
         for key in sorted(first):

@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _ENDLESS = 2**62  # examples: grain's own end, 2**63 - 1, is none that floats can hold
+BEGINNING = {"next_batch": 0}  # of the data, as a position of `TrainLoader`
 _EVAL_AREA = 512 * 512  # pixels; larger images are evaluated in smaller batches
 
 
@@ -92,13 +93,18 @@ class TrainLoader:
         # whole: a batch holds the same examples for any number of processes.
         share = examples[process_index:_ENDLESS:process_count]
         self._batches = share.batch(size // process_count, batch_fn=transform.batch)
-        self._next = 0
+        self._next, self._left_out = 0, frozenset[int]()
         self._running: grain.DatasetIterator | None = None
 
     def __iter__(self) -> "TrainLoader":
         return self
 
     def __next__(self) -> dict[str, np.ndarray]:
+        while self._next in self._left_out:
+            self._draw()
+        return self._draw()
+
+    def _draw(self) -> dict[str, np.ndarray]:
         if self._running is None:
             rest = _read(self._batches[self._next :], self._threads)
             if self._workers:
@@ -113,6 +119,19 @@ class TrainLoader:
             raise workers.ended(self._workers, error) from None
         self._next += 1
         return batch
+
+    @property
+    def number(self) -> int:
+        """Of the batch that came last, from 0; those that are left out count."""
+        return self._next - 1
+
+    def leave_out(self, batches: Iterable[int]) -> None:
+        """Batches of these numbers do not come any more; the others stay as they are.
+
+        Args:
+            batches: all that are left out.
+        """
+        self._left_out = frozenset(batches)
 
     def state(self) -> dict[str, int]:
         """The position: what `restore` needs, ready for JSON."""

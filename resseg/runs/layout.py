@@ -11,6 +11,7 @@ LOCK = "lock"  # held by the process that trains here
 NETWORK = "network.json"  # title, parameters, multiply-accumulates of one crop
 STATUS = "status.json"  # attempts of a sweep at this run: when, where, how each ended
 CLAIM = "claim"  # locked by the worker of a sweep that is at this run
+DROPPED = "dropped.json"  # batches left out of its data, as they were not finite
 LOG = "log.txt"  # what a run of a sweep printed
 DATASET = "dataset.json"  # name, classes and splits of the data it was trained on
 CHECKPOINTS = "checkpoints"  # the latest state to go on from, and those kept for good
@@ -30,7 +31,7 @@ INITIAL = "initial.json"  # where its first weights are from
 LOGS = (METRICS, TIMING, GRADIENTS, BLOCKS, EVENTS)  # written while training
 FILES = (
     *(CONFIG, ENVIRONMENT, METRICS, TIMING, LOCK, NETWORK, STATUS, CLAIM, LOG),
-    *(DATASET, HEATMAP, INITIAL, f"{PREDICTIONS}/{PREDICTION_INDEX}"),
+    *(DATASET, HEATMAP, INITIAL, DROPPED, f"{PREDICTIONS}/{PREDICTION_INDEX}"),
 )
 FOLDERS = (
     *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS),

@@ -75,6 +75,11 @@ class RunWriter:
         if self._events is not None:
             self._events.write(step, "timing", values)
 
+    def write_dropped(self, step: int, count: int) -> None:
+        """How many batches have been dropped: in the event files; the list has all."""
+        if self._events is not None:
+            self._events.write(step, "data", {"dropped_batches": count})
+
     def write_gradients(self, step: int, rows: Mapping[str, Sequence]) -> None:
         """The rows that `gradients_table.rows` made of one step."""
         self._append(layout.GRADIENTS, step, rows)

@@ -13,7 +13,12 @@ Progress = TypeVar("Progress", bound=TrainingProgress, contravariant=True)
 
 
 class Pending(NamedTuple):
-    """A step whose log has been dispatched but not fetched."""
+    """A step whose log has been dispatched but not fetched.
+
+    Attributes:
+        step: of its update, if all before it made theirs.
+        log: on the device.
+    """
 
     step: int
     log: dict[str, Any]
@@ -35,8 +40,12 @@ class Trainable(Protocol[Progress]):
         """Starts a step and returns its log; waits for neither."""
         ...
 
-    def record(self, progress: Progress, pending: Pending) -> None:
-        """Fetches and writes the log of a step that has been dispatched before."""
+    def record(self, progress: Progress, pending: Pending) -> bool:
+        """Fetches and writes the log of a step that has been dispatched before.
+
+        Returns:
+            Whether it made its update; if not, the next batch makes that one.
+        """
         ...
 
     def pause_due(self, step: int) -> bool:
@@ -53,13 +62,17 @@ def run_steps(trained: Trainable[Progress], start: int, progress: Progress) -> N
 
     Do not reorder it: what a step logs is fetched after the next step has been
     dispatched, and evaluation and checkpoint see the state before the next batch is
-    drawn, so a checkpoint of step n holds exactly n consumed batches.
+    drawn, so a checkpoint of step n holds exactly n batches that made an update.
     """
-    pending = None
-    for step in range(start, trained.steps + 1):
+    made, pending = start, None
+    while True:
+        step = made if pending is None else pending.step
         if pending is not None and trained.pause_due(step):
-            trained.record(progress, pending)
+            updated = trained.record(progress, pending)
             pending = None
+            if not updated:
+                continue
+            made = step
             trained.pause(step)
             progress.restart(step)
         if step == trained.steps:
@@ -68,9 +81,9 @@ def run_steps(trained: Trainable[Progress], start: int, progress: Progress) -> N
         batch = trained.draw()
         progress.wait(time.monotonic() - asked)
         log = trained.dispatch(batch)
-        if pending is not None:
-            trained.record(progress, pending)
-        pending = Pending(step + 1, log)
+        if pending is not None and trained.record(progress, pending):
+            made = step
+        pending = Pending(made + 1, log)
         if step == start:
             jax.block_until_ready(log)
             progress.restart(step + 1)

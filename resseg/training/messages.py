@@ -13,6 +13,7 @@ from resseg.gradients.fork import ForkInfo
 from resseg.gradients.measure import changes_no_bit
 from resseg.inference.evaluator import score_lines
 from resseg.runs import layout
+from resseg.runs.dropped import read_dropped
 from resseg.training.steps import TrainState
 
 
@@ -57,6 +58,11 @@ def score_line(step: int, name: str, scores: Mapping[str, Any]) -> str:
 def closing_lines(folder: Path, spec: DatasetSpec, scores: dict[str, Any]) -> list[str]:
     """Scores, and where the results lie."""
     lines = [*score_lines(scores, spec.classes), f"run folder     {folder}"]
+    dropped = read_dropped(folder)
+    if dropped:
+        lines.append(
+            f"dropped        {len(dropped)} batches: {folder / layout.DROPPED}"
+        )
     pictures = sorted((folder / layout.PREDICTIONS).glob("*.png"))
     if pictures:
         lines.append(f"predictions    {pictures[0]} and {len(pictures) - 1} more")

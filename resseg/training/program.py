@@ -21,6 +21,7 @@ from resseg.data import DatasetSpec
 from resseg.inference.evaluator import compile_evaluation
 from resseg.programs.kept import Kept, Store
 from resseg.training import recipe
+from resseg.training.guard import SKIP
 from resseg.training.steps import TrainState, init_state, make_train_step
 
 Blueprints = Callable[[Any, int], Blueprint]  # of a config, and a number of classes
@@ -77,6 +78,7 @@ class Program:
             num_classes=self._classes,
             clips=config.optim.clip_norm is not None,
             averages=config.optim.ema > 0,
+            skips=config.train.on_nonfinite == SKIP,
         )
         step = jax.jit(
             self.train_step,

@@ -10,6 +10,7 @@ from resseg.gradients.coefficients import on_line
 from resseg.gradients.fork import ForkInfo
 from resseg.inference import metrics
 from resseg.runs import gradients_table
+from resseg.training.guard import harms
 from resseg.training.intervals import Intervals
 from resseg.training.progress import TrainingProgress
 
@@ -59,7 +60,14 @@ class Recorder:
             self._write_line(step, scalars, log, progress)
         if not finite:
             self._writer.flush()
-            raise Diverged(self._diagnosis(step, scalars, log["forks"]))
+            raise Diverged(
+                f"step {step}: {_sizes(log)}; nothing after the last checkpoint is "
+                f"kept{self._first_fork(log)}"
+            )
+
+    def diagnosis(self, log: Mapping[str, Any]) -> str:
+        """What of a step is not finite, and where that began."""
+        return f"{_sizes(log)}{self._first_fork(log)}"
 
     def _write_gradients(
         self, step: int, scalars: Mapping[str, float], log: Mapping[str, Any]
@@ -97,15 +105,17 @@ class Recorder:
         }
         return {name: float(value) for name, value in {**learned, **scheduled}.items()}
 
-    def _diagnosis(
-        self, step: int, scalars: Mapping[str, float], measured: Mapping[str, Any]
-    ) -> str:
+    def _first_fork(self, log: Mapping[str, Any]) -> str:
         """Which fork the backward pass, which runs from the deepest, broke at first."""
-        text = (
-            f"step {step}: loss {scalars['loss']}, gradient norm "
-            f"{scalars['grad_norm']}; nothing after the last checkpoint is kept"
-        )
+        measured = log["forks"]
         for fork in reversed(self._forks):
             if fork.name in measured and measured[fork.name].total_nonfinite > 0:
-                return f"{text}; first non-finite gradient at {fork.name}"
-        return text
+                return f"; first non-finite gradient at {fork.name}"
+        return ""
+
+
+def _sizes(log: Mapping[str, Any]) -> str:
+    scalars = log["scalars"]
+    loss, norm = float(scalars["loss"]), float(scalars["grad_norm"])
+    text = f"loss {loss}, gradient norm {norm}"
+    return f"{text}, update not finite" if harms(log) else text

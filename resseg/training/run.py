@@ -12,11 +12,14 @@ import numpy as np
 from resseg import runs, sharding
 from resseg.config.remarks import remarks
 from resseg.console import duration, say
+from resseg.data.pipeline import BEGINNING
 from resseg.gradients.coefficients import scheduled
 from resseg.inference.evaluator import Evaluator
 from resseg.runs import layout
 from resseg.runs.checkpoints import Checkpoints
+from resseg.runs.dropped import read_dropped
 from resseg.training import initial, messages
+from resseg.training.dropping import Dropping, RolledBack
 from resseg.training.evaluations import Evaluations
 from resseg.training.intervals import Intervals
 from resseg.training.loop import Pending, run_steps
@@ -28,6 +31,7 @@ from resseg.training.recorder import Recorder
 from resseg.training.steps import TrainState
 
 Say = Callable[[str], None]  # called with each line that is for people
+BATCH = "batch"  # in the log of a step: the number of its batch in the data
 
 
 def train_and_evaluate(
@@ -50,11 +54,21 @@ def train_and_evaluate(
     programs = programs or Programs()
     prepared = prepare(config, workdir, programs)
     with runs.locked(prepared.folder):
-        with contextlib.ExitStack() as held:
-            program = prepared.program(programs)
-            run, state = begin(prepared, program, held)
-            _train(_Alone(run, program, state))
+        program = prepared.program(programs)
+        while not _trained(prepared, program):
+            say("back to the last checkpoint, to go without that batch")
         return finish(prepared)
+
+
+def _trained(prepared: Prepared, program: Program) -> bool:
+    """Trains to the last step; False where the run has to go back for that."""
+    with contextlib.ExitStack() as held:
+        run, state = begin(prepared, program, held)
+        try:
+            _train(_Alone(run, program, state))
+        except RolledBack:
+            return False
+    return True
 
 
 def begin(
@@ -78,8 +92,11 @@ def begin(
     held.callback(prepared.loader.close)
     saved = held.enter_context(Checkpoints(folder, config.checkpoint.keep_every))
     state, start = program.begin(config), saved.latest_step()
+    dropped = read_dropped(folder)
+    prepared.loader.leave_out(each.batch for each in dropped)
     if start is None:
         start = 0
+        prepared.loader.restore(BEGINNING)
         spec, mesh = prepared.spec, prepared.mesh
         say(messages.headline(config, spec, state, program.forks, mesh))
         for line in remarks(config):
@@ -100,6 +117,8 @@ def begin(
         resume_step=start if (folder / layout.METRICS).exists() else None,
     )
     held.enter_context(writer)
+    if dropped:
+        writer.write_dropped(start, len(dropped))
     return OpenRun(prepared, program, saved, writer, start, say), state
 
 
@@ -140,6 +159,9 @@ class OpenRun:
         self.loader, self.start, self.say = prepared.loader, start, say
         self.intervals = Intervals.of(config)
         self._name, self._saved, self._writer = spec.name, saved, writer
+        self._dropping = Dropping(
+            self.folder, config.train.on_nonfinite, writer, self.say
+        )
         lines = scheduled(program.lines(config))
         self._recorder = Recorder(writer, self.intervals, program.forks, lines)
         evaluator = Evaluator(
@@ -147,9 +169,23 @@ class OpenRun:
         )
         self._evaluations = Evaluations(prepared.folder, config, spec, evaluator)
 
-    def record(self, progress: TrainingProgress, pending: Pending) -> None:
-        """Writes down a step whose log has been fetched; see `Recorder.record`."""
-        self._recorder.record(pending.step, pending.log, progress)
+    def record(self, progress: TrainingProgress, pending: Pending) -> bool:
+        """Writes down a step whose log has been fetched; see `Recorder.record`.
+
+        Returns:
+            Whether it made its update; False where its batch is dropped.
+
+        Raises:
+            Diverged: the loss became infinite or NaN, and no batch is to be dropped.
+            RolledBack: see `Dropping.drop`.
+        """
+        step, log = pending
+        if self._dropping.is_due(log):
+            reason = self._recorder.diagnosis(log)
+            self._dropping.drop(step, log, log[BATCH], reason)
+            return False
+        self._recorder.record(step, log, progress)
+        return True
 
     def evaluate(self, step: int, state: TrainState) -> None:
         """Evaluates where due, puts all rows on the disk, keeps the best weights."""
@@ -191,11 +227,11 @@ class _Alone:
         """Starts a step; returns its log."""
         put = sharding.put_batch(batch, self._split)
         self._state, log = self._step(self._state, put, self._key)
-        return log
+        return log | {BATCH: self.run.loader.number}
 
-    def record(self, progress: TrainingProgress, pending: Pending) -> None:
+    def record(self, progress: TrainingProgress, pending: Pending) -> bool:
         log = jax.device_get(pending.log)
-        self.run.record(progress, pending._replace(log=log))
+        return self.run.record(progress, pending._replace(log=log))
 
     def pause_due(self, step: int) -> bool:
         return self.run.intervals.pause_due(step)

@@ -16,6 +16,7 @@ from resseg.gradients.joins import moments, with_addends
 from resseg.gradients.measure import Measured, by_taps
 from resseg.inference.metrics import confusion_matrix
 from resseg.training import optim
+from resseg.training.guard import only_if_finite
 from resseg.training.losses import Loss
 from resseg.training.optim import OptimizerOf
 
@@ -101,6 +102,7 @@ def make_train_step(
     num_classes: int,
     clips: bool = False,
     averages: bool = False,
+    skips: bool = False,
     measured: Callable[..., Measured] = by_taps,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, Any]]]:
     """Builds `train_step(state, batch, key) -> (state, log)`.
@@ -115,6 +117,8 @@ def make_train_step(
             forks measure is a by-product of the one backward pass.
         clips: whether the optimizer clips, at the number `clip_norm`; only reported.
         averages: whether weights are averaged, with the number `ema` as decay.
+        skips: whether a batch whose loss or gradient is not finite leaves the state as
+            it was, the number of updates included.
         measured: back end of the measurement, `by_taps` or `by_logs`.
 
     Returns:
@@ -151,8 +155,25 @@ def make_train_step(
         batch_stats = updated.get("batch_stats", {})
         return value, (terms, batch_stats, outputs["logits"], joins)
 
+    def updated(state, gradients, batch_stats):
+        """The state after an update, and the sums of squares of that by block."""
+        optimizer, _ = optimizer_of(state.numbers)
+        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = state.ema
+        if averages:
+            ema = optim.ema_update(ema, params, state.numbers["ema"], state.step)
+        after = state.replace(
+            step=state.step + 1,
+            params=params,
+            batch_stats=batch_stats,
+            opt_state=opt_state,
+            ema=ema,
+        )
+        return after, sum_squares_by_block(updates)
+
     def train_step(state, batch, key):
-        key = jax.random.fold_in(key, state.step)
+        before, key = state, jax.random.fold_in(key, state.step)
         if state.schedules:
             now = functools.partial(on_line, step=state.step)
             state = state.replace(paths=jax.tree.map(now, state.schedules))
@@ -160,14 +181,16 @@ def make_train_step(
             functools.partial(loss_of, state, batch, key), state.params, taps
         )
         terms, batch_stats, logits, joins = aside
-        optimizer, schedule = optimizer_of(state.numbers)
-        updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = state.ema
-        if averages:
-            ema = optim.ema_update(ema, params, state.numbers["ema"], state.step)
+        _, schedule = optimizer_of(state.numbers)
         grad_norm = optax.tree.norm(gradients)
         clip_norm = state.numbers["clip_norm"] if clips else None
+        squares = sum_squares_by_block(gradients)
+        update = functools.partial(updated, state, gradients, batch_stats)
+        if skips:
+            none = before, jax.tree.map(jnp.zeros_like, squares)
+            after, moved = only_if_finite(value, grad_norm, update, none)
+        else:
+            after, moved = update()
         log = {
             "scalars": {
                 "loss": value,
@@ -184,17 +207,10 @@ def make_train_step(
             "learned": learned_means(state.params),
             "blocks": {
                 "params": sum_squares_by_block(state.params),
-                "gradients": sum_squares_by_block(gradients),
-                "updates": sum_squares_by_block(updates),
+                "gradients": squares,
+                "updates": moved,
             },
         }
-        state = state.replace(
-            step=state.step + 1,
-            params=params,
-            batch_stats=batch_stats,
-            opt_state=opt_state,
-            ema=ema,
-        )
-        return state, log
+        return after, log
 
     return train_step

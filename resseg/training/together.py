@@ -143,8 +143,8 @@ class _Group:
         )
         return log
 
-    def record(self, progress: GroupProgress, pending: Pending) -> None:
-        """Lets every run write its slice of the log.
+    def record(self, progress: GroupProgress, pending: Pending) -> bool:
+        """Lets every run write its slice of the log; True.
 
         Raises:
             Diverged: every run has.
@@ -159,6 +159,7 @@ class _Group:
         progress.end_line(pending.step)
         if len(self.failed) == len(self._runs):
             raise Diverged("every run diverged")
+        return True
 
     def pause_due(self, step: int) -> bool:
         return self._runs[0].intervals.pause_due(step)

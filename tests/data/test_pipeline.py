@@ -98,6 +98,19 @@ def test_batches_are_the_same_for_two_workers_and_after_a_restore(data):
     assert equal(take(data, 3, state=state), expected[5:])
 
 
+@pytest.mark.parametrize("start", [0, 2, 3])
+def test_batches_that_are_left_out_change_no_other(data, start):
+    expected = take(data, 8)
+    loader = pipeline.TrainLoader(data, 3)
+    loader.restore({"next_batch": start})
+    loader.leave_out([2, 3, 6])
+    numbers = [number for number in range(start, 8) if number not in (2, 3, 6)]
+    for number in numbers:
+        assert equal([next(loader)], [expected[number]]) and loader.number == number
+    assert loader.state() == {"next_batch": 8}
+    loader.close()
+
+
 def test_batches_are_the_same_for_four_workers(data):
     expected = take(data, 9)
     data.workers = 4

@@ -187,6 +187,7 @@ def test_the_clock_says_what_a_slice_gets(together, overrides):
         ({"optim.clip_norm": None}, "optim.clip_norm is 5.0 .* None in number 3"),
         ({"train.steps": 5}, "train.steps is 4 .* 5 in number 3; .* step together"),
         ({"log.gradients.every": 2}, "log.gradients.every is 1 in the first .* 2 in"),
+        ({"train.on_nonfinite": "rollback"}, "config.train.on_nonfinite='rollback': "),
     ],
 )
 def test_what_cannot_go_together_is_named(config_of, change, message):

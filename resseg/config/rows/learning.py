@@ -3,6 +3,7 @@
 from resseg.config.key import (
     CHANGED,
     FIXED,
+    FREE,
     LOOP,
     NUMBER,
     OUTSIDE,
@@ -157,5 +158,12 @@ ROWS = (
         integer(300, POSITIVE),
         "optimizer steps",
         (LOOP, FIXED, SAME),
+    ),
+    Key(
+        "train.on_nonfinite",
+        choice("stop", ("stop", "skip", "rollback")),
+        "at a loss or gradient that is not finite: stop, or go without that batch",
+        (SHAPES, FREE, SAME),
+        later=True,
     ),
 )
