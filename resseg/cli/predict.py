@@ -77,10 +77,14 @@ def run(arguments: argparse.Namespace) -> int:
     sizes, deep, unreadable = read_sizes(images, bits)
     readable, done = list(sizes), 0
     predict = Predictor(trained, sharding.make_mesh(), flip=arguments.flip)
-    for planned in predict.plan(list(sizes.values())) if sizes else []:
+
+    def load(index: int) -> "np.ndarray":
+        return depth.in_8_bits(load_image(readable[index]), bits)
+
+    batches = predict.plan(list(sizes.values())) if sizes else []
+    given = ((planned, [*map(load, planned.indices)]) for planned in batches)
+    for planned, arrays, masks in predict.masks(given):
         paths = [readable[index] for index in planned.indices]
-        arrays = [depth.in_8_bits(load_image(path), bits) for path in paths]
-        masks = predict.masks(planned, arrays)
         for path, image, mask in zip(paths, arrays, masks, strict=True):
             write_pictures(out, path.stem, image, mask, len(classes))
             done += 1

@@ -1,6 +1,6 @@
 """One exact pass over a split."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +15,7 @@ from resseg.console import counting
 from resseg.data import VOID, DatasetSpec, pipeline
 from resseg.inference import metrics
 
+Batch = Mapping[str, Any]
 # Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], the name, and
 # 255 times the probability of the prediction, uint8 [h, w].
 OnImage = Callable[[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray], None]
@@ -66,20 +67,29 @@ def compile_evaluation(
     )
 
 
-def run_step(
-    step: Any, variables: Mapping, batch: Mapping, mesh: Mesh
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Predictions, confusion matrix and confidence of a batch; see `make_eval_step`.
+def run_ahead(
+    step: Any, variables: Mapping, batches: Iterable[Batch], mesh: Mesh
+) -> Iterator[tuple[Batch, tuple[np.ndarray, ...]]]:
+    """Each batch with its predictions, confusion matrix and confidence.
+
+    A batch is handed out when the next one is on the device, so that what is done with
+    it, and reading the one after, takes place while the device computes.
 
     Args:
-        step: what `compile_evaluation` made.
+        step: what `compile_evaluation` made; see `make_eval_step` for its results.
         variables: of the network.
-        batch: with `image` and `label`; filled up until devices share it evenly.
+        batches: with `image` and `label`; filled up until devices share them evenly.
         mesh: its devices.
     """
-    arrays = _fill({name: batch[name] for name in ("image", "label")}, mesh.size)
-    result = step(variables, sharding.put_batch(arrays, sharding.by_batch(mesh)))
-    return jax.device_get(result)
+    before = None
+    for batch in batches:
+        arrays = _fill({name: batch[name] for name in ("image", "label")}, mesh.size)
+        results = step(variables, sharding.put_batch(arrays, sharding.by_batch(mesh)))
+        if before is not None:
+            yield before[0], jax.device_get(before[1])
+        before = batch, results
+    if before is not None:
+        yield before[0], jax.device_get(before[1])
 
 
 class Evaluator:
@@ -125,10 +135,9 @@ class Evaluator:
             data, split, padding_multiple(self._config.model)
         )
         with counting(f"{self._spec.name}/{split}", self._spec.splits[split]) as done:
-            for batch in batches:
-                if self._labels is not None:
-                    batch["label"] = self._labels[batch["label"]]
-                outputs = run_step(self._step, variables, batch, self._mesh)
+            for batch, outputs in run_ahead(
+                self._step, variables, map(self._labelled, batches), self._mesh
+            ):
                 predictions, counted, sure = outputs
                 confusion += counted
                 for i, name in enumerate(batch["name"]):
@@ -146,6 +155,12 @@ class Evaluator:
                         on_image(image, label, prediction, name, confidence)
                 done(len(batch["name"]))
         return metrics.scores(confusion) | metrics.boundary_scores(boundary)
+
+    def _labelled(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """The batch with the class indices of the network."""
+        if self._labels is None:
+            return batch
+        return batch | {"label": self._labels[batch["label"]]}
 
 
 def _fill(batch: dict[str, np.ndarray], multiple: int) -> dict[str, np.ndarray]:

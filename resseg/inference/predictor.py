@@ -1,7 +1,7 @@
 """Images of any size -> class masks, probabilities and pictures."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from resseg.data import VOID
 from resseg.data.colors import overlay, palette
 from resseg.data.pipeline import PlannedBatch, padded_batch, plan_batches
 from resseg.errors import naming
-from resseg.inference.evaluator import compile_evaluation, run_step
+from resseg.inference.evaluator import compile_evaluation, run_ahead
 from resseg.inference.pictures import write_picture
 from resseg.inference.trained import Trained
 
@@ -48,17 +48,25 @@ class Predictor:
         )
 
     def masks(
-        self, planned: PlannedBatch, images: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
-        """Class indices, uint8 `[height, width]`, of the images of a batch.
+        self, batches: Iterable[tuple[PlannedBatch, Sequence[np.ndarray]]]
+    ) -> Iterator[tuple[PlannedBatch, Sequence[np.ndarray], list[np.ndarray]]]:
+        """Class indices, uint8 `[height, width]`, of the images of each batch.
+
+        A batch comes back when the next one has been asked for and is computed.
 
         Args:
-            planned: one of `plan`.
-            images: uint8 RGB `[height, width, 3]`, those of `planned.indices`.
+            batches: of `plan`, each with its images, uint8 RGB `[height, width, 3]`,
+                those of `planned.indices`.
+
+        Yields:
+            A batch, its images and their masks.
         """
-        batch = self._batch(planned, images)
-        masks, *_ = run_step(self._step, self._variables, batch, self._mesh)
-        return list(_cut(masks, images))
+        asked = (self._batch(*given) | {"given": given} for given in batches)
+        for batch, (masks, *_) in run_ahead(
+            self._step, self._variables, asked, self._mesh
+        ):
+            planned, images = batch["given"]
+            yield planned, images, list(_cut(masks, images))
 
     def probabilities(
         self, planned: PlannedBatch, images: Sequence[np.ndarray]

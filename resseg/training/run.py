@@ -65,7 +65,7 @@ def _trained(prepared: Prepared, program: Program) -> bool:
     with contextlib.ExitStack() as held:
         run, state = begin(prepared, program, held)
         try:
-            _train(_Alone(run, program, state))
+            _train(Alone(run, program, state))
         except RolledBack:
             return False
     return True
@@ -207,7 +207,7 @@ class OpenRun:
             self._saved.save(step, state.variables(), state.training(), position)
 
 
-class _Alone:
+class Alone:
     """One run and its state, for the loop to train."""
 
     def __init__(self, run: OpenRun, program: Program, state: TrainState):
@@ -242,7 +242,7 @@ class _Alone:
         self.run.save(step, self._state)
 
 
-def _train(alone: _Alone) -> None:
+def _train(alone: Alone) -> None:
     """Trains to the last step, and says how long it took."""
     run, began = alone.run, time.monotonic()
     start, steps = run.start, run.intervals.steps

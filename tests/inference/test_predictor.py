@@ -131,9 +131,12 @@ def check(trained, split, sizes, out, flip=False):
     )
     records = [_record(index, *size) for index, size in enumerate(sizes)]
     predictor = Predictor(trained, mesh, flip=flip)
-    for planned in predictor.plan(sizes):
+    given = (
+        (planned, [records[index]["image"] for index in planned.indices])
+        for planned in predictor.plan(sizes)
+    )
+    for planned, _, masks in predictor.masks(given):
         chosen = [records[index] for index in planned.indices]
-        masks = predictor.masks(planned, [record["image"] for record in chosen])
         for record, mask in zip(chosen, masks, strict=True):
             image, name = record["image"], record["name"]
             write_pictures(out, name, image, mask, len(CLASSES))
@@ -184,7 +187,7 @@ def test_probabilities_are_those_of_the_masks(folder, flip):
     predictor = Predictor(trained, sharding.make_mesh(1), flip=flip)
     images = [_record(index, 14, 21)["image"] for index in range(2)]
     (planned,) = predictor.plan([image.shape[:2] for image in images])
-    masks = predictor.masks(planned, images)
+    ((_, _, masks),) = predictor.masks([(planned, images)])
     for mask, values in zip(
         masks, predictor.probabilities(planned, images), strict=True
     ):

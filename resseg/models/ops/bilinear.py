@@ -1,8 +1,8 @@
 """Bilinear enlargement by whole factors, from the three pixels around each place.
 
 A GPU reads and writes each pixel once. As a product with a matrix of weights, which is
-how JAX resizes, each output costs as many products as its row has pixels, at the rate of
-float32 or with the short mantissa of tensor cores.
+how JAX resizes, each output costs as many products as its row has pixels, at the rate
+of float32 or with the short mantissa of tensor cores.
 """
 
 import functools
