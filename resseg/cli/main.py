@@ -29,6 +29,7 @@ COMMANDS = {
     "evaluate": "evaluate",
     "predict": "predict",
     "inspect": "inspect",
+    "autopsy": "autopsy",
     "report": "report",
     "probe": "probe",
     "sweep": "sweep",

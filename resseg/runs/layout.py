@@ -11,6 +11,7 @@ LOCK = "lock"  # held by the process that trains here
 NETWORK = "network.json"  # title, parameters, multiply-accumulates of one crop
 STATUS = "status.json"  # attempts of a sweep at this run: when, where, how each ended
 CLAIM = "claim"  # locked by the worker of a sweep that is at this run
+AUTOPSY = "autopsy"  # the step that was not finite: batch, state, what was found
 DROPPED = "dropped.json"  # batches left out of its data, as they were not finite
 LOG = "log.txt"  # what a run of a sweep printed
 DATASET = "dataset.json"  # name, classes and splits of the data it was trained on
@@ -34,6 +35,6 @@ FILES = (
     *(DATASET, HEATMAP, INITIAL, DROPPED, f"{PREDICTIONS}/{PREDICTION_INDEX}"),
 )
 FOLDERS = (
-    *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS),
+    *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS, AUTOPSY),
     f"{PREDICTIONS}/{SAMPLES}",
 )

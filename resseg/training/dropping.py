@@ -62,7 +62,8 @@ class Dropping:
             write_dropped(self._folder, others)
             raise Diverged(
                 f"step {step}: none of {MOST} batches made it, so it is not them; the "
-                f"last, {batch}: {reason}; nothing after the last checkpoint is kept"
+                f"last, {batch}: {reason}; nothing after the last checkpoint is kept",
+                step,
             )
         write_dropped(self._folder, dropped)
         self._say(f"step {step}: batch {batch} is dropped: {reason}")

@@ -16,7 +16,15 @@ from resseg.training.progress import TrainingProgress
 
 
 class Diverged(RuntimeError):
-    """The loss is not finite any more; the message names where it began."""
+    """The loss is not finite any more; the message names where it began.
+
+    Attributes:
+        step: that was not finite; 0 where there is no single one.
+    """
+
+    def __init__(self, message: str, step: int = 0):
+        super().__init__(message)
+        self.step = step
 
 
 class Recorder:
@@ -62,12 +70,13 @@ class Recorder:
             self._writer.flush()
             raise Diverged(
                 f"step {step}: {_sizes(log)}; nothing after the last checkpoint is "
-                f"kept{self._first_fork(log)}"
+                f"kept{_first_fork(self._forks, log)}",
+                step,
             )
 
     def diagnosis(self, log: Mapping[str, Any]) -> str:
         """What of a step is not finite, and where that began."""
-        return f"{_sizes(log)}{self._first_fork(log)}"
+        return diagnosis(self._forks, log)
 
     def _write_gradients(
         self, step: int, scalars: Mapping[str, float], log: Mapping[str, Any]
@@ -105,13 +114,24 @@ class Recorder:
         }
         return {name: float(value) for name, value in {**learned, **scheduled}.items()}
 
-    def _first_fork(self, log: Mapping[str, Any]) -> str:
-        """Which fork the backward pass, which runs from the deepest, broke at first."""
-        measured = log["forks"]
-        for fork in reversed(self._forks):
-            if fork.name in measured and measured[fork.name].total_nonfinite > 0:
-                return f"; first non-finite gradient at {fork.name}"
-        return ""
+
+def diagnosis(forks: Sequence[ForkInfo], log: Mapping[str, Any]) -> str:
+    """What of a step is not finite, and where that began.
+
+    Args:
+        forks: of the network, in depth order.
+        log: that the train step gave, on the host.
+    """
+    return f"{_sizes(log)}{_first_fork(forks, log)}"
+
+
+def _first_fork(forks: Sequence[ForkInfo], log: Mapping[str, Any]) -> str:
+    """Which fork the backward pass, which runs from the deepest, broke at first."""
+    measured = log["forks"]
+    for fork in reversed(forks):
+        if fork.name in measured and measured[fork.name].total_nonfinite > 0:
+            return f"; first non-finite gradient at {fork.name}"
+    return ""
 
 
 def _sizes(log: Mapping[str, Any]) -> str:

@@ -12,13 +12,13 @@ import numpy as np
 from resseg import runs, sharding
 from resseg.config.remarks import remarks
 from resseg.console import duration, say
-from resseg.data.pipeline import BEGINNING
 from resseg.gradients.coefficients import scheduled
 from resseg.inference.evaluator import Evaluator
 from resseg.runs import layout
 from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.dropped import read_dropped
-from resseg.training import initial, messages
+from resseg.training import autopsy, initial, messages
+from resseg.training.beginning import last_state
 from resseg.training.dropping import Dropping, RolledBack
 from resseg.training.evaluations import Evaluations
 from resseg.training.intervals import Intervals
@@ -49,14 +49,17 @@ def train_and_evaluate(
 
     Raises:
         UserError: wrong input; before any device work, with the folder as it was.
-        Diverged: the loss became infinite or NaN.
+        Diverged: the loss became infinite or NaN; see `autopsy`.
     """
     programs = programs or Programs()
     prepared = prepare(config, workdir, programs)
     with runs.locked(prepared.folder):
         program = prepared.program(programs)
-        while not _trained(prepared, program):
-            say("back to the last checkpoint, to go without that batch")
+        try:
+            while not _trained(prepared, program):
+                say("back to the last checkpoint, to go without that batch")
+        except Diverged as error:
+            raise autopsy.examined(prepared, program, error) from error
         return finish(prepared)
 
 
@@ -91,22 +94,16 @@ def begin(
     config, folder = prepared.config, prepared.folder
     held.callback(prepared.loader.close)
     saved = held.enter_context(Checkpoints(folder, config.checkpoint.keep_every))
-    state, start = program.begin(config), saved.latest_step()
-    dropped = read_dropped(folder)
-    prepared.loader.leave_out(each.batch for each in dropped)
+    state, start = last_state(prepared, program, saved)
     if start is None:
         start = 0
-        prepared.loader.restore(BEGINNING)
         spec, mesh = prepared.spec, prepared.mesh
         say(messages.headline(config, spec, state, program.forks, mesh))
         for line in remarks(config):
             say(line)
         if prepared.start is not None:
-            state = _from_other_weights(prepared.start, state, folder, say)
+            _record_start(prepared.start, folder, say)
     else:
-        restored = saved.restore(state.variables(), state.training())
-        state = state.restored(restored.variables, restored.training)
-        prepared.loader.restore(restored.position)
         say(f"resumed at step {start} of {config.train.steps}")
     for line in prepared.notes:
         say(line)
@@ -117,7 +114,7 @@ def begin(
         resume_step=start if (folder / layout.METRICS).exists() else None,
     )
     held.enter_context(writer)
-    if dropped:
+    if dropped := read_dropped(folder):
         writer.write_dropped(start, len(dropped))
     return OpenRun(prepared, program, saved, writer, start, say), state
 
@@ -252,12 +249,8 @@ def _train(alone: Alone) -> None:
         run.say(f"trained in {duration(time.monotonic() - began)}")
 
 
-def _from_other_weights(
-    other: initial.Initial, state: TrainState, folder: Path, say: Say
-) -> TrainState:
-    """The state with the weights that `config.init` asks for; records and says so."""
-    state = other.put_into(state)
+def _record_start(other: initial.Initial, folder: Path, say: Say) -> None:
+    """Records and says which weights `config.init` asked for."""
     runs.write_json(folder / layout.INITIAL, other.record())
     for line in other.lines():
         say(line)
-    return state

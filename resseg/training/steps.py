@@ -93,6 +93,49 @@ def init_state(
     )
 
 
+def begun(state: TrainState, key: jax.Array) -> tuple[TrainState, jax.Array]:
+    """The state with the coefficients of its step, and the key of its step."""
+    key = jax.random.fold_in(key, state.step)
+    if state.schedules:
+        now = functools.partial(on_line, step=state.step)
+        state = state.replace(paths=jax.tree.map(now, state.schedules))
+    return state, key
+
+
+def applied(
+    model: nn.Module,
+    state: TrainState,
+    batch: Batch,
+    key: jax.Array,
+    params: Any,
+    measuring: Mapping[str, Any],
+) -> Callable[[], Any]:
+    """The forward pass of a step that has `begun`, with these `params`."""
+    collections = {"params": params, "paths": state.paths, **measuring}
+    if state.batch_stats:
+        collections["batch_stats"] = state.batch_stats
+    return functools.partial(
+        model.apply,
+        collections,
+        batch["image"],
+        train=True,
+        rngs={"dropout": key},
+        mutable=["batch_stats"],
+    )
+
+
+def total_loss(
+    loss: Loss, outputs: Mapping[str, jax.Array], batch: Batch, state: TrainState
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """What a step differentiates, with the auxiliary head's share, and its terms."""
+    value, terms = loss(outputs["logits"], batch["label"])
+    if "aux" in outputs:
+        aux, _ = loss(outputs["aux"], batch["label"])
+        terms["aux"] = aux
+        value = value + state.numbers["aux_weight"] * aux
+    return value, terms
+
+
 def make_train_step(
     model: nn.Module,
     optimizer_of: OptimizerOf,
@@ -130,28 +173,14 @@ def make_train_step(
     """
 
     def loss_of(state, batch, key, params, measuring):
-        collections = {"params": params, "paths": state.paths, **measuring}
-        if state.batch_stats:
-            collections["batch_stats"] = state.batch_stats
-        apply = functools.partial(
-            model.apply,
-            collections,
-            batch["image"],
-            train=True,
-            rngs={"dropout": key},
-            mutable=["batch_stats"],
-        )
+        forward = applied(model, state, batch, key, params, measuring)
         joins = {}
         if measuring:
-            (outputs, updated), addends = with_addends(apply)
+            (outputs, updated), addends = with_addends(forward)
             joins = {name: moments(parts) for name, parts in addends.items()}
         else:
-            outputs, updated = apply()
-        value, terms = loss(outputs["logits"], batch["label"])
-        if "aux" in outputs:
-            aux, _ = loss(outputs["aux"], batch["label"])
-            terms["aux"] = aux
-            value = value + state.numbers["aux_weight"] * aux
+            outputs, updated = forward()
+        value, terms = total_loss(loss, outputs, batch, state)
         batch_stats = updated.get("batch_stats", {})
         return value, (terms, batch_stats, outputs["logits"], joins)
 
@@ -173,10 +202,8 @@ def make_train_step(
         return after, sum_squares_by_block(updates)
 
     def train_step(state, batch, key):
-        before, key = state, jax.random.fold_in(key, state.step)
-        if state.schedules:
-            now = functools.partial(on_line, step=state.step)
-            state = state.replace(paths=jax.tree.map(now, state.schedules))
+        before = state
+        state, key = begun(state, key)
         (value, aside), gradients, forks = measured(
             functools.partial(loss_of, state, batch, key), state.params, taps
         )

@@ -386,7 +386,7 @@ def test_examples_in_the_help_are_themselves_valid(
                     continue
                 assert cli.main(words[1:]) == 0, line
                 tried += 1
-    assert tried > 15 and len(train.started) == 5
+    assert tried > 15 and len(train.started) == 6
     assert capsys.readouterr().err == ""
 
 

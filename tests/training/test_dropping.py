@@ -1,6 +1,7 @@
 """A batch that is not finite leaves no trace: `train.on_nonfinite`."""
 
 import functools
+import json
 from types import SimpleNamespace
 
 import jax
@@ -10,9 +11,11 @@ import pytest
 from tiny import tiny_shapes
 
 import resseg
+from resseg.cli.main import main
 from resseg.data import pipeline
 from resseg.runs import layout
 from resseg.runs.dropped import Dropped, read_dropped
+from resseg.training import autopsy
 from resseg.training import run as train
 from resseg.training.dropping import MOST, Dropping, RolledBack
 from resseg.training.guard import ROLLBACK, SKIP, STOP
@@ -166,16 +169,29 @@ def test_a_poisoned_batch_leaves_no_trace(
     assert f"dropped        2 batches: {folder / layout.DROPPED}" in said
 
 
-def test_a_run_that_stopped_goes_on_without_the_batch(
-    config_of, programs, never_held, data_with, tmp_path
+def test_a_run_that_stopped_says_why_and_goes_on_without_the_batch(
+    config_of, programs, never_held, data_with, tmp_path, monkeypatch, capsys
 ):
     data_with(poisoned)
-    with pytest.raises(train.Diverged, match="step 2: loss nan"):
-        train.train_and_evaluate(config_of(), tmp_path / "run", programs)
-    assert read_dropped(tmp_path / "run") == []
-    config = config_of(**keys_of(ROLLBACK))
-    train.train_and_evaluate(config, tmp_path / "run", programs)
-    assert_equal_runs(tmp_path / "run", never_held(STOP))
+    folder = tmp_path / "run"
+    with pytest.raises(train.Diverged, match="step 2: loss nan") as stopped:
+        train.train_and_evaluate(config_of(), folder, programs)
+    first = "image 3 of the batch: 1 NaN of 3,072 entries"
+    assert str(stopped.value).endswith(
+        f"; autopsy: {first} ({folder / 'autopsy' / 'autopsy.md'})"
+    )
+    assert f"**First: {first}**" in (folder / "autopsy" / "autopsy.md").read_text()
+    facts = json.loads((folder / "autopsy" / "autopsy.json").read_text())
+    assert (facts["step"], facts["batch"]) == (2, 1)
+
+    monkeypatch.setattr(autopsy, "Programs", lambda: programs)
+    assert main(["autopsy", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert f"first: {first}" in lines and not lines[-1].startswith("when it stopped")
+
+    assert read_dropped(folder) == []
+    train.train_and_evaluate(config_of(**keys_of(ROLLBACK)), folder, programs)
+    assert_equal_runs(folder, never_held(STOP))
 
 
 def log_of(loss=1.0, norm=1.0, update=1.0):
@@ -225,3 +241,10 @@ def test_a_harmed_state_is_left_once_the_batch_is_known(dropping, tmp_path, mode
     with pytest.raises(RolledBack):
         make(mode).drop(3, log_of(**{size: np.nan}), 2, "loss nan")
     assert read_dropped(tmp_path) == [(2, 3, "loss nan")] and len(called) == 1
+
+
+def test_a_run_without_an_autopsy_is_one_line(fake_run, tmp_path, capsys):
+    fake_run(tmp_path / "run")
+    assert main(["autopsy", str(tmp_path / "run")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "no autopsy in it; a training writes one where" in line

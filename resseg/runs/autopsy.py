@@ -1,0 +1,86 @@
+"""The autopsy of a run: the step that was not finite, in a folder of its own.
+
+Its state is an ordinary checkpoint, its batch plain arrays: `resseg autopsy` takes the
+step again from them, whatever has become of the run and of its data.
+"""
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from resseg import text
+from resseg.errors import UserError, naming
+from resseg.runs import layout
+from resseg.runs.checkpoints import Checkpoints, Restored
+from resseg.runs.json_files import read_json, write_json
+
+BATCH, FACTS, PAGE = "batch.npz", "autopsy.json", "autopsy.md"
+
+
+def write_autopsy(
+    workdir: str | os.PathLike,
+    facts: Mapping[str, Any],
+    page: str,
+    batch: Mapping[str, np.ndarray],
+    state: Restored,
+) -> None:
+    """Writes the folder; what an earlier stop of the run left there is replaced.
+
+    Args:
+        workdir: the run folder.
+        facts: what was found, ready for JSON; `step` is that which was not finite.
+        page: the same in words, Markdown.
+        batch: of that step.
+        state: before that step.
+    """
+    folder, arrays = Path(workdir) / layout.AUTOPSY, dict[str, Any](batch)
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir()
+    with Checkpoints(folder) as saved:
+        saved.save(facts["step"] - 1, *state)
+    with naming(folder / BATCH), open(folder / BATCH, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    text.write(folder / PAGE, page)
+    write_json(folder / FACTS, facts)  # at last: with it the folder is whole
+
+
+def read_facts(workdir: str | os.PathLike) -> dict[str, Any]:
+    """What was found.
+
+    Raises:
+        UserError: the run has no autopsy.
+    """
+    file = Path(workdir) / layout.AUTOPSY / FACTS
+    if not file.exists():
+        raise UserError(
+            f"{workdir}: no autopsy in it; a training writes one where its loss or "
+            "gradient is not finite and it stops"
+        )
+    return read_json(file)
+
+
+def read_batch(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
+    """The batch of the step.
+
+    Raises:
+        UserError: its file is damaged.
+    """
+    file = Path(workdir) / layout.AUTOPSY / BATCH
+    try:
+        with np.load(file, allow_pickle=False) as arrays:
+            return dict(arrays)
+    except Exception as error:  # zip, zlib and NumPy each have errors of their own
+        raise UserError(f"{file}: damaged ({error}); restore it from a copy") from error
+
+
+def restore_state(
+    workdir: str | os.PathLike, variables: Any, training: Any
+) -> Restored:
+    """The state before the step; arguments and errors as of `Checkpoints.restore`."""
+    with Checkpoints(Path(workdir) / layout.AUTOPSY) as saved:
+        return saved.restore(variables, training)

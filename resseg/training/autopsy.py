@@ -1,0 +1,181 @@
+"""Why a training stopped: the step that was not finite, taken once more.
+
+The state before it is gone when that is known, so it is computed again, from the last
+checkpoint and the same batches: to the same bits.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from resseg import sharding
+from resseg.config.load import load_config
+from resseg.data import DatasetSpec
+from resseg.runs import Run, layout
+from resseg.runs.autopsy import (
+    PAGE,
+    read_batch,
+    read_facts,
+    restore_state,
+    write_autopsy,
+)
+from resseg.runs.checkpoints import Checkpoints, Restored
+from resseg.training.beginning import last_state
+from resseg.training.examination import Examiner
+from resseg.training.faults import STAGES, Fault
+from resseg.training.guard import is_finite
+from resseg.training.prepare import Prepared
+from resseg.training.program import Program, Programs
+from resseg.training.recorder import Diverged, diagnosis
+from resseg.training.steps import TrainState
+
+
+class Step(NamedTuple):
+    """A step that was not finite.
+
+    Attributes:
+        number: of the update that it was to make.
+        batch: its number in the data, from 0.
+        arrays: the batch itself.
+        state: before the step.
+        said: what its log says.
+    """
+
+    number: int
+    batch: int
+    arrays: Mapping[str, np.ndarray]
+    state: TrainState
+    said: str
+
+
+def examined(prepared: Prepared, program: Program, error: Diverged) -> Diverged:
+    """Performs the autopsy of a run that stopped; its error, with what was found.
+
+    Whatever goes wrong with it is said there too: it must not hide why the run stopped.
+    """
+    if jax.process_count() > 1:
+        return error
+    try:
+        found = _perform(prepared, program, error.step)
+    except Exception as fault:
+        found = f"failed: {fault}"
+    return Diverged(f"{error}; autopsy: {found}", error.step)
+
+
+def replay(run: Run) -> list[str]:
+    """Takes the step of a run's autopsy again; what is found, in lines.
+
+    Raises:
+        UserError: the run has no autopsy, or it is damaged.
+    """
+    facts = read_facts(run.path)
+    config: Any = load_config(run.path)
+    count = facts["devices"]
+    mesh = sharding.make_mesh(count if count <= len(sharding.devices()) else 1)
+    spec = DatasetSpec(config.data.name, run.classes, {})
+    program = Programs()(config, spec, mesh)
+    state = program.begin(config)
+    saved = restore_state(run.path, state.variables(), state.training())
+    state = state.restored(saved.variables, saved.training)
+    faults = _examine(program, config, spec, mesh, state, read_batch(run.path))
+    title = f"step {facts['step']}, batch {facts['batch']}: {facts['said']}"
+    lines = [title, f"first: {_first(faults)}", *_table(faults)]
+    if [list(fault) for fault in faults] != facts["faults"]:
+        lines.append(f"when it stopped, the first was: {facts['first']}")
+    return lines
+
+
+def _perform(prepared: Prepared, program: Program, until: int) -> str:
+    step = _find(prepared, program, until)
+    if step is None:
+        return (
+            "taken again, the steps are finite: a fault of the machine, not of a step"
+        )
+    config, mesh = prepared.config, prepared.mesh
+    arrays = {name: np.array(values) for name, values in step.arrays.items()}
+    faults = _examine(program, config, prepared.spec, mesh, step.state, arrays)
+    facts = {
+        "step": step.number,
+        "batch": step.batch,
+        "said": step.said,
+        "first": _first(faults),
+        "faults": [list(fault) for fault in faults],
+        "devices": mesh.size,
+    }
+    state = step.state
+    kept = Restored(state.variables(), state.training(), {"next_batch": step.batch})
+    page = _page(prepared.folder, facts, faults)
+    write_autopsy(prepared.folder, facts, page, arrays, kept)
+    return f"{facts['first']} ({prepared.folder / layout.AUTOPSY / PAGE})"
+
+
+def _find(prepared: Prepared, program: Program, until: int) -> Step | None:
+    """The first step after the last checkpoint that is not finite; None = none is."""
+    with Checkpoints(prepared.folder, prepared.config.checkpoint.keep_every) as saved:
+        state, start = last_state(prepared, program, saved)
+    key = jax.random.key(prepared.config.seed)
+    split, loader = sharding.by_batch(prepared.mesh), prepared.loader
+    try:
+        for number in range((start or 0) + 1, until + 1):
+            before, arrays = jax.tree.map(jnp.copy, state), next(loader)
+            put = sharding.put_batch(arrays, split)
+            state, log = program.step(state, put, key)
+            log = jax.device_get(log)
+            if not is_finite(log):
+                said = diagnosis(program.forks, log)
+                return Step(number, loader.number, arrays, before, said)
+        return None
+    finally:
+        loader.close()
+
+
+def _examine(
+    program: Program,
+    config: Any,
+    spec: DatasetSpec,
+    mesh: jax.sharding.Mesh,
+    state: TrainState,
+    arrays: Mapping[str, np.ndarray],
+) -> list[Fault]:
+    examiner = Examiner(program, config, spec.num_classes)
+    return examiner(state, sharding.put_batch(arrays, sharding.by_batch(mesh)))
+
+
+def _first(faults: Sequence[Fault]) -> str:
+    if faults:
+        return str(faults[0])
+    return "none: examined by parts the step is finite, it rounds otherwise as a whole"
+
+
+def _table(faults: Sequence[Fault]) -> list[str]:
+    """A line per stage."""
+    found = {fault.stage: f"{fault.name}: {fault.detail}" for fault in faults}
+    return [f"  {stage:11} {found.get(stage, 'finite')}" for stage in STAGES]
+
+
+def _page(folder: Path, facts: Mapping[str, Any], faults: Sequence[Fault]) -> str:
+    lines = [
+        f"# Step {facts['step']} was not finite",
+        "",
+        f"Batch {facts['batch']} of the data of {folder}: {facts['said']}.",
+        "",
+        f"**First: {facts['first']}**",
+        "",
+        "By stage, in the order of the signal, the first that is not finite; images",
+        "and batches count from 0:",
+        "",
+        *(f"    {line.strip()}" for line in _table(faults)),
+        "",
+        "Beside this page: the batch (`batch.npz`), the state before the step",
+        "(`checkpoints`), and the same for programs (`autopsy.json`).",
+        "",
+        f"    resseg autopsy {folder}    takes the step again",
+        "",
+        "The training goes on without the batch where its command says",
+        "`--config.train.on_nonfinite=rollback`.",
+    ]
+    return "\n".join(lines) + "\n"

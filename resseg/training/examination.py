@@ -1,0 +1,192 @@
+"""One pass over a batch, part by part: which is the first that is not finite."""
+
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import traverse_util
+
+from resseg.gradients.fork import Fork, fork_name
+from resseg.gradients.joins import CARRIED, COMPUTED
+from resseg.gradients.measure import by_taps
+from resseg.gradients.statistics import TapStatistics
+from resseg.training import recipe
+from resseg.training.faults import (
+    STAGES,
+    Fault,
+    Named,
+    has_entries,
+    image_fault,
+    label_fault,
+    loss_fault,
+    named_leaves,
+    state_fault,
+    words,
+)
+from resseg.training.program import Program
+from resseg.training.steps import TrainState, applied, begun, total_loss
+
+_PARTS = {"__call__": "", CARRIED: ", shortcut", COMPUTED: ", branch"}  # by method
+
+
+class Examiner:
+    """Examines steps of one program; it compiles once.
+
+    Args:
+        program: that trains.
+        config: of the run.
+        classes: how many there are.
+    """
+
+    def __init__(self, program: Program, config: Any, classes: int):
+        self._program, self._classes = program, classes
+        self._loss = recipe.build_loss(config, classes)
+        self._optimizer_of = recipe.optimizer_of(config)
+        self._key = jax.random.key(config.seed)
+        self._outputs: list[tuple[str, int]] = []  # name and size, while it is traced
+        self._pass = jax.jit(self._examine)
+
+    def __call__(
+        self, state: TrainState, batch: Mapping[str, jax.Array]
+    ) -> list[Fault]:
+        """The faults of a step by stage, the first one first; [] = all is finite.
+
+        Args:
+            state: before the step.
+            batch: of the step, on the mesh.
+        """
+        measured = jax.device_get(self._pass(state, batch, self._key))
+        found = {
+            "image": image_fault(batch["image"]),
+            "label": label_fault(np.asarray(batch["label"]), self._classes),
+            "parameter": state_fault(state.params),
+            "coefficient": _leaf_fault(measured["paths"], state.paths, has_entries),
+            "statistic": state_fault(state.batch_stats),
+            "forward": self._forward_fault(measured["outputs"]),
+            "loss": loss_fault(measured["loss"], measured["terms"]),
+            "backward": self._backward_fault(measured),
+            "optimizer": state_fault(state.opt_state),
+            "average": state_fault(state.ema),
+            "update": _leaf_fault(measured["updates"], state.params)
+            or _leaf_fault(measured["params"], state.params),
+        }
+        faults = [(stage, found[stage]) for stage in STAGES]
+        return [Fault(stage, *fault) for stage, fault in faults if fault is not None]
+
+    def _examine(self, state: TrainState, batch: Any, key: jax.Array) -> dict[str, Any]:
+        state, key = begun(state, key)
+
+        def loss_of(params, measuring):
+            model = self._program.model
+            forward = applied(model, state, batch, key, params, measuring)
+            (outputs, _), tallies = self._noted(forward)
+            value, terms = total_loss(self._loss, outputs, batch, state)
+            return value, (tallies, terms)
+
+        taps = self._program.blueprint.zero_taps()
+        (value, aside), gradients, forks = by_taps(loss_of, state.params, taps)
+        optimizer, _ = self._optimizer_of(state.numbers)
+        updates, _ = optimizer.update(gradients, state.opt_state, state.params)
+        after = optax.apply_updates(state.params, updates)
+        tallied = functools.partial(jax.tree.map, _tally)
+        return {
+            "outputs": aside[0],
+            "paths": tallied(state.paths),
+            "loss": value,
+            "terms": aside[1],
+            "forks": forks,
+            "gradients": tallied(gradients),
+            "updates": tallied(updates),
+            "params": tallied(after),
+        }
+
+    def _noted(self, forward: Callable[[], Any]) -> tuple[Any, list[jax.Array]]:
+        """What `forward` returns, and tallies of all outputs as they are there."""
+        tallies, self._outputs = [], []
+
+        def note(call, positional, keywords, context):
+            value = call(*positional, **keywords)
+            if context.method_name in _PARTS:
+                for leaf in jax.tree.leaves(value):
+                    tallies.append(_tally(leaf))
+                    self._outputs.append((_output_name(context), leaf.size))
+            return value
+
+        with nn.intercept_methods(note):
+            return forward(), tallies
+
+    def _forward_fault(self, tallies: list[np.ndarray]) -> Named | None:
+        for (name, size), tally in zip(self._outputs, tallies, strict=True):
+            if has_entries(tally):
+                return name, words(tally, size)
+        return None
+
+    def _backward_fault(self, measured: Mapping[str, Any]) -> Named | None:
+        """From the loss down: at a fork or in the gradient of a parameter."""
+        gradients: dict[tuple[str, ...], Any]
+        gradients = traverse_util.flatten_dict(measured["gradients"])
+        sizes = {fork.name: math.prod(fork.shape) for fork in self._program.forks}
+        for path, module, *_ in reversed(self._program.blueprint.trace.calls):
+            if isinstance(module, Fork):
+                name = fork_name(path)
+                fault = _fork_fault(module.paths, measured["forks"][name])
+                if fault is not None:
+                    return f"fork {name}, {fault[0]}", _count(fault[1], sizes[name])
+            for leaf, tally in gradients.items():
+                if leaf[:-1] == path and has_entries(tally):
+                    size = _size_at(self._program.blueprint.variables["params"], leaf)
+                    return f"gradient of {'/'.join(leaf)}", words(tally, size)
+        for leaf, tally in gradients.items():
+            if tally.any():
+                return f"gradient of {'/'.join(leaf)}", words(tally, 0)
+        return None
+
+
+def _tally(x: jax.Array) -> jax.Array:
+    """Int32 `[3]`: NaN, infinite entries, 1 if the squares of the others overflow."""
+    x = x.astype(jnp.float32)
+    squares = jnp.sum(jnp.where(jnp.isfinite(x), x * x, 0))
+    sums = [jnp.isnan(x).sum(), jnp.isinf(x).sum(), jnp.isinf(squares)]
+    return jnp.stack([jnp.asarray(each, jnp.int32) for each in sums])
+
+
+def _count(count: float, size: int) -> str:
+    return f"{count:.0f} of {size:,} entries not finite"
+
+
+def _output_name(context: Any) -> str:
+    module, path = context.module, context.module.path
+    name = fork_name(path) if isinstance(module, Fork) else "/".join(path)
+    return f"{name or 'the network'}{_PARTS[context.method_name]}"
+
+
+def _fork_fault(
+    paths: tuple[str, ...], measured: TapStatistics
+) -> tuple[str, float] | None:
+    for path, count in zip(paths, measured.nonfinite, strict=True):
+        if count:
+            return f"path {path}", count
+    total = measured.total_nonfinite
+    return ("the sum of its paths", float(total)) if total else None
+
+
+def _leaf_fault(
+    tallies: Any, like: Any, counts: Callable[[np.ndarray], bool] = np.any
+) -> Named | None:
+    sizes = {name: leaf.size for name, leaf in named_leaves(like)}
+    for name, tally in named_leaves(tallies):
+        if counts(tally):
+            return name, words(tally, sizes[name])
+    return None
+
+
+def _size_at(variables: Any, path: tuple[str, ...]) -> int:
+    for name in path:
+        variables = variables[name]
+    return variables.size
