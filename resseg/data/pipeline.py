@@ -1,16 +1,18 @@
 """Batches: endless and shuffled for training, one exact pass for evaluation."""
 
+import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import grain
 import numpy as np
-from absl import flags
 
 from resseg.data import workers
 from resseg.data.counts import median_frequency_weights
 from resseg.data.memory import MIB, Kept
 from resseg.data.normalization import Normalizer, denormalize
+from resseg.data.replacing import REPLACES, SKIP, Replacing, draw, make_batch
 from resseg.data.sources import count_split, open_split
 from resseg.data.spec import VOID
 from resseg.data.transforms import make_train_transform
@@ -39,6 +41,9 @@ class TrainLoader:
     A batch is a function of the configuration, the seed and its number alone: not of
     threads, of workers, or of what was read before. So the position is one number, and
     a run may go on with other `threads` and `workers` than it began with.
+
+    Attributes:
+        replaced: images of batches so far that were; why, by index. See `Replacing`.
 
     Each item is a dict with `image`, float32 `[batch, height, width, 3]`, normalised,
     and `label`, int32 `[batch, height, width]`.
@@ -82,19 +87,23 @@ class TrainLoader:
         self._threads, self._workers = data_config.threads, data_config.workers
         bound = data_config.cache * MIB // max(self._workers, 1)
         self._kept = Kept(source, bound)
+        self._replacing, self.replaced = Replacing(self._kept), dict[int, str]()
+        replaces = data_config.on_error == SKIP
         examples = (
-            grain.MapDataset.source(self._kept)
+            grain.MapDataset.source(self._replacing if replaces else self._kept)
             .seed(seed)
             .shuffle()
             .repeat()
-            .random_map(transform.draw)
+            .random_map(partial(draw, transform) if replaces else transform.draw)
         )
         # Sharing comes after the augmentation, which depends on the position in the
         # whole: a batch holds the same examples for any number of processes.
         share = examples[process_index:_ENDLESS:process_count]
-        self._batches = share.batch(size // process_count, batch_fn=transform.batch)
+        batch_of: Any = partial(make_batch, transform) if replaces else transform.batch
+        self._batches = share.batch(size // process_count, batch_fn=batch_of)
         self._next, self._left_out = 0, frozenset[int]()
         self._running: grain.DatasetIterator | None = None
+        self._processes: list[Any] | None = None  # once they have given a batch
 
     def __iter__(self) -> "TrainLoader":
         return self
@@ -108,7 +117,7 @@ class TrainLoader:
         if self._running is None:
             rest = _read(self._batches[self._next :], self._threads)
             if self._workers:
-                _parse_flags()
+                workers.parse_flags()
                 rest = rest.mp_prefetch(grain.MultiprocessingOptions(self._workers))
             self._running = iter(rest)
         try:
@@ -116,21 +125,22 @@ class TrainLoader:
         except (RuntimeError, BrokenPipeError) as error:
             if not self._workers:
                 raise
-            raise workers.ended(self._workers, error) from None
+            raise workers.ended(self._workers, error, self._processes) from None
+        if self._workers and self._processes is None:
+            self._processes = multiprocessing.active_children()
         self._next += 1
+        for index in map(int, batch.pop(REPLACES, ())):
+            if index >= 0 and index not in self.replaced:
+                self.replaced[index] = self._replacing.fault(index)
         return batch
 
     @property
     def number(self) -> int:
-        """Of the batch that came last, from 0; those that are left out count."""
+        """Of the batch that came last, from 0, those left out counted."""
         return self._next - 1
 
     def leave_out(self, batches: Iterable[int]) -> None:
-        """Batches of these numbers do not come any more; the others stay as they are.
-
-        Args:
-            batches: all that are left out.
-        """
+        """Batches of these numbers do not come; the others stay as they are."""
         self._left_out = frozenset(batches)
 
     def state(self) -> dict[str, int]:
@@ -147,7 +157,7 @@ class TrainLoader:
         self._kept.forget()
         if self._running is not None:
             self._running.close()
-            self._running = None
+            self._running = self._processes = None
 
 
 def eval_batches(data_config, split: str, multiple: int) -> Iterator[dict]:
@@ -285,9 +295,3 @@ def _in_order(plan: Sequence, read: Callable, threads: int) -> Iterator[dict]:
         yield from batches
     finally:
         batches.close()
-
-
-def _parse_flags() -> None:
-    # grain's workers read an absl flag, and nothing but absl's own main parses them.
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()

@@ -109,7 +109,9 @@ class Source:
         return decoded
 
     def _error(self, message: str) -> UserError:
-        return UserError(f"data set {self.spec.name}, split {self.split}: {message}")
+        where = f"data set {self.spec.name}, split {self.split}"
+        file = _shards(self._folder, self.split)
+        return UserError(f"{where}: {message}; its records are {file}")
 
 
 def open_builder(directory: str | Path) -> Any:

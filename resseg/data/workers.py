@@ -6,9 +6,14 @@ process that `multiprocessing` spawns. So a script that trains outside of
 """
 
 import inspect
+import signal
 import sys
+from collections.abc import Sequence
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
+
+from absl import flags
 
 from resseg.errors import UserError
 
@@ -44,12 +49,35 @@ def leave_if_starting() -> None:
         frame = frame.f_back
 
 
-def ended(workers: int, error: Exception) -> UserError:
+def parse_flags() -> None:
+    """Before workers start: they read an absl flag, which only absl's main parses."""
+    if not flags.FLAGS.is_parsed():
+        flags.FLAGS.mark_as_parsed()
+
+
+def ended(
+    workers: int, error: Exception, processes: Sequence[BaseProcess] | None
+) -> Exception:
     """What is said where a worker has ended before its work was done.
 
     Args:
         workers: how many there are.
-        error: that tells of it.
+        error: that tells of it, or that a worker raised.
+        processes: the workers; None where none of them has given a batch yet.
     """
-    reason = str(error).partition(". ")[0]
-    return UserError(f"config.data.workers={workers}: {reason}; {_GUARD}")
+    if processes is None:
+        reason = str(error).partition(". ")[0]
+        return UserError(f"config.data.workers={workers}: {reason}; {_GUARD}")
+    dead = [process for process in processes if process.exitcode]
+    if not dead:
+        return error
+    code = dead[0].exitcode or 0
+    how = f"ended with status {code}"
+    if code < 0:
+        how = f"was ended by {signal.Signals(-code).name}"
+    if code == -signal.SIGKILL:
+        how += ", as the system does where memory is short"
+    return UserError(
+        f"config.data.workers={workers}: worker process {dead[0].pid} {how}; the same "
+        "command goes on from the last checkpoint, also with fewer workers"
+    )

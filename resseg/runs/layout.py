@@ -13,6 +13,7 @@ STATUS = "status.json"  # attempts of a sweep at this run: when, where, how each
 CLAIM = "claim"  # locked by the worker of a sweep that is at this run
 AUTOPSY = "autopsy"  # the step that was not finite: batch, state, what was found
 DROPPED = "dropped.json"  # batches left out of its data, as they were not finite
+UNREAD = "unread.json"  # images that could not be read and were replaced
 LOG = "log.txt"  # what a run of a sweep printed
 DATASET = "dataset.json"  # name, classes and splits of the data it was trained on
 CHECKPOINTS = "checkpoints"  # the latest state to go on from, and those kept for good
@@ -32,7 +33,7 @@ INITIAL = "initial.json"  # where its first weights are from
 LOGS = (METRICS, TIMING, GRADIENTS, BLOCKS, EVENTS)  # written while training
 FILES = (
     *(CONFIG, ENVIRONMENT, METRICS, TIMING, LOCK, NETWORK, STATUS, CLAIM, LOG),
-    *(DATASET, HEATMAP, INITIAL, DROPPED, f"{PREDICTIONS}/{PREDICTION_INDEX}"),
+    *(DATASET, HEATMAP, INITIAL, DROPPED, UNREAD, f"{PREDICTIONS}/{PREDICTION_INDEX}"),
 )
 FOLDERS = (
     *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS, AUTOPSY),

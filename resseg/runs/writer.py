@@ -75,10 +75,10 @@ class RunWriter:
         if self._events is not None:
             self._events.write(step, "timing", values)
 
-    def write_dropped(self, step: int, count: int) -> None:
-        """How many batches have been dropped: in the event files; the list has all."""
+    def write_count(self, name: str, step: int, count: int) -> None:
+        """How much of the data is left out: for the event files, lists have it all."""
         if self._events is not None:
-            self._events.write(step, "data", {"dropped_batches": count})
+            self._events.write(step, "data", {name: count})
 
     def write_gradients(self, step: int, rows: Mapping[str, Sequence]) -> None:
         """The rows that `gradients_table.rows` made of one step."""

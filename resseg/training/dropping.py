@@ -15,6 +15,7 @@ from resseg.runs.dropped import Dropped, read_dropped, write_dropped
 from resseg.training.guard import ROLLBACK, STOP, harms, is_finite
 from resseg.training.recorder import Diverged
 
+BATCHES = "dropped_batches"  # in the event files
 MOST = 10  # batches dropped for one update before it is not the data
 
 
@@ -69,4 +70,4 @@ class Dropping:
         self._say(f"step {step}: batch {batch} is dropped: {reason}")
         if self._mode == ROLLBACK or harms(log):
             raise RolledBack
-        self._writer.write_dropped(step - 1, len(dropped))
+        self._writer.write_count(BATCHES, step - 1, len(dropped))

@@ -14,6 +14,7 @@ from resseg.gradients.measure import changes_no_bit
 from resseg.inference.evaluator import score_lines
 from resseg.runs import layout
 from resseg.runs.dropped import read_dropped
+from resseg.runs.unread import read_unread
 from resseg.training.steps import TrainState
 
 
@@ -62,6 +63,11 @@ def closing_lines(folder: Path, spec: DatasetSpec, scores: dict[str, Any]) -> li
     if dropped:
         lines.append(
             f"dropped        {len(dropped)} batches: {folder / layout.DROPPED}"
+        )
+    if unread := read_unread(folder):
+        lines.append(
+            f"replaced       {len(unread)} images that cannot be read: "
+            f"{folder / layout.UNREAD}"
         )
     pictures = sorted((folder / layout.PREDICTIONS).glob("*.png"))
     if pictures:

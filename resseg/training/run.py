@@ -19,7 +19,7 @@ from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.dropped import read_dropped
 from resseg.training import autopsy, initial, messages
 from resseg.training.beginning import last_state
-from resseg.training.dropping import Dropping, RolledBack
+from resseg.training.dropping import BATCHES, Dropping, RolledBack
 from resseg.training.evaluations import Evaluations
 from resseg.training.intervals import Intervals
 from resseg.training.loop import Pending, run_steps
@@ -29,6 +29,7 @@ from resseg.training.progress import TrainingProgress
 from resseg.training.recorder import Diverged as Diverged
 from resseg.training.recorder import Recorder
 from resseg.training.steps import TrainState
+from resseg.training.unread import Unread
 
 Say = Callable[[str], None]  # called with each line that is for people
 BATCH = "batch"  # in the log of a step: the number of its batch in the data
@@ -115,7 +116,7 @@ def begin(
     )
     held.enter_context(writer)
     if dropped := read_dropped(folder):
-        writer.write_dropped(start, len(dropped))
+        writer.write_count(BATCHES, start, len(dropped))
     return OpenRun(prepared, program, saved, writer, start, say), state
 
 
@@ -156,6 +157,7 @@ class OpenRun:
         self.loader, self.start, self.say = prepared.loader, start, say
         self.intervals = Intervals.of(config)
         self._name, self._saved, self._writer = spec.name, saved, writer
+        self._unread = Unread(self.folder, self.loader, writer, self.say)
         self._dropping = Dropping(
             self.folder, config.train.on_nonfinite, writer, self.say
         )
@@ -165,6 +167,10 @@ class OpenRun:
             config, program.model, spec, prepared.mesh, step=program.evaluation
         )
         self._evaluations = Evaluations(prepared.folder, config, spec, evaluator)
+
+    def note_data(self) -> None:
+        """Says which images of the batch that came last could not be read."""
+        self._unread.note()
 
     def record(self, progress: TrainingProgress, pending: Pending) -> bool:
         """Writes down a step whose log has been fetched; see `Recorder.record`.
@@ -218,7 +224,9 @@ class Alone:
         return self.run.intervals.steps
 
     def draw(self) -> Mapping[str, np.ndarray]:
-        return next(self.run.loader)
+        batch = next(self.run.loader)
+        self.run.note_data()
+        return batch
 
     def dispatch(self, batch: Mapping[str, np.ndarray]) -> dict[str, Any]:
         """Starts a step; returns its log."""

@@ -133,6 +133,8 @@ class _Group:
         """The batches of all slices, stacked; a loader that runs share is read once."""
         loaders = {id(run.loader): run.loader for run in self._runs}
         by_loader = {key: next(loader) for key, loader in loaders.items()}
+        for _, run in self._alive():
+            run.note_data()
         batches = [by_loader[id(self._runs[i].loader)] for i in self._slices]
         return {name: np.stack([b[name] for b in batches]) for name in batches[0]}
 

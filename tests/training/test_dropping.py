@@ -13,8 +13,11 @@ from tiny import tiny_shapes
 import resseg
 from resseg.cli.main import main
 from resseg.data import pipeline
+from resseg.data.records import Source
+from resseg.errors import UserError
 from resseg.runs import layout
 from resseg.runs.dropped import Dropped, read_dropped
+from resseg.runs.unread import read_unread
 from resseg.training import autopsy
 from resseg.training import run as train
 from resseg.training.dropping import MOST, Dropping, RolledBack
@@ -194,6 +197,30 @@ def test_a_run_that_stopped_says_why_and_goes_on_without_the_batch(
     assert_equal_runs(folder, never_held(STOP))
 
 
+def test_a_run_goes_on_without_an_image_and_says_so(
+    config_of, programs, tmp_path, monkeypatch, capsys
+):
+    read = Source._read
+
+    def damaged(source, index):
+        if (source.split, index) == ("train", 5):
+            raise UserError("train.array_record: damaged")
+        return read(source, index)
+
+    monkeypatch.setattr(Source, "_read", damaged)
+    config, folder = config_of(**{"data.on_error": "skip"}), tmp_path / "run"
+    train.train_and_evaluate(config, folder, programs)
+    said = capsys.readouterr().out
+    line = "image 5 is replaced by the next: train.array_record: damaged\n"
+    assert said.count(line) == 1
+    file = folder / layout.UNREAD
+    assert f"replaced       1 images that cannot be read: {file}\n" in said
+    assert read_unread(folder) == {5: "train.array_record: damaged"}
+    config = config_of(**{"data.on_error": "stop"})
+    with pytest.raises(UserError, match=r"^train\.array_record: damaged"):
+        train.train_and_evaluate(config, tmp_path / "other", programs)
+
+
 def log_of(loss=1.0, norm=1.0, update=1.0):
     scalars = {"loss": np.float32(loss), "grad_norm": np.float32(norm)}
     return {"scalars": scalars, "blocks": {"updates": {"a": np.float32(update)}}}
@@ -203,7 +230,7 @@ def log_of(loss=1.0, norm=1.0, update=1.0):
 def dropping(tmp_path):
     """`dropping(mode)`, and what its writer and `say` were called with."""
     called = []
-    writer = SimpleNamespace(write_dropped=lambda *given: called.append(given))
+    writer = SimpleNamespace(write_count=lambda _, *given: called.append(given))
     return lambda mode: Dropping(tmp_path, mode, writer, called.append), called
 
 

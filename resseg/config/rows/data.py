@@ -12,6 +12,7 @@ from resseg.config.values import (
     POSITIVE,
     SEED,
     SHARE,
+    choice,
     folder,
     integer,
     integers,
@@ -74,6 +75,13 @@ ROWS = (
         integer(0, NOT_NEGATIVE),
         "reader processes; 0 reads in this process (best on few cores)",
         (OUTSIDE, FREE, SAME),
+    ),
+    Key(
+        "data.on_error",
+        choice("stop", ("stop", "skip")),
+        "at a training image that cannot be read: stop, or take the next in its place",
+        (OUTSIDE, FREE, SAME),
+        later=True,
     ),
     Key(
         "data.cache",
