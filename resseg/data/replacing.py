@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from resseg.data.records import Examples
+from resseg.data.memory import Kept
 from resseg.data.transforms import Drawn, TrainTransform
 from resseg.errors import UserError
 
@@ -23,7 +23,7 @@ class Replacing:
         source: the split.
     """
 
-    def __init__(self, source: Examples):
+    def __init__(self, source: Kept):
         self._source = source
 
     def __len__(self) -> int:

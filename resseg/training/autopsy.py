@@ -110,7 +110,8 @@ def _perform(prepared: Prepared, program: Program, until: int) -> str:
     kept = Restored(state.variables(), state.training(), {"next_batch": step.batch})
     page = _page(prepared.folder, facts, faults)
     write_autopsy(prepared.folder, facts, page, arrays, kept)
-    return f"{facts['first']} ({prepared.folder / layout.AUTOPSY / PAGE})"
+    earlier = "" if step.number == until else f"already in step {step.number}, "
+    return f"{earlier}{facts['first']} ({prepared.folder / layout.AUTOPSY / PAGE})"
 
 
 def _find(prepared: Prepared, program: Program, until: int) -> Step | None:

@@ -138,4 +138,4 @@ def _sizes(log: Mapping[str, Any]) -> str:
     scalars = log["scalars"]
     loss, norm = float(scalars["loss"]), float(scalars["grad_norm"])
     text = f"loss {loss}, gradient norm {norm}"
-    return f"{text}, update not finite" if harms(log) else text
+    return f"{text}, update not finite or too large" if harms(log) else text

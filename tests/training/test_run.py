@@ -321,7 +321,7 @@ def test_the_folder_of_another_config_is_left_alone(finished, overrides):
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_a_fork(overrides, tmp_path):
     settings = {"optim.learning_rate": 1e30, "optim.name": "sgd", "train.steps": 5}
     config = resseg.load_config(QUICKSTART, overrides | settings)
-    message = "first non-finite gradient at .*; autopsy: update .*: finite, but "
+    message = "first non-finite gradient at .*; autopsy: already in step 1, update "
     with pytest.raises(train.Diverged, match=message):
         train.train_and_evaluate(config, tmp_path / "run")
     assert resseg.open_run(tmp_path / "run").gradients["nonfinite"].max() > 0
