@@ -5,7 +5,12 @@ BIN := $(VENV)/bin
 AXE := $(VENV)/browser
 PYTEST := $(BIN)/python -m pytest
 PYTEST_ARGS :=
+WORKERS := logical
 CASES := 2000
+
+# Tests mostly compile, which takes one core. Those of a file share what they compiled;
+# the order is that of tests/own_level.py. WORKERS=0 is this process alone.
+BESIDE := -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # What most depends on the versions of Python and JAX: gradients, models, steps, resume,
 # sweeps. Paths, so that one which moved is an error and not a test less.
@@ -15,7 +20,7 @@ EVERYDAY := -m "not slow and not cluster and not browser"
 
 .PHONY: help
 help:  ## these lines
-	@echo "make TARGET [PYTHON=3.11 or a path] [VENV=folder] [PYTEST_ARGS=...]"
+	@echo "make TARGET [PYTHON=3.11 or a path] [VENV=folder] [WORKERS=2] [PYTEST_ARGS=...]"
 	@sed -n 's/^\([a-z-]*\):[^#]*## */  \1\t/p' Makefile | expand -t 18
 
 .PHONY: quickstart
@@ -24,11 +29,11 @@ quickstart: environment  ## trains a small U-Net on procedural images and shows 
 
 .PHONY: test
 test: environment  ## everything that is not marked slow and needs nothing but Python
-	$(PYTEST) $(EVERYDAY) $(PYTEST_ARGS)
+	$(PYTEST) $(EVERYDAY) $(BESIDE) $(PYTEST_ARGS)
 
 .PHONY: test-core
 test-core: environment  ## those of them that most depend on Python and JAX
-	$(PYTEST) $(EVERYDAY) $(CORE_TESTS) $(PYTEST_ARGS)
+	$(PYTEST) $(EVERYDAY) $(BESIDE) $(CORE_TESTS) $(PYTEST_ARGS)
 
 .PHONY: test-matrix
 test-matrix:  ## `make test` with each Python here that has a lock, in .venv-3.x

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 INNER = """
 import os
@@ -31,17 +33,20 @@ def test_cannot_begin(missing_fixture):
 """
 
 
-def test_outcomes_are_those_of_another_process(tmp_path):
+@pytest.mark.parametrize("workers", [(), ("-n2", "--dist=loadfile")], ids=str)
+def test_outcomes_are_those_of_another_process(tmp_path, workers):
     (tmp_path / "conftest.py").write_text(
         f"import sys\nsys.path.insert(0, {str(TESTS)!r})\n"
-        "import pathlib\nfrom own_level import OwnLevel\n\n\n"
+        "from own_level import register\n\n\n"
         "def pytest_configure(config):\n"
         "    config.addinivalue_line('markers', 'bits: …')\n"
-        "    config.pluginmanager.register(OwnLevel(pathlib.Path(__file__).parent))\n"
+        "    register(config)\n"
     )
     (tmp_path / "test_inner.py").write_text(INNER)
     flags = "--xla_backend_optimization_level=0 --xla_cpu_enable_fast_math=false"
-    command = [sys.executable, "-m", "pytest", "-rA", "-c", os.devnull]
+    if workers:
+        pytest.importorskip("xdist")
+    command = [sys.executable, "-m", "pytest", "-rA", "-c", os.devnull, *workers]
     done = subprocess.run(
         [*command, "--rootdir", str(tmp_path), str(tmp_path)],
         env=os.environ | {"XLA_FLAGS": flags},

@@ -1,5 +1,8 @@
 """Data sets and networks of seconds, which tests of several rooms share."""
 
+import jax
+
+from resseg.blueprint.drawing import Drawing
 from resseg.blueprint.network import build_segmenter
 from resseg.config import base
 
@@ -27,3 +30,16 @@ def two_stages(stage_sizes, classes, head="unet", **settings):
     model.head.rates = (1, 2, 3) if head.startswith("deeplab") else ()
     model.update_from_flattened_dict(settings)
     return build_segmenter(model, classes)
+
+
+def drawn(model, *inputs, seed=0, **arguments):
+    """`model.init(key, *inputs, **arguments)` to the bit, on the host.
+
+    To compile it takes as long as a train step, and op by op it computes the network.
+    """
+
+    def begin(key, *inputs):
+        return model.init({"params": key, "dropout": key}, *inputs, **arguments)
+
+    key = jax.random.key(seed)
+    return Drawing.of(begin, key, *inputs)(key, *inputs)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from tiny import two_stages
+from tiny import drawn, two_stages
 
 from resseg import sharding
 from resseg.blueprint.trace import trace
@@ -56,7 +56,7 @@ def batch():
 
 @functools.cache
 def variables_of(net):
-    variables = jax.jit(net.init)(jax.random.key(1), jnp.zeros((1, *SHAPE[1:])))
+    variables = drawn(net, jnp.zeros((1, *SHAPE[1:])), seed=1)
     return {key: value for key, value in variables.items() if key != "taps"}
 
 

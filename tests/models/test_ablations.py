@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import drawn
 
 from resseg.architecture import GATED, ORDERS, SHORTCUT_KINDS
 from resseg.blueprint.blueprint import Blueprint
@@ -243,7 +244,7 @@ def paths_of(**keys):
     settings = SMALL | {key.replace("__", "."): value for key, value in keys.items()}
     config = load_config("base", settings)
     model = build_segmenter(config.model, 2)
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 16, 16, 3)))
+    variables = drawn(model, jnp.zeros((1, 16, 16, 3)))
     return config, model, variables
 
 

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+from tiny import drawn
 
 import resseg
 from resseg.blueprint.trace import trace
@@ -25,7 +26,7 @@ COEFFICIENTS = {
 def trained():
     """A U-Net whose coefficients are not neutral, its weights and its coefficients."""
     model = resseg.build_model(config(COEFFICIENTS), num_classes=3)
-    variables = jax.jit(model.init)(jax.random.key(0), IMAGES)
+    variables = drawn(model, IMAGES)
     weights = {name: variables[name] for name in ("params", "batch_stats")}
     return model, weights, trace(model, IMAGES.shape).paths()
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import drawn
 
 from resseg.architecture import DEPTHS, stage_layout
 from resseg.blueprint.network import build_segmenter
@@ -55,7 +56,7 @@ def convolutions(module, shape):
 
 
 def run(module, x, train=False):
-    variables = module.init(jax.random.key(1), x, False)
+    variables = drawn(module, x, seed=1, train=False)
     variables = {name: v for name, v in variables.items() if name != "taps"}
     return variables, module.apply(variables, x, train)
 

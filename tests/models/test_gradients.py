@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import drawn
 
 from resseg.blueprint.network import build_segmenter
 from resseg.gradients.fork import statistics_by_fork
@@ -13,7 +14,7 @@ from resseg.models.branch import BlockStyle
 
 def block(x, **arguments):
     module = Block(x.shape[-1], **arguments)
-    return module, module.init(jax.random.key(1), x, train=False)
+    return module, drawn(module, x, seed=1, train=False)
 
 
 @pytest.fixture
@@ -84,11 +85,11 @@ def test_gamma_in_spares_the_weights_and_gamma_out_does_not(positive):
 def test_backward_factors_leave_the_logits_bit_identical(small):
     images = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
     plain = build_segmenter(small, 3)
-    reference = plain.apply(plain.init(jax.random.key(0), images), images)["logits"]
+    reference = plain.apply(drawn(plain, images), images)["logits"]
     for key in ("shortcut", "branch_in", "branch_out", "long_skip"):
         small.gradient[key] = 0.3
     net = build_segmenter(small, 3)
-    scaled = net.apply(net.init(jax.random.key(0), images), images)["logits"]
+    scaled = net.apply(drawn(net, images), images)["logits"]
     np.testing.assert_array_equal(scaled, reference)
 
 
@@ -96,7 +97,7 @@ def test_paths_of_a_fork_add_up_to_the_plain_gradient(small):
     """The total of the first block's fork is the gradient at its input."""
     net = build_segmenter(small, 3)
     images = jax.random.normal(jax.random.key(1), (2, 32, 32, 3))
-    variables = net.init(jax.random.key(0), images)
+    variables = drawn(net, images)
     stem_skip = "backbone/long_skip_stem"
 
     def loss(params, taps):
@@ -120,7 +121,7 @@ def test_pre_activation_ends_in_norm_and_relu(small):
     small.backbone.order, small.head.name = "pre", "deeplabv3"
     net = build_segmenter(small, 3)
     images = jax.random.normal(jax.random.key(1), (1, 32, 32, 3))
-    variables = net.init(jax.random.key(0), images)
+    variables = drawn(net, images)
     features = net.apply(
         variables, images, False, method=lambda m, x, t: m.backbone(x, t)
     )

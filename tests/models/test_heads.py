@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
+from tiny import drawn
 
 from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.trace import trace
@@ -60,13 +61,15 @@ def test_every_skip_changes_the_output_and_gets_a_gradient(
     found = [name for name in shapes["paths"]["head"] if "skip_factor" in name]
     assert sorted(found) == sorted(factors)
 
+    variables = drawn(net, images)
+
     @quickly
-    def run(scales):
-        variables = net.init(jax.random.key(0), images)
-        paths = variables["paths"]
-        paths["head"] |= {
+    def run(variables, scales):
+        changed = {
             name: {"factor": scale} for name, scale in zip(factors, scales, strict=True)
         }
+        paths = variables["paths"]
+        paths = paths | {"head": paths["head"] | changed}
 
         def loss(taps):
             held = variables | {"taps": taps, "paths": paths}
@@ -77,7 +80,7 @@ def test_every_skip_changes_the_output_and_gets_a_gradient(
         return logits, statistics_by_fork(gradient)
 
     whole = np.ones(len(skips), np.float32)
-    logits, measured = run(whole)
+    logits, measured = run(variables, whole)
     forks = [f"backbone/long_skip_{skip}" for skip in skips]
     assert sorted(name for name in measured if "long_skip" in name) == sorted(forks)
     for i, fork in enumerate(forks):
@@ -86,7 +89,7 @@ def test_every_skip_changes_the_output_and_gets_a_gradient(
         assert not measured[fork].nonfinite.any(), fork
         cut = whole.copy()
         cut[i] = 0
-        without, rest = run(cut)
+        without, rest = run(variables, cut)
         assert jnp.abs(without - logits).max() > 1e-4, fork
         assert rest[fork].squares[0] == 0, fork
 
@@ -131,7 +134,7 @@ def test_fcn_upsampling_of_a_constant_is_that_constant(ratio):
     """At the border half a tent hangs over the image, where there is zero."""
     x = jnp.broadcast_to(jnp.asarray([2.0, -3.0]).reshape(1, 1, 1, 2), (1, 5, 4, 2))
     module = Upsample(ratio)
-    variables = module.init(jax.random.key(0), x)
+    variables = drawn(module, x)
     y = np.asarray(module.apply(variables, x))
     assert y.shape == (1, 5 * ratio, 4 * ratio, 2)
     half = ratio // 2
@@ -147,7 +150,7 @@ def test_fcn_upsampling_of_a_constant_is_that_constant(ratio):
 def test_every_output_of_the_transposed_convolution_is_covered(ratio):
     """And by its own pixel most: with the start weights it interpolates."""
     module, x = Upsample(ratio), jnp.zeros((1, 3, 4, 1))
-    variables = module.init(jax.random.key(0), x)
+    variables = drawn(module, x)
     jacobian = jax.jacobian(lambda x: module.apply(variables, x)[0, :, :, 0])(x)
     weights = np.asarray(jacobian)[:, :, 0, :, :, 0]
     assert (weights.sum((2, 3)) > 0.2).all()
@@ -171,10 +174,10 @@ def test_the_pyramid_trains_on_a_single_image(small, head, norm):
     small.head.name, small.norm = head, norm
     net, images = build_segmenter(small, 3), normal(1, 32, 32, 3, seed=1)
 
-    @quickly
-    def run(key):
-        variables = without_taps(net.init(key, images))
+    variables = without_taps(drawn(net, images))
 
+    @quickly
+    def run(variables):
         def loss(params):
             held = variables | {"params": params}
             outputs, _ = net.apply(held, images, train=True, mutable=["batch_stats"])
@@ -182,7 +185,7 @@ def test_the_pyramid_trains_on_a_single_image(small, head, norm):
 
         return jax.value_and_grad(loss, has_aux=True)(variables["params"])
 
-    (_, logits), gradient = run(jax.random.key(0))
+    (_, logits), gradient = run(variables)
     assert jnp.isfinite(logits).all()
     assert all(jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert jnp.abs(gradient["head"]["pyramid"]["rate6"]["conv"]["kernel"]).max() > 0
@@ -193,7 +196,7 @@ def test_the_pyramid_trains_on_a_single_image(small, head, norm):
 
 def test_the_image_level_branch_is_the_mean_of_the_image():
     pyramid, x = Pyramid(8, (1, 2, 3), dropout=0.0), normal(2, 5, 6, 4)
-    variables = without_taps(pyramid.init(jax.random.key(0), x, False))
+    variables = without_taps(drawn(pyramid, x, train=False))
     lone = jax.tree.map(jnp.zeros_like, variables["params"])
     for name in ("pool", "project"):
         lone[name] = variables["params"][name]

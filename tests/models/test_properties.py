@@ -142,8 +142,7 @@ def check(drawn):
 
     # Compiling takes the time here, not computing.
     @functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
-    def run(key):
-        variables = model.init(key, images)
+    def run(key, variables):
         held = {name: value for name, value in variables.items() if name != "taps"}
         evaluated = model.apply(held, images)
 
@@ -164,7 +163,9 @@ def check(drawn):
         )
         return evaluated, value, new, gradients
 
-    evaluated, value, new, (gradient, taps) = run(jax.random.key(0))
+    evaluated, value, new, (gradient, taps) = run(
+        jax.random.key(0), drawn(model, images)
+    )
     wanted = {"logits", "aux"} if config.model.aux.weight else {"logits"}
     assert set(evaluated) == wanted
     for scores in evaluated.values():

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from flax import traverse_util
+from tiny import drawn
 
 from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.trace import trace
@@ -160,7 +161,7 @@ def test_bfloat16_computes_in_half_and_keeps_weights_and_logits_in_single(small)
     small.dtype = "bfloat16"
     net = build_segmenter(small, 3)
     images = jax.random.normal(jax.random.key(1), (1, 32, 32, 3))
-    variables = net.init(jax.random.key(0), images)
+    variables = drawn(net, images)
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     half = net.apply(variables, images)["logits"]
     small.dtype = "float32"

@@ -13,12 +13,15 @@ def runs():
 
 @pytest.fixture
 def study(tmp_path, data_dir):
-    """`study()` writes a study and returns its folder; `study.text` is what it says."""
+    """`study()` writes a study and returns its folder; `study.text` is what it says.
+
+    Of its runs each has a checkpoint after `every` steps.
+    """
     folder = tmp_path / "width"
 
-    def write(text=STUDY):
+    def write(text=STUDY, every=2):
         folder.mkdir(exist_ok=True)
-        (folder / "config.py").write_text(tiny_config(data_dir))
+        (folder / "config.py").write_text(tiny_config(data_dir, every))
         (folder / "study.py").write_text(text)
         return folder
 

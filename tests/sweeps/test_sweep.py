@@ -70,7 +70,7 @@ def results(work):
     ids=["once", "again and again"],
 )
 def test_a_sweep_that_is_killed_ends_as_one_that_is_not(study, tmp_path, killed, steps):
-    folder, whole, cut = study(STUDY % steps), tmp_path / "whole", tmp_path / "cut"
+    folder, whole, cut = study(STUDY % steps, 4), tmp_path / "whole", tmp_path / "cut"
     out, _ = start(folder, whole, "--jobs", "1").communicate()
     assert "[4/4]" in out and "4 attempts compiled" in out
     seed = random.randrange(2**32)
@@ -110,7 +110,7 @@ def test_a_sweep_that_is_killed_ends_as_one_that_is_not(study, tmp_path, killed,
 
 
 def test_two_sweeps_of_one_folder_share_the_work(study, tmp_path):
-    folder, work = study(STUDY % 8), tmp_path / "work"
+    folder, work = study(STUDY % 4, 4), tmp_path / "work"
     one, other = (start(folder, work, "--jobs", "1") for _ in range(2))
     texts = [process.communicate()[0] for process in (one, other)]
     assert [one.returncode, other.returncode] == [0, 0], texts

@@ -15,7 +15,7 @@ from resseg.training import run as train
 
 AXES = '{"model.backbone.width": [4, 8]}'
 NUMBERS = """
-[{}, {"model.gradient.shortcut": 0.5}, {"model.shortcut.scale": (1, 1, 0.5, 0.5)},
+[{}, {"model.gradient.shortcut": 0.5}, {"model.shortcut.scale": (1, 0.5)},
  {"optim.learning_rate": 1e-2, "optim.schedule": "poly"}]"""
 
 
@@ -181,4 +181,4 @@ def test_a_plan_is_read_as_it_was_written(planned):
     ]
     assert again.swept[0] == "seed"
     config = again.config(again.runs[4])
-    np.testing.assert_array_equal(config.model.shortcut.scale, (1, 1, 0.5, 0.5))
+    np.testing.assert_array_equal(config.model.shortcut.scale, (1, 0.5))

@@ -18,6 +18,8 @@ def get_config():
     config.data.shapes.size = (32, 32)
     config.model.backbone.depth = 10
     config.model.backbone.width = 4
+    config.model.backbone.stage_sizes = (1, 1)
+    config.model.backbone.stage_strides = (1, 2)
     config.model.head.name = "fcn"
     config.mesh.data = 1
     config.train.steps = 6

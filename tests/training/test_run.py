@@ -25,6 +25,7 @@ from resseg.cli.main import main
 from resseg.data import colorize, pipeline
 from resseg.runs import layout
 from resseg.training import run as train
+from resseg.training.program import Programs
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
 
@@ -53,10 +54,17 @@ def overrides(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def finished(overrides, tmp_path_factory):
+def programs():
+    """What runs of one structure share, so that it compiles once."""
+    return Programs()
+
+
+@pytest.fixture(scope="module")
+def finished(overrides, programs, tmp_path_factory):
     """A run that nobody disturbed."""
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    train.train_and_evaluate(resseg.load_config(QUICKSTART, overrides), folder)
+    config = resseg.load_config(QUICKSTART, overrides)
+    train.train_and_evaluate(config, folder, programs)
     return folder
 
 
@@ -245,9 +253,10 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
 @pytest.mark.bits
 def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
     """SIGKILL to the process of the command line, at a moment nobody chose."""
+    settings = {"train.steps": 60, "checkpoint.every": 10, "eval.every": 30}
     options = [
         f"--config.{key}={json.dumps(value) if isinstance(value, tuple) else value}"
-        for key, value in (overrides | {"train.steps": 40}).items()
+        for key, value in (overrides | settings).items()
     ]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
 
@@ -262,29 +271,29 @@ def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
         )
         try:
             deadline = time.monotonic() + TIMEOUT
-            while not (killed / layout.CHECKPOINTS / "6").exists():
+            while not (killed / layout.CHECKPOINTS / "10").exists():
                 assert process.poll() is None and time.monotonic() < deadline
                 time.sleep(0.01)
         finally:
             process.send_signal(signal.SIGKILL)
             process.wait()
-    assert max(resseg.open_run(killed).steps) < 40
+    assert max(resseg.open_run(killed).steps) < 60
     for folder in (killed, whole):
         subprocess.run(command(folder), check=True, env=environment, timeout=TIMEOUT)
         assert (folder / layout.HEATMAP).stat().st_size > 10_000
     assert_equal_runs(whole, killed)
 
 
-def test_four_devices_train_and_evaluate_as_one_does(finished, overrides, tmp_path):
+def test_four_devices_train_and_evaluate_as_one_does(overrides, programs, tmp_path):
     """Six images are no multiple of four devices: the filling must count nowhere."""
     settings = {"mesh.data": 4, "train.steps": 3, "eval.every": 0}
-    settings |= {"checkpoint.keep_every": 2, "optim.ema": 0.0}
+    settings |= {"checkpoint.keep_every": 2}
     scores = {}
     for devices in (1, 4):
         settings["mesh.data"] = devices
         config = resseg.load_config(QUICKSTART, overrides | settings)
         folder = tmp_path / str(devices)
-        scores[devices] = train.train_and_evaluate(config, folder)
+        scores[devices] = train.train_and_evaluate(config, folder, programs)
         run = resseg.open_run(folder)
         assert run.steps == [2, 3]  # kept for good, and the latest
         assert run.environment["devices"]["count"] == devices
@@ -301,9 +310,9 @@ def test_two_processes_do_not_train_in_one_folder(finished, overrides):
         train.train_and_evaluate(config, finished)
 
 
-def test_another_seed_is_another_run(finished, overrides, tmp_path):
+def test_another_seed_is_another_run(finished, overrides, programs, tmp_path):
     config = resseg.load_config(QUICKSTART, overrides | {"seed": 1, "train.steps": 1})
-    train.train_and_evaluate(config, tmp_path / "run")
+    train.train_and_evaluate(config, tmp_path / "run", programs)
     first = [
         resseg.open_run(run).metrics["loss"][0] for run in (finished, tmp_path / "run")
     ]
@@ -318,12 +327,14 @@ def test_the_folder_of_another_config_is_left_alone(finished, overrides):
     assert (finished / layout.CONFIG).read_bytes() == before
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_a_fork(overrides, tmp_path):
-    settings = {"optim.learning_rate": 1e30, "optim.name": "sgd", "train.steps": 5}
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_a_fork(
+    overrides, programs, tmp_path
+):
+    settings = {"optim.learning_rate": 1e30, "train.steps": 5}
     config = resseg.load_config(QUICKSTART, overrides | settings)
     message = "first non-finite gradient at .*; autopsy: already in step 1, update "
     with pytest.raises(train.Diverged, match=message):
-        train.train_and_evaluate(config, tmp_path / "run")
+        train.train_and_evaluate(config, tmp_path / "run", programs)
     assert resseg.open_run(tmp_path / "run").gradients["nonfinite"].max() > 0
 
 
@@ -417,14 +428,17 @@ def test_inspect_shows_every_fork_and_draws_the_heat_map(finished, capsys):
     assert (finished / layout.HEATMAP).stat().st_size > 10_000
 
 
-def test_what_moves_while_training_is_logged(tiny_overrides, tmp_path):
+def test_what_moves_while_training_is_logged(overrides, tmp_path):
     keys = {
+        "train.steps": 4,
+        "checkpoint.every": 4,
+        "eval.predictions": 0,
         "model.shortcut.kind": "gate_shortcut",
         "model.branch.learn": "channel",
         "model.gradient.shortcut": '{"stage1": {"linear": [1.0, 0.0, 0, 4]}}',
         "optim.learning_rate": 0.1,
     }
-    config = resseg.load_config(QUICKSTART, tiny_overrides | keys)
+    config = resseg.load_config(QUICKSTART, overrides | keys)
     train.train_and_evaluate(config, tmp_path / "run")
     rows = runs.read_metrics(tmp_path / "run")
     moving = [row for row in rows if row["split"] == "coefficients"]
@@ -437,7 +451,6 @@ def test_what_moves_while_training_is_logged(tiny_overrides, tmp_path):
     assert all("stage2/block1 gradient" not in name for name in moving[0])
 
 
-def test_nothing_that_stays_is_logged(tiny_config, tmp_path):
-    train.train_and_evaluate(tiny_config, tmp_path)
-    splits = {row["split"] for row in runs.read_metrics(tmp_path)}
+def test_nothing_that_stays_is_logged(finished):
+    splits = {row["split"] for row in runs.read_metrics(finished)}
     assert splits == {"train", "val"}

@@ -10,6 +10,7 @@ import pytest
 from tiny import two_stages
 
 from resseg import sharding
+from resseg.blueprint.drawing import Drawing
 from resseg.blueprint.trace import trace
 from resseg.gradients.fork import Fork, fork_name, scale_cotangent
 from resseg.inference.evaluator import make_eval_step
@@ -33,7 +34,7 @@ small_model = functools.partial(two_stages, (1, 1), CLASSES)
 
 @functools.cache
 def prepare(model, *, taps=True, devices=1, ema=0.0):
-    """Jitted init and step, and what puts a batch on the mesh; compiled once."""
+    """What draws a state, the jitted step, and what puts a batch on the mesh."""
     schedule = optim.make_schedule("constant", 0.05, 10, 0, 0.9, 0.0)
     optimizer = optim.make_optimizer(
         "sgd",
@@ -70,7 +71,12 @@ def prepare(model, *, taps=True, devices=1, ema=0.0):
         donate_argnums=0,
     )
     put = functools.partial(sharding.put_batch, sharding=split)
-    return jax.jit(init, out_shardings=whole), jitted, put
+    return functools.partial(begin, init, whole), jitted, put
+
+
+def begin(init, sharding, key):
+    """`init(key)` on the mesh, drawn on the host: to compile it takes as long."""
+    return jax.device_put(Drawing.of(init, key)(key), sharding)
 
 
 def run(model, batch, steps=3, **arguments):
@@ -120,7 +126,7 @@ def test_without_taps_the_program_is_that_of_a_network_that_cannot_measure(batch
         )
 
     init, _, _ = prepare(model)
-    state = jax.eval_shape(init, jax.random.key(0))
+    state = init(jax.random.key(0))
 
     def program(*, taps, within=None):
         prepare.cache_clear()  # or a step traced before would be taken again

@@ -164,7 +164,7 @@ def test_another_group_of_the_same_size_compiles_nothing(
     config_of, together, programs, tmp_path
 ):
     counter = compilations.Counter()
-    configs = [config_of({"seed": seed}) for seed in range(5, 10)]
+    configs = [config_of({"seed": seed, "train.steps": 1}) for seed in range(5, 10)]
     vectorized.train_together(prepare(configs, tmp_path, programs), programs)
     assert counter.now().train_steps == 0
     assert counter.now().cached == 0
@@ -215,17 +215,20 @@ def test_runs_at_different_steps_and_folders_in_use_are_refused(
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["lock"]
 
 
+DIVERGING = {"optim.learning_rate": 1e30}
+
+
 @pytest.mark.bits
-def test_a_slice_that_diverges_leaves_the_others_alone(
-    config_of, together, programs, tmp_path
-):
+def test_a_slice_that_diverges_leaves_the_others_alone(config_of, programs, tmp_path):
     """Bit for bit: it takes the place of a run that does not."""
-    diverging = {"optim.learning_rate": 1e30}
-    variants = [*VARIANTS[:2], diverging, *VARIANTS[3:]]
-    configs = [config_of(variant) for variant in variants]
-    outcomes = vectorized.train_together(prepare(configs, tmp_path, programs), programs)
-    assert [bool(each.message) for each in outcomes] == [i == 2 for i in range(5)]
-    for i in (0, 1, 3, 4):
+    groups = []
+    for variants in (VARIANTS[2:], (VARIANTS[2], DIVERGING, VARIANTS[4])):
+        configs, folder = map(config_of, variants), tmp_path / str(len(groups))
+        prepared = prepare(configs, folder, programs)
+        groups.append(vectorized.train_together(prepared, programs))
+    together, outcomes = groups
+    assert [bool(each.message) for each in outcomes] == [False, True, False]
+    for i in (0, 2):
         one, two = together[i].folder, outcomes[i].folder
         metrics = [(each / layout.METRICS).read_bytes() for each in (one, two)]
         assert metrics[0] == metrics[1]
@@ -235,12 +238,18 @@ def test_a_slice_that_diverges_leaves_the_others_alone(
             resseg.open_run(two).variables(STEPS),
         )
 
+
+def test_a_slice_that_diverges_ends_as_it_would_alone(config_of, programs, tmp_path):
+    configs = [config_of(), config_of(DIVERGING)]
+    _, outcome = vectorized.train_together(
+        prepare(configs, tmp_path, programs), programs
+    )
     with pytest.raises(train.Diverged) as raised:
-        train.train_and_evaluate(configs[2], tmp_path / "alone", programs)
-    assert outcomes[2].message.split(":")[0] == str(raised.value).split(":")[0]
-    assert "first non-finite gradient at" in outcomes[2].message
-    assert outcomes[2].scores is None
-    slice_, single = tmp_path / "2", tmp_path / "alone"
+        train.train_and_evaluate(configs[1], tmp_path / "alone", programs)
+    assert outcome.message.split(":")[0] == str(raised.value).split(":")[0]
+    assert "first non-finite gradient at" in outcome.message
+    assert outcome.scores is None
+    slice_, single = tmp_path / "1", tmp_path / "alone"
     assert {p.name for p in slice_.iterdir()} == {p.name for p in single.iterdir()}
     one, two = resseg.open_run(slice_), resseg.open_run(single)
     assert one.steps == two.steps

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tiny import drawn
 
 from resseg.blueprint.trace import trace
 from resseg.gradients.analysis.cotangents import (
@@ -67,7 +68,7 @@ def images():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_the_cotangents_are_those_that_the_taps_sum_up(images, dtype):
     model, (x, label) = Stack(dtype), images
-    variables = model.init(jax.random.key(1), x)
+    variables = drawn(model, x, seed=1)
     taps = variables.pop("taps")
     statistics = statistics_by_fork(
         jax.grad(lambda t: loss(model, variables | {"taps": t}, x, label))(taps)
@@ -80,7 +81,7 @@ def test_the_cotangents_are_those_that_the_taps_sum_up(images, dtype):
 
 def test_offsets_of_zero_leave_the_value(images):
     model, (x, label) = Stack(), images
-    variables = model.init(jax.random.key(1), x)
+    variables = drawn(model, x, seed=1)
     variables.pop("taps")
     offsets = zero_offsets(trace(model, x.shape).forks)
     shifted = with_offsets(loss, offsets, model, variables, x, label)
@@ -91,7 +92,7 @@ def test_tiling_the_image_shrinks_every_cotangent_fourfold(images):
     """O21: parameters' gradients stay; l2 halves, rms is a quarter, `site` stays."""
     with jax.enable_x64(True):
         model, (x, label) = Stack(jnp.float64, jnp.float64), np.asarray(images, float)
-        variables = model.init(jax.random.key(1), x)
+        variables = drawn(model, x, seed=1)
         variables.pop("taps")
 
         def gradients(x, label):
@@ -133,7 +134,7 @@ def variables32(variables):
 def test_a_factor_on_the_loss_shifts_every_exponent(images):
     """O33: by log2 of the factor, exactly; shares of the paths stay."""
     model, (x, label) = Stack(), images
-    variables = model.init(jax.random.key(1), x)
+    variables = drawn(model, x, seed=1)
     variables.pop("taps")
     plain = cotangents(model, variables, x, label)
     scaled = cotangents(model, variables, x, label, factor=2.0**10)
