@@ -93,6 +93,8 @@ class OwnLevel:
         return True
 
     def pytest_unconfigure(self):
+        if self.process is not None and (self.folder / OVER).exists():
+            self.process.wait()
         if self.worker is None:
             end(self.folder)
 
@@ -112,7 +114,7 @@ def start(items, folder):
             env=os.environ | {"XLA_FLAGS": kept},
             stdout=log,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
+            process_group=0,
         )
     (folder / PID).write_text(str(process.pid))
     return process

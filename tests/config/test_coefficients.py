@@ -273,7 +273,7 @@ def test_processes_share_the_compiled_programs(tmp_path):
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
         "JAX_PLATFORMS": "cpu",
     }
-    for variant in VARIANTS[:3]:
+    for variant in VARIANTS[:2]:
         tests = str(Path(__file__).parent)
         script = SCRIPT.format(tests=tests, root=str(ROOT), variant=variant)
         done = subprocess.run(

@@ -18,12 +18,17 @@ from resseg.blueprint.trace import trace
 from resseg.gradients.fork import Fork, fork_name, statistics_by_fork
 from resseg.training import losses
 
-CLASSES, SHAPE = 3, (4, 32, 32, 3)
+CLASSES, SHAPE = 3, (4, 16, 16, 3)
 LOSS = losses.make_loss({"cross_entropy": 1.0, "dice": 0.5}, num_classes=CLASSES)
 PIXEL_MEAN = losses.make_loss({"cross_entropy": 1.0}, num_classes=CLASSES)
 
 
-network = functools.partial(two_stages, (2, 1), CLASSES)
+# A block that changes no shape, and one that does.
+STRIDES = {"backbone.stage_strides": (1, 2), "backbone.output_stride": 2}
+
+
+def network(head="unet", **settings):
+    return two_stages((1, 1), CLASSES, head, **STRIDES, **settings)
 
 
 NETWORKS = {

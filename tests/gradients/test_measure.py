@@ -69,11 +69,12 @@ def assert_same_bits(one, two):
 
 
 def compare(of):
-    """`of` with either back end: returns the same, and something is measured."""
+    """`of` with either back end returns the same, and something is measured: that."""
     taps, logged = of(by_taps), of(by_logs)
     assert_same_bits(taps, logged)
     forks = jax.tree.leaves(logged[-1], is_leaf=lambda leaf: hasattr(leaf, "squares"))
     assert all(np.all(np.asarray(fork.squares) > 0) for fork in forks) and forks
+    return logged[-1]
 
 
 @logs
@@ -115,13 +116,12 @@ def test_with_everything_computed_again():
 def test_of_lifted_blocks(lift):
     """A scan stacks what its blocks measure, in the order of the signal."""
     loss, params, taps = prepared(Net(lift))
-    compare(
+    found = compare(
         lambda measured: jax.jit(
             lambda x: measured(functools.partial(loss, x), params, taps)
         )(X)
     )
     if lift == "scan":
-        _, _, found = by_logs(functools.partial(loss, X), params, taps)
         (stacked,) = [forks for name, forks in found.items() if "blocks" in name]
         assert stacked.squares.shape == (3, 2)
         assert stacked.total_square[0] != stacked.total_square[2]
@@ -178,8 +178,7 @@ def test_slices_of_several_devices_log_each_their_own():
         )
         return jax.jit(mapped)(jax.device_put(stacked, split))
 
-    compare(of)
-    totals = [fork.total_square for fork in of(by_logs)[-1].values()]
+    totals = [fork.total_square for fork in compare(of).values()]
     assert all(len(set(np.asarray(total).tolist())) == 4 for total in totals)
 
 

@@ -32,7 +32,12 @@ def trained():
 
 
 def config(overrides):
-    size = {"model.backbone.depth": 10, "model.backbone.width": 8}
+    size = {
+        "model.backbone.width": 8,
+        "model.backbone.stage_sizes": (1, 1),
+        "model.backbone.stage_strides": (2, 2),
+        "model.backbone.output_stride": 4,
+    }
     return resseg.load_config("quickstart", size | overrides)
 
 

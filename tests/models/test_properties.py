@@ -7,6 +7,7 @@ import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import pytest
+import tiny
 from flax import traverse_util
 
 from resseg.architecture import spell_out
@@ -164,7 +165,7 @@ def check(drawn):
         return evaluated, value, new, gradients
 
     evaluated, value, new, (gradient, taps) = run(
-        jax.random.key(0), drawn(model, images)
+        jax.random.key(0), tiny.drawn(model, images)
     )
     wanted = {"logits", "aux"} if config.model.aux.weight else {"logits"}
     assert set(evaluated) == wanted
