@@ -12,6 +12,8 @@ def test_both_sides_train_the_same_network_and_only_one_measures():
     tiny = {
         "model.backbone.depth": 10,
         "model.backbone.width": 4,
+        "model.backbone.stage_sizes": (1, 1),
+        "model.backbone.stage_strides": (1, 2),
         "data.crop": (32, 32),
         "data.batch_size": 2,
     }

@@ -112,6 +112,7 @@ def test_backward_factors_scale_the_gradient_and_leave_every_bit_of_the_value():
     stack, (x, cotangent) = constant(0.75, 0.5, 6), signals(4)
     names = [f"block{i}" for i in range(6)]
 
+    @jax.jit
     def scaled(alpha, gamma):
         factors = {(name, "shortcut"): alpha for name in names}
         factors |= {(name, "branch"): gamma for name in names}
