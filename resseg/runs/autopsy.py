@@ -6,6 +6,7 @@ step again from them, whatever has become of the run and of its data.
 
 import os
 import shutil
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,14 @@ from resseg import text
 from resseg.errors import UserError, naming
 from resseg.runs import layout
 from resseg.runs.checkpoints import Checkpoints, Restored
-from resseg.runs.json_files import read_json, write_json
+from resseg.runs.json_files import read_json, values_of, write_json
 
 BATCH, FACTS, PAGE = "batch.npz", "autopsy.json", "autopsy.md"
+_KINDS: dict[str, Any] = {
+    **{"step": int, "batch": int, "said": str, "first": str, "faults": list},
+    **{"devices": int},
+}
+_HEADER = 4096  # bytes that NumPy writes before an array, at most
 
 
 def write_autopsy(
@@ -53,7 +59,7 @@ def read_facts(workdir: str | os.PathLike) -> dict[str, Any]:
     """What was found.
 
     Raises:
-        UserError: the run has no autopsy.
+        UserError: the run has no autopsy, or it is damaged.
     """
     file = Path(workdir) / layout.AUTOPSY / FACTS
     if not file.exists():
@@ -61,21 +67,42 @@ def read_facts(workdir: str | os.PathLike) -> dict[str, Any]:
             f"{workdir}: no autopsy in it; a training writes one where its loss or "
             "gradient is not finite and it stops"
         )
-    return read_json(file)
+    with values_of(file):
+        facts = read_json(file)
+        return {name: kind(facts[name]) for name, kind in _KINDS.items()}
 
 
-def read_batch(workdir: str | os.PathLike) -> dict[str, np.ndarray]:
+def read_batch(
+    workdir: str | os.PathLike, shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
     """The batch of the step.
 
+    Args:
+        workdir: the run folder.
+        shape: of its labels, `[batch, height, width]`; nothing larger is read.
+
     Raises:
-        UserError: its file is damaged.
+        UserError: its file is damaged, or of another shape.
     """
     file = Path(workdir) / layout.AUTOPSY / BATCH
+    wanted = {
+        "image": np.empty((*shape, 3), np.float32),
+        "label": np.empty(shape, np.int32),
+    }
     try:
+        with zipfile.ZipFile(file) as archive:
+            sizes = {info.filename: info.file_size for info in archive.infolist()}
+        for name, array in wanted.items():
+            if sizes[f"{name}.npy"] > array.nbytes + _HEADER:
+                raise ValueError(f"{name} is larger than {array.shape}")
         with np.load(file, allow_pickle=False) as arrays:
-            return dict(arrays)
+            batch = {name: arrays[name] for name in wanted}
+        for name, array in wanted.items():
+            if (batch[name].shape, batch[name].dtype) != (array.shape, array.dtype):
+                raise ValueError(f"{name} is not {array.dtype} {array.shape}")
     except Exception as error:  # zip, zlib and NumPy each have errors of their own
         raise UserError(f"{file}: damaged ({error}); restore it from a copy") from error
+    return batch
 
 
 def restore_state(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resseg.runs import layout
-from resseg.runs.json_files import read_json, write_json
+from resseg.runs.json_files import read_json, values_of, write_json
 
 _BATCHES = "batches"
 
@@ -37,7 +37,11 @@ def read_dropped(workdir: str | os.PathLike) -> list[Dropped]:
     file = Path(workdir) / layout.DROPPED
     if not file.exists():
         return []
-    return [Dropped(**entry) for entry in read_json(file)[_BATCHES]]
+    with values_of(file):
+        return [
+            Dropped(int(entry["batch"]), int(entry["step"]), str(entry["reason"]))
+            for entry in read_json(file)[_BATCHES]
+        ]
 
 
 def write_dropped(workdir: str | os.PathLike, dropped: Sequence[Dropped]) -> None:

@@ -6,10 +6,11 @@ no NaN or infinity; they stand as the strings "NaN", "Infinity" and "-Infinity",
 every JSON reader takes and no one mistakes for a number.
 """
 
+import contextlib
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,19 @@ def read_json(path: Path) -> dict[str, Any]:
         return json.loads(written)
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
+
+
+@contextlib.contextmanager
+def values_of(path: Path) -> Iterator[None]:
+    """What does not fit within, of what was read from a file, is one line about it."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"{path}: holds other values than resseg writes; restore it from a copy"
+        ) from error
 
 
 class JsonLines:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from resseg.runs import layout
-from resseg.runs.json_files import read_json, write_json
+from resseg.runs.json_files import read_json, values_of, write_json
 
 _IMAGES = "images"
 
@@ -19,7 +19,9 @@ def read_unread(workdir: str | os.PathLike) -> dict[int, str]:
     file = Path(workdir) / layout.UNREAD
     if not file.exists():
         return {}
-    return {int(index): why for index, why in read_json(file)[_IMAGES].items()}
+    with values_of(file):
+        images = read_json(file)[_IMAGES].items()
+        return {int(index): str(why) for index, why in images}
 
 
 def write_unread(workdir: str | os.PathLike, images: Mapping[int, str]) -> None:

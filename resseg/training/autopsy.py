@@ -81,7 +81,8 @@ def replay(run: Run) -> list[str]:
     state = program.begin(config)
     saved = restore_state(run.path, state.variables(), state.training())
     state = state.restored(saved.variables, saved.training)
-    faults = _examine(program, config, spec, mesh, state, read_batch(run.path))
+    batch = read_batch(run.path, (config.data.batch_size, *config.data.crop))
+    faults = _examine(program, config, spec, mesh, state, batch)
     title = f"step {facts['step']}, batch {facts['batch']}: {facts['said']}"
     lines = [title, f"first: {_first(faults)}", *_table(faults)]
     if [list(fault) for fault in faults] != facts["faults"]:

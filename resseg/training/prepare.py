@@ -14,6 +14,7 @@ from resseg.errors import UserError, choose
 from resseg.runs import checkpoints, layout
 from resseg.runs.dataset import check_unchanged
 from resseg.training import initial
+from resseg.training.guard import STOP
 from resseg.training.program import Program, Programs
 
 
@@ -79,6 +80,11 @@ def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
     if jax.distributed.is_initialized():
         share["process_index"] = jax.process_index()
         share["process_count"] = jax.process_count()
+        if config.train.on_nonfinite != STOP:
+            raise UserError(
+                f"config.train.on_nonfinite={config.train.on_nonfinite!r}: expected "
+                "'stop' where several processes train together"
+            )
     loader = pipeline.TrainLoader(config.data, config.seed, **share)
     mesh = sharding.make_mesh(config.mesh.data)
     for key in ("batch_size", "eval_batch_size"):

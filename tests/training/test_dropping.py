@@ -21,7 +21,7 @@ from resseg.runs.unread import read_unread
 from resseg.training import autopsy
 from resseg.training import run as train
 from resseg.training.dropping import MOST, Dropping, RolledBack
-from resseg.training.guard import ROLLBACK, SKIP, STOP
+from resseg.training.guard import ROLLBACK, SKIP, STOP, only_if_finite
 from resseg.training.program import Programs
 
 STEPS = 6
@@ -243,6 +243,12 @@ def test_loss_gradient_and_update_have_to_be_finite(dropping, wrong):
             *(False, True, True)
         ]
     assert not make(SKIP).is_due(log_of())
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_the_device_keeps_the_state_by_loss_and_gradient(wrong):
+    kept = jax.jit(lambda loss, norm: only_if_finite(loss, norm, lambda: 3, 7))
+    assert [kept(wrong, 2.0), kept(1.0, wrong), kept(1.0, 2.0)] == [7, 7, 3]
 
 
 def test_what_no_batch_survives_is_not_the_data(dropping, tmp_path):
