@@ -124,6 +124,7 @@ def list_oddities(
         shared = sources.shared_images(data, split, trained, trained.split)
     images = sources.dataset_spec(data).splits[split]
     return [
+        *oddities.in_data(run.path),
         *oddities.in_scores(scores, run.classes, split),
         *oddities.in_split(split, trained.split if same else "", images, shared),
         *oddities.in_best(step if step == best else None, list(known)),

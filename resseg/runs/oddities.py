@@ -1,7 +1,12 @@
 """Scores that look too good, or too odd, to be taken as they are: one line each."""
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from resseg.runs import layout
+from resseg.runs.dropped import read_dropped
+from resseg.runs.unread import read_unread
 
 _EARLY = 10  # the best evaluation is early where the last is so many times later
 _NAMED = 4  # classes or images that a line lists
@@ -73,6 +78,24 @@ def in_split(
         f"{count} of the {images} images of {split} are in the training split "
         f"too{names}: the score is better than for new images"
     ]
+
+
+def in_data(workdir: str | os.PathLike) -> list[str]:
+    """Of a run: that it was trained without some of its data.
+
+    Raises:
+        UserError: a list of what it left out is damaged.
+    """
+    lines = []
+    if batches := len(read_dropped(workdir)):
+        lines.append(
+            f"batches that were not finite were dropped: {batches} ({layout.DROPPED})"
+        )
+    if images := len(read_unread(workdir)):
+        lines.append(
+            f"images that could not be read were replaced: {images} ({layout.UNREAD})"
+        )
+    return lines
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -18,6 +18,7 @@ from resseg.report.run.findings import find
 from resseg.report.run.flow import MOST_STEPS, choose_steps, read_flow
 from resseg.report.run.samples import run_lengths
 from resseg.runs import is_locked, layout, open_run
+from resseg.runs.dropped import Dropped, write_dropped
 
 DEAD = "backbone/stage2/block1"
 
@@ -53,6 +54,15 @@ def test_a_healthy_run_says_what_was_checked(page_run, tmp_path):
     text = page.render(page.read(page_run(tmp_path / "run")))
     assert "Nothing stands out" in text
     assert "Checked: 9 forks in 12 logged steps" in text
+
+
+def test_data_that_was_left_out_is_said(page_run, tmp_path):
+    folder = page_run(tmp_path / "run")
+    write_dropped(folder, [Dropped(1, 2, "loss nan")])
+    (finding,) = find(gather(open_run(folder)), None)
+    assert finding.text == (
+        "batches that were not finite were dropped: 1 (dropped.json)."
+    )
 
 
 def test_scores_that_look_too_good_are_said(page_run, tmp_path):

@@ -5,6 +5,8 @@ import math
 import pytest
 
 from resseg.runs import oddities
+from resseg.runs.dropped import Dropped, write_dropped
+from resseg.runs.unread import write_unread
 
 CLASSES = ("background", "disc", "wire")
 
@@ -21,6 +23,16 @@ def test_usual_scores_need_no_word():
     assert oddities.in_best(None, []) == []
     assert oddities.in_split("val", "train", 48, []) == []
     assert oddities.in_split("val", "train", 48, 0) == []
+
+
+def test_data_that_was_left_out_is_counted(tmp_path):
+    assert oddities.in_data(tmp_path) == []
+    write_dropped(tmp_path, [Dropped(1, 2, "loss nan"), Dropped(4, 4, "loss inf")])
+    write_unread(tmp_path, {3: "damaged"})
+    assert oddities.in_data(tmp_path) == [
+        "batches that were not finite were dropped: 2 (dropped.json)",
+        "images that could not be read were replaced: 1 (unread.json)",
+    ]
 
 
 def test_an_iou_of_exactly_1_names_the_classes():

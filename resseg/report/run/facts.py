@@ -112,7 +112,10 @@ def gather(run: Run) -> Facts:
         seed=config.get("seed"),
         changed=changed_from_base(config),
         environment=_optional(run, layout.ENVIRONMENT),
-        oddities=tuple(_oddities(config, dataset, evaluations)),
+        oddities=(
+            *oddities.in_data(run.path),
+            *_oddities(config, dataset, evaluations),
+        ),
     )
 
 
