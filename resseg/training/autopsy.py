@@ -4,6 +4,7 @@ The state before it is gone when that is known, so it is computed again, from th
 checkpoint and the same batches: to the same bits.
 """
 
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,6 +33,9 @@ from resseg.training.prepare import Prepared
 from resseg.training.program import Program, Programs
 from resseg.training.recorder import Diverged, diagnosis
 from resseg.training.steps import TrainState
+
+_examiners: "weakref.WeakKeyDictionary[Program, Examiner]"
+_examiners = weakref.WeakKeyDictionary()
 
 
 class Step(NamedTuple):
@@ -143,8 +147,13 @@ def _examine(
     state: TrainState,
     arrays: Mapping[str, np.ndarray],
 ) -> list[Fault]:
-    examiner = Examiner(program, config, spec.num_classes)
-    return examiner(state, sharding.put_batch(arrays, sharding.by_batch(mesh)))
+    # One for all runs of a sweep that share the program: it takes long to compile.
+    examiner = _examiners.get(program)
+    if examiner is None:
+        examiner = Examiner(program, config, spec.num_classes)
+        _examiners[program] = examiner
+    put = sharding.put_batch(arrays, sharding.by_batch(mesh))
+    return examiner(state, put, jax.random.key(config.seed))
 
 
 def _first(faults: Sequence[Fault]) -> str:

@@ -40,28 +40,30 @@ class Examiner:
 
     Args:
         program: that trains.
-        config: of the run.
+        config: of the structure of that program.
         classes: how many there are.
     """
 
     def __init__(self, program: Program, config: Any, classes: int):
-        self._program, self._classes = program, classes
+        # Not the program itself: who keeps one of these by its program would keep both.
+        self._blueprint, self._forks = program.blueprint, program.forks
+        self._classes = classes
         self._loss = recipe.build_loss(config, classes)
         self._optimizer_of = recipe.optimizer_of(config)
-        self._key = jax.random.key(config.seed)
         self._outputs: list[tuple[str, int]] = []  # name and size, while it is traced
         self._pass = jax.jit(self._examine)
 
     def __call__(
-        self, state: TrainState, batch: Mapping[str, jax.Array]
+        self, state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> list[Fault]:
         """The faults of a step by stage, the first one first; [] = all is finite.
 
         Args:
             state: before the step.
             batch: of the step, on the mesh.
+            key: of the run.
         """
-        measured = jax.device_get(self._pass(state, batch, self._key))
+        measured = jax.device_get(self._pass(state, batch, key))
         found = {
             "image": image_fault(batch["image"]),
             "label": label_fault(np.asarray(batch["label"]), self._classes),
@@ -83,13 +85,14 @@ class Examiner:
         state, key = begun(state, key)
 
         def loss_of(params, measuring):
-            model = self._program.model
-            forward = applied(model, state, batch, key, params, measuring)
+            forward = applied(
+                self._blueprint.model, state, batch, key, params, measuring
+            )
             (outputs, _), tallies = self._noted(forward)
             value, terms = total_loss(self._loss, outputs, batch, state)
             return value, (tallies, terms)
 
-        taps = self._program.blueprint.zero_taps()
+        taps = self._blueprint.zero_taps()
         (value, aside), gradients, forks = by_taps(loss_of, state.params, taps)
         optimizer, _ = self._optimizer_of(state.numbers)
         updates, _ = optimizer.update(gradients, state.opt_state, state.params)
@@ -131,8 +134,8 @@ class Examiner:
         """From the loss down: at a fork or in the gradient of a parameter."""
         gradients: dict[tuple[str, ...], Any]
         gradients = traverse_util.flatten_dict(measured["gradients"])
-        sizes = {fork.name: math.prod(fork.shape) for fork in self._program.forks}
-        for path, module, *_ in reversed(self._program.blueprint.trace.calls):
+        sizes = {fork.name: math.prod(fork.shape) for fork in self._forks}
+        for path, module, *_ in reversed(self._blueprint.trace.calls):
             if isinstance(module, Fork):
                 name = fork_name(path)
                 fault = _fork_fault(module.paths, measured["forks"][name])
@@ -140,7 +143,7 @@ class Examiner:
                     return f"fork {name}, {fault[0]}", _count(fault[1], sizes[name])
             for leaf, tally in gradients.items():
                 if leaf[:-1] == path and has_entries(tally):
-                    size = _size_at(self._program.blueprint.variables["params"], leaf)
+                    size = _size_at(self._blueprint.variables["params"], leaf)
                     return f"gradient of {'/'.join(leaf)}", words(tally, size)
         for leaf, tally in gradients.items():
             if tally.any():

@@ -33,7 +33,7 @@ class Subject:
 
     def faults(self, state=None, batch=None):
         batch = sharding.put_batch(batch or self.batch, sharding.by_batch(self.mesh))
-        return self.examiner(state or self.state, batch)
+        return self.examiner(state or self.state, batch, jax.random.key(0))
 
     def put(self, value):
         return jax.device_put(value, sharding.replicated(self.mesh))
