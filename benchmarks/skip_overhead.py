@@ -15,7 +15,7 @@ from typing import Any
 import jax
 
 from benchmarks import pairs
-from benchmarks.taps_overhead import CLASSES, DEFAULT
+from benchmarks.taps import CLASSES, DEFAULT
 from resseg import sharding
 from resseg.config.load import load_config
 from resseg.data import DatasetSpec

@@ -5,6 +5,7 @@ import json
 from types import SimpleNamespace
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,7 +22,14 @@ from resseg.runs.unread import read_unread
 from resseg.training import autopsy
 from resseg.training import run as train
 from resseg.training.dropping import MOST, Dropping, RolledBack
-from resseg.training.guard import ROLLBACK, SKIP, STOP, only_if_finite
+from resseg.training.guard import (
+    ROLLBACK,
+    SKIP,
+    STOP,
+    by_branch,
+    by_choice,
+    only_if_finite,
+)
 from resseg.training.program import Programs
 
 STEPS = 6
@@ -249,6 +257,17 @@ def test_loss_gradient_and_update_have_to_be_finite(dropping, wrong):
 def test_the_device_keeps_the_state_by_loss_and_gradient(wrong):
     kept = jax.jit(lambda loss, norm: only_if_finite(loss, norm, lambda: 3, 7))
     assert [kept(wrong, 2.0), kept(1.0, wrong), kept(1.0, 2.0)] == [7, 7, 3]
+
+
+@pytest.mark.parametrize("way", [by_branch, by_choice])
+def test_a_branch_and_a_choice_give_the_same(way):
+    after = {"step": jnp.int32(4), "weight": jnp.array([np.nan, 2.0])}
+    before = {"step": jnp.int32(3), "weight": jnp.array([-0.0, 1.0])}
+    chosen = jax.jit(lambda finite, new, old: way(finite, lambda: new, old))
+    jax.tree.map(np.testing.assert_array_equal, chosen(True, after, before), after)
+    kept = chosen(False, after, before)
+    jax.tree.map(np.testing.assert_array_equal, kept, before)
+    assert np.signbit(kept["weight"][0])
 
 
 def test_what_no_batch_survives_is_not_the_data(dropping, tmp_path):
