@@ -2,7 +2,8 @@
 
 Python raises KeyboardInterrupt in the main thread alone, so it waits while that thread
 compiles; and where it strikes in a callback of the garbage collector it is lost. Once
-it has arrived, ending the interpreter under threads of XLA can crash.
+it has arrived, ending the interpreter under threads of XLA can crash. Commands that
+train are asked to stop instead, see `resseg.training.stops`, and so is SIGTERM heard.
 """
 
 import multiprocessing
@@ -13,9 +14,12 @@ import threading
 from types import FrameType
 from typing import NoReturn
 
+from resseg.training.stops import STOPPING, Stop, listen
+
 STATUS = 130  # of a process that SIGINT ended, as shells say it
 GRACE = 3.0  # seconds to close files before the process ends all the same
 _in_order = threading.Event()
+_watching = threading.Event()
 
 
 def watch() -> None:
@@ -23,11 +27,17 @@ def watch() -> None:
 
     A second one ends it at once. Call it once, from the main thread.
     """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    threading.Thread(target=_wait, args=(reader,), daemon=True).start()
+    _watching.set()
+    listen([signal.SIGINT], _Watch().heard, _interrupt)
+
+
+def stop_in_order() -> Stop:
+    """From now on SIGINT and SIGTERM ask for a stop, where `watch` was called."""
+    if not _watching.is_set():
+        return Stop()
+    stop = Stop(_leave_asked)
+    listen(STOPPING, stop.ask)
+    return stop
 
 
 def ends_in_order() -> None:
@@ -39,16 +49,39 @@ def ends_in_order() -> None:
     _in_order.set()
 
 
-def leave() -> NoReturn:
+def leave(status: int = STATUS, said: str = "interrupted") -> NoReturn:
     """Ends the process, with all that it started, without tearing anything down."""
     if sys.stdout.isatty():
         sys.stdout.write("\x1b[?25h")  # a live bar hides the cursor
-    print("resseg: interrupted", file=sys.stderr)
+    if said:
+        print(f"resseg: {said}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     for child in multiprocessing.active_children():
         child.kill()
-    os._exit(STATUS)
+    os._exit(status)
+
+
+class _Watch:
+    """What SIGINT does to a command that is not asked to stop."""
+
+    def __init__(self):
+        self._once = False
+
+    def heard(self, _: int) -> None:
+        if self._once:
+            leave()
+        self._once = True
+        timer = threading.Timer(GRACE, _late)
+        timer.daemon = True
+        timer.start()
+
+
+def _leave_asked(status: int, line: str) -> None:
+    if status == 0:
+        print(line)
+        leave(status, "")
+    leave(status, line)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
@@ -60,14 +93,3 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 def _late() -> None:
     if not _in_order.is_set():
         leave()
-
-
-def _wait(reader: int) -> None:
-    while os.read(reader, 1) != bytes([signal.SIGINT]):
-        pass
-    timer = threading.Timer(GRACE, _late)
-    timer.daemon = True
-    timer.start()
-    while os.read(reader, 1) != bytes([signal.SIGINT]):
-        pass
-    leave()

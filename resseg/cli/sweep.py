@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from resseg.cli import interrupts
 from resseg.errors import UserError, choose
 
 if TYPE_CHECKING:
@@ -24,8 +25,9 @@ examples:
 
 A study is a file with a question, a CONFIG and runs(), the overrides of each run. All
 are validated before the first starts. Kill it at any time: the same command run again
-skips what is finished and goes on where a run was cut; two of them on one folder share
-the work. DIR/ID is a run folder like any other; `resseg table DIR` has the answer."""
+skips what is finished and goes on where a run was cut; SIGTERM and Ctrl-C let workers
+save first. Two commands on one folder share the work. DIR/ID is a run folder like any
+other; `resseg table DIR` has the answer."""
 LAUNCHERS = ("local", "slurm", "ray")
 
 
@@ -88,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Trains the runs; those that are finished are skipped.
 
     Returns:
-        0, or 1 if a run failed.
+        0, also where it was asked to stop, or 1 if a run failed.
 
     Raises:
         UserError: wrong input, before the first run starts.
@@ -125,6 +127,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     plan = write_plan(study, workdir)
     wanted = [run for run in plan.runs if run.id in {each.id for each in planned}]
+    stop = interrupts.stop_in_order()
+    stop.in_order()
     since = time.time()
     jobs = arguments.jobs or _default_jobs(arguments.launcher)
     more = ["--vectorize", str(arguments.vectorize)]
@@ -138,7 +142,15 @@ def run(arguments: argparse.Namespace) -> int:
         retries=arguments.retries,
         since=since,
         worker_options=more,
+        asked=lambda: stop.asked,
     )
+    if stop.asked:
+        done = sum(states[run.id].word == "finished" for run in wanted)
+        say(
+            f"stopped with {done} of {len(wanted)} runs finished, those at work saved; "
+            "the same command goes on from there"
+        )
+        return 0
     for line in start.closing_lines(plan, wanted, states, since):
         say(line)
     return 1 if any(states[run.id].word != "finished" for run in wanted) else 0

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from resseg.cli import options
+from resseg.cli import interrupts, options
 
 SUMMARY = "train what a config describes, or resume where it stopped"
 EPILOG = """\
@@ -17,8 +17,10 @@ examples:
 
 `resseg config` lists the experiments that have names. Any key that `resseg config FILE`
 prints can be set: numbers and names as they are, lists as 128,128, optional keys also
-as none. The same command run again resumes the run. DIR then holds the config, metrics,
-gradient log, checkpoints and predictions."""
+as none. DIR then holds the config, metrics, gradient log, checkpoints and predictions.
+
+The same command run again resumes the run. SIGTERM and Ctrl-C let the step at work end,
+save and end with status 0; a second one ends at once."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,11 +44,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Trains; returns 1 where training diverged.
+    """Trains; returns 1 where training diverged, 0 also where it was asked to stop.
 
     Raises:
         UserError: wrong input, before a device is touched.
     """
+    stop = interrupts.stop_in_order()
     overrides = arguments.overrides
     if arguments.init_from:
         overrides = [*overrides, ("init.variables_from", arguments.init_from)]
@@ -55,9 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg.console import say
     from resseg.training.program import Programs
     from resseg.training.run import Diverged, train_and_evaluate
+    from resseg.training.stops import Stopped
 
     try:
-        train_and_evaluate(config, arguments.workdir, Programs(keeps=True))
+        train_and_evaluate(config, arguments.workdir, Programs(keeps=True), stop)
+    except Stopped as stopped:
+        say(str(stopped))
+        return 0
     except Diverged as error:
         print(f"resseg: {error}", file=sys.stderr)
         return 1

@@ -125,7 +125,11 @@ class Evaluator:
         self._step = step or compile_evaluation(model, spec.num_classes, mesh, flip)
 
     def __call__(
-        self, variables: Mapping, split: str, on_image: OnImage | None = None
+        self,
+        variables: Mapping,
+        split: str,
+        on_image: OnImage | None = None,
+        before_batch: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
         """Scores of `variables` on `split`; see `metrics.scores` for the keys."""
         data, classes = self._config.data, self._spec.num_classes
@@ -138,6 +142,8 @@ class Evaluator:
             for batch, outputs in run_ahead(
                 self._step, variables, map(self._labelled, batches), self._mesh
             ):
+                if before_batch is not None:
+                    before_batch()
                 predictions, counted, sure = outputs
                 confusion += counted
                 for i, name in enumerate(batch["name"]):

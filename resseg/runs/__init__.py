@@ -9,11 +9,12 @@ from resseg.runs.folder import (
     write_config,
 )
 from resseg.runs.json_files import read_json, write_json
-from resseg.runs.lock import claimed, is_claimed, is_locked, locked
+from resseg.runs.lock import Holder, claimed, is_claimed, is_locked, locked
 from resseg.runs.reader import Run, open_run, read_evaluations, read_metrics
 from resseg.runs.writer import RunWriter
 
 __all__ = [
+    "Holder",
     "Run",
     "RunWriter",
     "check_same_config",

@@ -48,7 +48,7 @@ def write_autopsy(
         shutil.rmtree(folder)
     folder.mkdir()
     with Checkpoints(folder) as saved:
-        saved.save(facts["step"] - 1, *state)
+        saved.save(state.step, state.variables, state.training, state.position)
     with naming(folder / BATCH), open(folder / BATCH, "wb") as file:
         np.savez_compressed(file, **arrays)
     text.write(folder / PAGE, page)

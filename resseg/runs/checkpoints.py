@@ -13,16 +13,20 @@ import orbax.checkpoint as ocp
 
 from resseg.errors import UserError
 from resseg.runs import layout
+from resseg.runs.checksums import check_checksums, write_checksums
 from resseg.runs.damage import (
+    DamagedCheckpoint,
     damage_named,
     read_json_through,
     read_through,
     refusals_named,
+    set_aside,
 )
 from resseg.runs.fit import check_fits
 from resseg.runs.places import resolved
 
 _VARIABLES, _TRAINING, _POSITION = "variables", "training", "position"  # items
+_FOLDERS = ("its folder", "their folders")
 
 
 class Restored(NamedTuple):
@@ -32,27 +36,34 @@ class Restored(NamedTuple):
         variables: what a forward pass needs.
         training: what only training needs.
         position: in the data.
+        step: that it is of.
+        lines: for people, about each newer one that is damaged.
     """
 
     variables: Any
     training: Any
     position: dict[str, Any]
+    step: int
+    lines: tuple[str, ...] = ()
 
 
 class Checkpoints:
     """Saves and restores what a run goes on from, and its best weights.
 
-    Saving is atomic: a killed save leaves the checkpoint before it. The first save is
-    read back at once: hours later it would be too late.
+    Saving is atomic: a killed save leaves the checkpoint before it, and a full disk
+    does. All files are read back for their checksums, and the first save through orbax
+    at once: hours later it would be too late. The last two are kept: if the latest is
+    damaged, the work of one interval is lost.
 
     Args:
         workdir: the run folder.
-        keep_every: steps between checkpoints kept for good; 0 = only the latest.
+        keep_every: steps between checkpoints kept for good; 0 = only the last two.
     """
 
     def __init__(self, workdir: Path, keep_every: int = 0):
-        self._latest = _manager(workdir / layout.CHECKPOINTS, keep_every or None)
-        self._best = _manager(workdir / layout.BEST, None)
+        self._aside = workdir / layout.DAMAGED
+        self._latest = _manager(workdir / layout.CHECKPOINTS, 2, keep_every or None)
+        self._best = _manager(workdir / layout.BEST, 1)
         self._read_back = False
 
     def latest_step(self) -> int | None:
@@ -73,8 +84,7 @@ class Checkpoints:
             training=ocp.args.StandardSave(training),
             position=ocp.args.JsonSave(position),
         )
-        with refusals_named(Path(self._latest.directory)):
-            self._latest.save(step, args=items)
+        _save(self._latest, step, items)
         if not self._read_back:
             saved = Path(self._latest.directory) / str(step)
             with damage_named(
@@ -89,8 +99,7 @@ class Checkpoints:
         """Saves what a forward pass needs; replaces the best before it."""
         if step not in self._best.all_steps():
             items = ocp.args.Composite(variables=ocp.args.StandardSave(variables))
-            with refusals_named(Path(self._best.directory)):
-                self._best.save(step, args=items)
+            _save(self._best, step, items)
 
     def forget_best_after(self, step: int) -> None:
         """Drops a best that a resumed run has not reached yet."""
@@ -99,19 +108,41 @@ class Checkpoints:
                 self._best.delete(later)
 
     def restore(self, variables: Any, training: Any) -> Restored:
-        """The latest checkpoint.
+        """The newest checkpoint that is whole.
+
+        Newer ones, which are damaged, are moved out of the way first.
 
         Args:
             variables: arrays of the structure, shapes and shardings to restore to.
             training: likewise.
 
         Raises:
-            UserError: its files are damaged, or it is of another network or optimizer.
+            UserError: none is whole, or it is of another network or optimizer.
         """
-        *earlier, step = sorted(self._latest.all_steps())
-        then = f"goes on from step {earlier[-1]}" if earlier else "begins anew"
+        damaged: dict[int, str] = {}
+        for step in sorted(self._latest.all_steps(), reverse=True):
+            try:
+                restored = self._restore(step, variables, training)
+            except DamagedCheckpoint as error:
+                damaged[step] = error.what
+                continue
+            folder = Path(self._latest.directory)
+            moved = [set_aside(folder / str(other), self._aside) for other in damaged]
+            self._latest.reload()
+            lines = (
+                f"{what}; moved to {place}, the run goes on from step {step}"
+                for what, place in zip(damaged.values(), moved, strict=True)
+            )
+            return restored._replace(lines=tuple(lines))
+        raise UserError(
+            f"{'; '.join(damaged.values())}; with {_FOLDERS[len(damaged) > 1]} moved "
+            "elsewhere the run begins anew"
+        )
+
+    def _restore(self, step: int, variables: Any, training: Any) -> Restored:
         saved = Path(self._latest.directory) / str(step)
-        with damage_named(saved, f"with its folder moved elsewhere the run {then}"):
+        with damage_named(saved, ""):
+            check_checksums(saved)
             for item, wanted in ((_VARIABLES, variables), (_TRAINING, training)):
                 read_through(saved / item)
                 check_fits(saved, _metadata(saved / item), wanted)
@@ -124,7 +155,8 @@ class Checkpoints:
                     position=ocp.args.JsonRestore(),
                 ),
             )
-        return Restored(*(restored[name] for name in Restored._fields))
+        variables, training = restored[_VARIABLES], restored[_TRAINING]
+        return Restored(variables, training, restored[_POSITION], step)
 
     def close(self) -> None:
         self._latest.close()
@@ -201,6 +233,7 @@ def restore_variables(
     if others:
         remedy = f"choose another with --step (there are {', '.join(others)})"
     with damage_named(folder / str(step), remedy):
+        check_checksums(saved.parent)
         read_through(saved)
         stored = _metadata(saved)
         if wanted is not None:
@@ -218,11 +251,15 @@ def restore_variables(
 
 def save_variables(workdir: Path, variables: dict[str, Any]) -> None:
     """Saves weights that no training led to as the checkpoint of step 0."""
-    manager = _manager(workdir / layout.CHECKPOINTS, None)
-    items = ocp.args.Composite(variables=ocp.args.StandardSave(variables))
-    with refusals_named(workdir):
-        manager.save(0, args=items)
+    manager = _manager(workdir / layout.CHECKPOINTS, 1)
+    _save(manager, 0, ocp.args.Composite(variables=ocp.args.StandardSave(variables)))
     manager.close()
+
+
+def _save(manager: ocp.CheckpointManager, step: int, items: Any) -> None:
+    with refusals_named(Path(manager.directory)):
+        manager.save(step, args=items)
+    write_checksums(Path(manager.directory) / str(step))
 
 
 def _metadata(item: Path) -> Any:
@@ -241,11 +278,14 @@ def _steps(folder: Path) -> list[int]:
     return sorted(ocp.utils.checkpoint_steps(folder))
 
 
-def _manager(folder: Path, keep_period: int | None) -> ocp.CheckpointManager:
+def _manager(
+    folder: Path, newest: int, keep_period: int | None = None
+) -> ocp.CheckpointManager:
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=1,
+        max_to_keep=newest,
         keep_period=keep_period,
         create=True,
+        cleanup_tmp_directories=True,  # of a save that was killed
         enable_async_checkpointing=False,
     )
     return ocp.CheckpointManager(

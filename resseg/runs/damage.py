@@ -6,6 +6,7 @@ whole but of another network, is said as what it is.
 
 import contextlib
 import functools
+import itertools
 import json
 import logging
 import os
@@ -32,20 +33,25 @@ def damage_named(saved: Path, remedy: str) -> Iterator[None]:
     Args:
         saved: folder of the checkpoint.
         remedy: what to do where its files are damaged.
+
+    Raises:
+        DamagedCheckpoint: it cannot be restored.
     """
     hook = sys.unraisablehook
     sys.unraisablehook = functools.partial(_report_unraisable, hook)
     try:
         yield
-    except _Damaged as error:
+    except Damaged as error:
         reason = textwrap.shorten(str(error), 100)
-        raise UserError(f"{saved}: damaged checkpoint ({reason}); {remedy}") from error
+        raise DamagedCheckpoint(
+            f"{saved}: damaged checkpoint ({reason})", remedy
+        ) from error
     except UserError:
         raise
     except (ValueError, OSError, KeyError) as error:
         # The hook stays: what orbax has left under way fails later.
         reason = textwrap.shorten(str(error), 200)
-        raise UserError(
+        raise DamagedCheckpoint(
             f"{saved}: every file of it can be read, but orbax cannot restore it "
             f"({reason})"
         ) from error
@@ -72,8 +78,35 @@ def refusals_named(folder: Path) -> Iterator[None]:
         logger.setLevel(level)
 
 
-class _Damaged(ValueError):
+class Damaged(ValueError):
     """Files of a checkpoint were read and are not what was written."""
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that cannot be restored, though the system lets it be read.
+
+    Attributes:
+        what: the checkpoint, and what is wrong with it.
+    """
+
+    def __init__(self, what: str, remedy: str = ""):
+        super().__init__(f"{what}; {remedy}" if remedy else what)
+        self.what = what
+
+
+def set_aside(saved: Path, folder: Path) -> Path:
+    """Moves a checkpoint into `folder`, where it overwrites none; returns its place."""
+    folder.mkdir(exist_ok=True)
+    places = (folder / f"{saved.name}{suffix}" for suffix in _suffixes())
+    place = next(place for place in places if not place.exists())
+    os.rename(saved, place)
+    return place
+
+
+def _suffixes() -> Iterator[str]:
+    yield ""
+    for number in itertools.count(2):
+        yield f"-{number}"
 
 
 def read_through(item: Path) -> None:
@@ -89,7 +122,7 @@ def read_through(item: Path) -> None:
         ValueError: a value cannot be read, or there is none.
     """
     place = check_readable(item)
-    with _faults_sorted(item):
+    with faults_sorted(item):
         json.loads((place / layout.ITEM_INDEX).read_bytes())
         files = {"driver": "file", "path": f"{place}/"}
         spec = {"driver": "ocdbt", "base": files}
@@ -103,24 +136,24 @@ def read_through(item: Path) -> None:
 
 def read_json_through(item: Path) -> None:
     """As `read_through`, of an item that is JSON."""
-    with _faults_sorted(item):
+    with faults_sorted(item):
         json.loads((item / layout.ITEM_JSON).read_bytes())
 
 
 @contextlib.contextmanager
-def _faults_sorted(item: Path) -> Iterator[None]:
+def faults_sorted(item: Path) -> Iterator[None]:
     """What the system refuses, apart from what was read and is wrong."""
     try:
         yield
     except FileNotFoundError as error:
-        raise _Damaged(f"{item.name}: without {Path(error.filename).name}") from error
+        raise Damaged(f"{item.name}: without {Path(error.filename).name}") from error
     except OSError as error:
         raise UserError(f"{item}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         if refused := _REFUSED.search(str(error)):
             reason = os.strerror(int(refused[1]))
             raise UserError(f"{item}: cannot be read: {reason}") from error
-        raise _Damaged(str(error)) from error
+        raise Damaged(str(error)) from error
 
 
 def _report_unraisable(hook: Callable, unraisable: Any) -> None:

@@ -17,6 +17,8 @@ UNREAD = "unread.json"  # images that could not be read and were replaced
 LOG = "log.txt"  # what a run of a sweep printed
 DATASET = "dataset.json"  # name, classes and splits of the data it was trained on
 CHECKPOINTS = "checkpoints"  # the latest state to go on from, and those kept for good
+DAMAGED = "damaged"  # checkpoints that a run went on without
+CHECKSUMS = "SHA256SUMS"  # in a checkpoint: of its files, as `sha256sum -c` reads them
 BEST = "best"  # weights with the best mean IoU so far
 ITEM_INDEX = "_METADATA"  # in an item of a checkpoint: orbax's list of its arrays
 ITEM_JSON = "metadata"  # in an item that is JSON
@@ -37,5 +39,6 @@ FILES = (
 )
 FOLDERS = (
     *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS, AUTOPSY),
+    DAMAGED,
     f"{PREDICTIONS}/{SAMPLES}",
 )

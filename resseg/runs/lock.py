@@ -1,17 +1,22 @@
 """Who trains in a run folder: locks of the system, which a killed process lets go of.
 
 Two files of a folder are locked: `lock` by the process that trains, `claim` by the
-worker of a sweep that is at the run.
+worker of a sweep that is at the run. A file says who holds it, by host and process, and
+nothing once it is let go of: what stands in a file that is not locked is of a process
+that was killed. Where it was on another host, the lock may be one that file systems do
+not share; then the holder shows that it lives by touching the file.
 """
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from threading import Event, Thread
+from typing import IO, NamedTuple
 
-from resseg.errors import UserError
+from resseg.errors import UserError, naming
 from resseg.runs import layout
 
 try:
@@ -20,19 +25,36 @@ except ImportError:  # not a Unix system: there, nobody is kept out
     fcntl = None
 
 _TRIES, _LOOK = 3, 0.01  # seconds between tries, far longer than a look takes
+TOUCH = 5.0  # seconds between signs of life
+
+
+class Holder(NamedTuple):
+    """Who holds a lock, or held it when it was killed."""
+
+    host: str
+    process: int
+    since: float  # seconds since the epoch
+
+    def __str__(self) -> str:
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"process {self.process} on {self.host}, since {since}"
 
 
 @contextlib.contextmanager
-def locked(workdir: str | os.PathLike) -> Iterator[None]:
-    """Holds the folder while the context lasts.
+def locked(workdir: str | os.PathLike) -> Iterator[Holder | None]:
+    """Holds the folder while the context lasts; gives who was killed holding it.
 
     Raises:
-        UserError: Another process holds it.
+        UserError: Another process holds it; the message names it and its host.
     """
-    with _holding(Path(workdir) / layout.LOCK) as ours:
-        if not ours:
-            raise UserError(f"--workdir {workdir}: another process is training in it")
-        yield
+    path = Path(workdir) / layout.LOCK
+    with _holding(path) as ours:
+        last = _holder(path)
+        if not ours or (last is not None and _lives_elsewhere(path, last)):
+            who = f" ({last})" if last else ""
+            raise UserError(f"--workdir {workdir}: another process trains in it{who}")
+        with _signed(path):
+            yield last
 
 
 @contextlib.contextmanager
@@ -61,6 +83,51 @@ def _holding(path: Path) -> Iterator[bool]:
     with open(path, "a") as file:
         # One that only looks whether the lock is held shares it for an instant.
         yield _lock(file, shared=False, tries=_TRIES)
+
+
+def _holder(path: Path) -> Holder | None:
+    """Whom a lock file names; an empty one and one of an earlier version nobody."""
+    with contextlib.suppress(ValueError, TypeError, FileNotFoundError):
+        return Holder(**json.loads(path.read_bytes()))
+    return None
+
+
+def _lives_elsewhere(path: Path, holder: Holder) -> bool:
+    """Whether the holder on another host touches the file; waits for it if need be.
+
+    On this host, the system knows: what is not locked is not held.
+    """
+    if holder.host == os.uname().nodename:
+        return False
+    seen, end = path.stat().st_mtime_ns, time.monotonic() + 2.5 * TOUCH
+    while time.monotonic() < end:
+        time.sleep(TOUCH / 10)
+        with open(path) as file:  # opening it asks a file server anew
+            if os.fstat(file.fileno()).st_mtime_ns != seen:
+                return True
+    return False
+
+
+@contextlib.contextmanager
+def _signed(path: Path) -> Iterator[None]:
+    """A lock file names us and is touched while the context lasts."""
+    holder, over = Holder(os.uname().nodename, os.getpid(), time.time()), Event()
+    with naming(path):
+        path.write_text(json.dumps(holder._asdict()) + "\n", encoding="utf-8")
+
+    def touch() -> None:
+        while not over.wait(TOUCH):
+            with contextlib.suppress(OSError):
+                os.utime(path)
+
+    thread = Thread(target=touch, name="lock", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        path.write_bytes(b"")
 
 
 def _is_held(path: Path) -> bool:

@@ -2,14 +2,15 @@
 
 import contextlib
 import os
-import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TextIO
 
-_INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
+PATIENCE = 60.0  # seconds in which a worker that is told to end can save its runs
+_HUNG_UP = 129  # as shells say it of a process that SIGHUP ended
 
 
 @contextlib.contextmanager
@@ -48,32 +49,17 @@ def peak_memory() -> int | None:
     return None
 
 
-def end_on_terminate(before: Callable[[], None], status: int) -> None:
-    """SIGTERM ends the process with an exit status, once `before` has been called.
+def hear_parent_end(heard: Callable[[], object]) -> None:
+    """Calls `heard` when the standard input ends: its other end is held by the parent.
 
-    Libraries have started threads when they were imported, which a signal mask does not
-    reach: any of them may be given the signal, so it is caught and told to ours.
+    `PATIENCE` seconds later the process ends in any case.
     """
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGTERM, lambda *_: None)
-
-    def wait() -> None:
-        while os.read(reader, 1) != bytes([signal.SIGTERM]):
-            pass
-        before()
-        os._exit(status)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def end_with_parent() -> None:
-    """Ends when the standard input does: its other end is held by the parent."""
 
     def wait() -> None:
         while os.read(0, 1):
             pass
-        os._exit(_INTERRUPTED)
+        heard()
+        time.sleep(PATIENCE)
+        os._exit(_HUNG_UP)
 
     threading.Thread(target=wait, daemon=True).start()

@@ -1,7 +1,7 @@
 """Starting the runs of a study, and what is said of them."""
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ def train(
     retries: int,
     since: float,
     worker_options: Sequence[str],
+    asked: Callable[[], bool],
 ) -> dict[str, State]:
     """Starts workers until every run has ended; returns how each did, by id.
 
@@ -71,6 +72,7 @@ def train(
         retries: how often a run that failed is tried again.
         since: seconds since the epoch; attempts before do not count.
         worker_options: further ones of `resseg.sweeps.worker`.
+        asked: whether to stop before.
     """
     folder = plan.folder.absolute()
     command = worker_command(
@@ -82,8 +84,16 @@ def train(
         command=command,
         environment={},
     )
-    sweep = Sweep(plan, wanted, launcher, job, jobs=jobs, retries=retries, since=since)
-    return sweep.run()
+    return Sweep(
+        plan,
+        wanted,
+        launcher,
+        job,
+        jobs=jobs,
+        retries=retries,
+        since=since,
+        asked=asked,
+    ).run()
 
 
 def closing_lines(

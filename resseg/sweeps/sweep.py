@@ -1,7 +1,7 @@
 """One `resseg sweep`: starts workers, follows the run folders until all runs ended."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from resseg import runs
 from resseg.errors import UserError
@@ -27,6 +27,7 @@ class Sweep:
         jobs: workers at the same time.
         retries: how often a run is tried again.
         since: seconds since the epoch; attempts before do not count.
+        asked: whether it is to stop before all runs have ended.
     """
 
     def __init__(
@@ -39,15 +40,18 @@ class Sweep:
         jobs: int,
         retries: int,
         since: float,
+        asked: Callable[[], bool],
     ):
         self.plan, self.wanted = plan, list(wanted)
         self._launcher, self._job, self._jobs = launcher, job, jobs
-        self._retries, self._since = retries, since
+        self._retries, self._since, self._asked = retries, since, asked
         self._states: dict[str, State] = {}
         self._fruitless = 0
 
     def run(self) -> dict[str, State]:
         """Returns when every run is finished or given up: the states by id.
+
+        Or when it is asked to stop: the workers have saved their runs then.
 
         Raises:
             UserError: the folder cannot be written to, or workers cannot start.
@@ -55,14 +59,17 @@ class Sweep:
         self._look()
         try:
             with SweepProgress(self.wanted, self._states) as progress:
-                while self._open():
+                while self._open() and not self._asked():
                     self._staff()
                     time.sleep(_POLL)
                     self._look()
                     progress.update(self._states)
-            self._await_last_words()
+            if not self._asked():
+                self._await_last_words()
         finally:
             self._launcher.stop()
+        if self._asked():
+            self._look()
         return self._states
 
     def _await_last_words(self) -> None:

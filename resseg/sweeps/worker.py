@@ -4,18 +4,20 @@ python -m resseg.sweeps.worker SWEEP_DIR [--retries N] [--since TIME] [--only PA
 
 `resseg sweep` starts it; it may also be started by hand, on any machine that sees the
 folder. It takes a run that nobody has claimed, trains it or goes on with it, and ends
-when none is left. Runs of equal structure share one compiled program.
+when none is left. Runs of equal structure share one compiled program. SIGTERM and
+SIGINT let the step at work end, save its runs and end with status 0.
 """
 
 import argparse
 import contextlib
 import functools
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from resseg import runs, text
 from resseg.config.structure import check_together
@@ -26,11 +28,12 @@ from resseg.runs import layout
 from resseg.sweeps import attempts, process
 from resseg.sweeps.plan import Plan, PlannedRun, read_plan
 from resseg.sweeps.room import check_room
+from resseg.training.stops import STOPPING, Stop, Stopped, listen
 
 if TYPE_CHECKING:
     from resseg.training.compilations import Count
 
-DONE, PREEMPTED, NO_ROOM = 0, 75, 74  # exit status; as sysexits.h has it
+DONE, NO_ROOM = 0, 74  # exit status; as sysexits.h has it
 
 
 class Worker:
@@ -43,6 +46,7 @@ class Worker:
         since: seconds since the epoch; attempts before do not count.
         together: how many runs of one structure are trained together under vmap; 1 =
             each by itself.
+        stop: may ask for an end.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Worker:
         retries: int,
         since: float,
         together: int = 1,
+        stop: Stop | None = None,
     ):
         from resseg.training.compilations import Counter
         from resseg.training.program import Programs
@@ -63,11 +68,12 @@ class Worker:
         self._programs, self._counter = Programs(keeps=True), Counter()
         self._structure = ""
         self._alone: set[str] = set()  # runs that failed together
+        self._stop = stop or Stop()
         self.current: list[PlannedRun] = []
 
     def work(self) -> None:
-        """Returns when no run is left to take."""
-        while True:
+        """Returns when no run is left to take, or when it is asked to stop."""
+        while not self._stop.asked:
             with contextlib.ExitStack() as held:
                 taken = self.take(held)
                 if not taken:
@@ -141,6 +147,9 @@ class Worker:
             config = self.plan.config(taken[0])
             self._train(config, taken[0].folder)
             return [(attempts.FINISHED, "")]
+        except Stopped as stopped:
+            say(str(stopped))
+            return [(attempts.PREEMPTED, str(stopped))] * len(taken)
         except (UserError, Diverged) as error:
             print(f"resseg: error: {error}", flush=True)
             outcome, message = attempts.REFUSED, str(error)
@@ -158,7 +167,7 @@ class Worker:
         from resseg.gradient_log.after_training import draw_flow
         from resseg.training.run import train_and_evaluate
 
-        train_and_evaluate(config, folder, self._programs)
+        train_and_evaluate(config, folder, self._programs, self._stop)
         for line in draw_flow(folder):
             say(line)
 
@@ -174,7 +183,7 @@ class Worker:
         prepared = [
             prepare(self.plan.config(run), run.folder, self._programs) for run in taken
         ]
-        outcomes = train_together(prepared, self._programs)
+        outcomes = train_together(prepared, self._programs, self._stop)
         for each in outcomes:
             for line in [] if each.message else draw_flow(each.folder):
                 say(f"{each.folder.name}: {line}")
@@ -194,9 +203,13 @@ class Worker:
         }
 
 
-def _note_preemption(worker: Worker) -> None:
-    for run in worker.current:
-        attempts.end(run.folder, attempts.PREEMPTED)
+def _leave(workers: Sequence[Worker], status: int, line: str) -> NoReturn:
+    """Ends the process; called in another thread than that of the worker."""
+    for worker in workers:
+        for run in worker.current:
+            attempts.end(run.folder, attempts.PREEMPTED, line)
+    print(f"resseg.sweeps.worker: {line}", flush=True)
+    os._exit(status)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -218,8 +231,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.cores:  # before XLA counts them
         os.sched_setaffinity(0, set(map(int, args.cores.split(","))))
+    workers: list[Worker] = []
+    stop = Stop(functools.partial(_leave, workers))
+    listen(STOPPING, stop.ask)
     if args.end_with_parent:
-        process.end_with_parent()
+        process.hear_parent_end(functools.partial(stop.ask, signal.SIGTERM))
     text.never_raise(sys.stdout)
     settle()
     try:
@@ -230,9 +246,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             retries=args.retries,
             since=args.since,
             together=args.vectorize,
+            stop=stop,
         )
-        note = functools.partial(_note_preemption, worker)
-        process.end_on_terminate(note, PREEMPTED)
+        workers.append(worker)
         worker.work()
     except UserError as error:
         print(f"resseg.sweeps.worker: {error}", file=sys.stderr)

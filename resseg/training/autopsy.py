@@ -15,6 +15,7 @@ import numpy as np
 
 from resseg import sharding
 from resseg.config.load import load_config
+from resseg.console import say
 from resseg.data import DatasetSpec
 from resseg.runs import Run, layout
 from resseg.runs.autopsy import (
@@ -112,7 +113,12 @@ def _perform(prepared: Prepared, program: Program, until: int) -> str:
         "devices": mesh.size,
     }
     state = step.state
-    kept = Restored(state.variables(), state.training(), {"next_batch": step.batch})
+    kept = Restored(
+        state.variables(),
+        state.training(),
+        {"next_batch": step.batch},
+        step.number - 1,
+    )
     page = _page(prepared.folder, facts, faults)
     write_autopsy(prepared.folder, facts, page, arrays, kept)
     earlier = "" if step.number == until else f"already in step {step.number}, "
@@ -122,7 +128,7 @@ def _perform(prepared: Prepared, program: Program, until: int) -> str:
 def _find(prepared: Prepared, program: Program, until: int) -> Step | None:
     """The first step after the last checkpoint that is not finite; None = none is."""
     with Checkpoints(prepared.folder, prepared.config.checkpoint.keep_every) as saved:
-        state, start = last_state(prepared, program, saved)
+        state, start = last_state(prepared, program, saved, say)
     key = jax.random.key(prepared.config.seed)
     split, loader = sharding.by_batch(prepared.mesh), prepared.loader
     try:

@@ -1,5 +1,7 @@
 """Where a run goes on: its latest checkpoint, or its initial weights."""
 
+from collections.abc import Callable
+
 from resseg.data.pipeline import BEGINNING
 from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.dropped import read_dropped
@@ -9,7 +11,10 @@ from resseg.training.steps import TrainState
 
 
 def last_state(
-    prepared: Prepared, program: Program, saved: Checkpoints
+    prepared: Prepared,
+    program: Program,
+    saved: Checkpoints,
+    say: Callable[[str], None],
 ) -> tuple[TrainState, int | None]:
     """The state that a run goes on from; its loader goes to the batch that is next.
 
@@ -17,20 +22,23 @@ def last_state(
         prepared: the run.
         program: that trains it.
         saved: its checkpoints.
+        say: called with a line about each that is damaged.
 
     Returns:
         The state, and the step of its checkpoint; None where there is none yet.
 
     Raises:
-        UserError: the checkpoint is damaged.
+        UserError: no checkpoint is whole.
     """
     loader = prepared.loader
-    state, start = program.begin(prepared.config), saved.latest_step()
+    state = program.begin(prepared.config)
     loader.leave_out(each.batch for each in read_dropped(prepared.folder))
-    if start is not None:
+    if saved.latest_step() is not None:
         restored = saved.restore(state.variables(), state.training())
         loader.restore(restored.position)
-        return state.restored(restored.variables, restored.training), start
+        for line in restored.lines:
+            say(line)
+        return state.restored(restored.variables, restored.training), restored.step
     loader.restore(BEGINNING)
     if prepared.start is not None:
         state = prepared.start.put_into(state)

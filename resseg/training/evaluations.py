@@ -9,6 +9,7 @@ from resseg import runs
 from resseg.data import DatasetSpec
 from resseg.inference.evaluator import Evaluator
 from resseg.runs import layout
+from resseg.training.stops import Stop
 
 
 class Evaluations:
@@ -27,8 +28,18 @@ class Evaluations:
         self._folder, self._spec, self._evaluator = folder, spec, evaluator
         self._split, self._pictures = config.data.eval_split, config.eval.predictions
 
-    def score(self, variables: Mapping[str, Any], *, draw: bool) -> dict[str, Any]:
-        """Scores of `variables`; with `draw`, the folder shows predictions of them."""
+    def are_made(self, step: int) -> bool:
+        """Whether the log has that of a step."""
+        rows = runs.read_evaluations(self._folder)
+        return any(row["step"] == step for row in rows)
+
+    def score(
+        self, variables: Mapping[str, Any], *, draw: bool, stop: Stop | None = None
+    ) -> dict[str, Any] | None:
+        """Scores of `variables`; with `draw`, the folder shows predictions of them.
+
+        None where it was asked to stop meanwhile.
+        """
         gallery = None
         if draw:
             # Figures take long to import: not before the first step.
@@ -36,7 +47,15 @@ class Evaluations:
 
             folder = self._folder / layout.PREDICTIONS
             gallery = Gallery(folder, self._spec, self._split, self._pictures)
-        return self._evaluator(variables, self._split, gallery)
+
+        def look() -> None:
+            if stop is not None and stop.asked:
+                raise _Cut
+
+        try:
+            return self._evaluator(variables, self._split, gallery, look)
+        except _Cut:
+            return None
 
     def are_best(self, scores: Mapping[str, Any]) -> bool:
         """Whether their mean IoU is above that of every evaluation in the log.
@@ -47,3 +66,7 @@ class Evaluations:
             return False
         earlier = [row["mean_iou"] for row in runs.read_evaluations(self._folder)]
         return all(scores["mean_iou"] > score for score in earlier if score == score)
+
+
+class _Cut(Exception):
+    """An evaluation ends between two batches."""

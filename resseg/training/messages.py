@@ -12,7 +12,7 @@ from resseg.data import DatasetSpec
 from resseg.gradients.fork import ForkInfo
 from resseg.gradients.measure import changes_no_bit
 from resseg.inference.evaluator import score_lines
-from resseg.runs import layout
+from resseg.runs import Holder, layout
 from resseg.runs.dropped import read_dropped
 from resseg.runs.unread import read_unread
 from resseg.training.steps import TrainState
@@ -43,6 +43,11 @@ def headline(
         f"{name} of width {plan.width}, {size:,} parameters, {measured}, "
         f"{mesh.size} x {device.device_kind}"
     )
+
+
+def killed_line(holder: Holder) -> str:
+    """Who was killed while it trained in a folder that is ours now."""
+    return f"the last to train here was killed: {holder}"
 
 
 def score_line(step: int, name: str, scores: Mapping[str, Any]) -> str:

@@ -29,6 +29,7 @@ from resseg.training.progress import TrainingProgress
 from resseg.training.recorder import Diverged as Diverged
 from resseg.training.recorder import Recorder
 from resseg.training.steps import TrainState
+from resseg.training.stops import Stop, Stopped
 from resseg.training.unread import Unread
 
 Say = Callable[[str], None]  # called with each line that is for people
@@ -36,7 +37,10 @@ BATCH = "batch"  # in the log of a step: the number of its batch in the data
 
 
 def train_and_evaluate(
-    config: Any, workdir: str | Path, programs: Programs | None = None
+    config: Any,
+    workdir: str | Path,
+    programs: Programs | None = None,
+    stop: Stop | None = None,
 ) -> dict[str, Any]:
     """Trains what `config` describes in `workdir`; goes on where a run there stopped.
 
@@ -44,6 +48,7 @@ def train_and_evaluate(
         config: as `load_config` returns it.
         workdir: the run folder.
         programs: those of earlier runs of this process, to be shared.
+        stop: may ask for an end before the last step; None = nothing does.
 
     Returns:
         The scores on `config.data.eval_split` after the last step.
@@ -51,32 +56,40 @@ def train_and_evaluate(
     Raises:
         UserError: wrong input; before any device work, with the folder as it was.
         Diverged: the loss became infinite or NaN; see `autopsy`.
+        Stopped: as asked; everything is saved.
     """
-    programs = programs or Programs()
+    programs, stop = programs or Programs(), stop or Stop()
     prepared = prepare(config, workdir, programs)
-    with runs.locked(prepared.folder):
+    with runs.locked(prepared.folder) as killed:
+        if killed is not None:
+            say(messages.killed_line(killed))
         program = prepared.program(programs)
         try:
-            while not _trained(prepared, program):
+            while not _trained(prepared, program, stop):
                 say("back to the last checkpoint, to go without that batch")
         except Diverged as error:
             raise autopsy.examined(prepared, program, error) from error
+        stop.at_once("the run is finished; its figures are not drawn")
         return finish(prepared)
 
 
-def _trained(prepared: Prepared, program: Program) -> bool:
+def _trained(prepared: Prepared, program: Program, stop: Stop) -> bool:
     """Trains to the last step; False where the run has to go back for that."""
     with contextlib.ExitStack() as held:
-        run, state = begin(prepared, program, held)
+        run, state = begin(prepared, program, held, stop=stop)
         try:
-            _train(Alone(run, program, state))
+            _train(Alone(run, program, state), stop)
         except RolledBack:
             return False
     return True
 
 
 def begin(
-    prepared: Prepared, program: Program, held: contextlib.ExitStack, say: Say = say
+    prepared: Prepared,
+    program: Program,
+    held: contextlib.ExitStack,
+    say: Say = say,
+    stop: Stop | None = None,
 ) -> tuple["OpenRun", TrainState]:
     """Goes to the latest checkpoint of a run, or to its initial weights.
 
@@ -85,6 +98,7 @@ def begin(
         program: that trains it.
         held: closes, at last, what the run keeps open.
         say: called with each line that is for people.
+        stop: may ask for an end; None = nothing does.
 
     Returns:
         The run and its state.
@@ -95,7 +109,7 @@ def begin(
     config, folder = prepared.config, prepared.folder
     held.callback(prepared.loader.close)
     saved = held.enter_context(Checkpoints(folder, config.checkpoint.keep_every))
-    state, start = last_state(prepared, program, saved)
+    state, start = last_state(prepared, program, saved, say)
     if start is None:
         start = 0
         spec, mesh = prepared.spec, prepared.mesh
@@ -117,7 +131,9 @@ def begin(
     held.enter_context(writer)
     if dropped := read_dropped(folder):
         writer.write_count(BATCHES, start, len(dropped))
-    return OpenRun(prepared, program, saved, writer, start, say), state
+    stop = stop or Stop()
+    stop.at_once(str(Stopped(start, config.train.steps)))
+    return OpenRun(prepared, program, saved, writer, start, stop, say), state
 
 
 def finish(prepared: Prepared, say: Say = say) -> dict[str, Any]:
@@ -150,6 +166,7 @@ class OpenRun:
         saved: Checkpoints,
         writer: runs.RunWriter,
         start: int,
+        stop: Stop,
         say: Say,
     ):
         config, spec = prepared.config, prepared.spec
@@ -161,6 +178,7 @@ class OpenRun:
         self._dropping = Dropping(
             self.folder, config.train.on_nonfinite, writer, self.say
         )
+        self._stop = stop
         lines = scheduled(program.lines(config))
         self._recorder = Recorder(writer, self.intervals, program.forks, lines)
         evaluator = Evaluator(
@@ -190,24 +208,39 @@ class OpenRun:
         self._recorder.record(step, log, progress)
         return True
 
-    def evaluate(self, step: int, state: TrainState) -> None:
-        """Evaluates where due, puts all rows on the disk, keeps the best weights."""
-        best = False
-        if self.intervals.evaluation_due(step):
-            last = step == self.intervals.steps
-            scores = self._evaluations.score(state.variables(), draw=last)
-            best = self._evaluations.are_best(scores)
-            self._writer.write_metrics(step, "val", scores)
-            self.say(messages.score_line(step, self._name, scores))
+    def pause(self, step: int, state: TrainState) -> None:
+        """Puts all rows on the disk; then saves where due."""
         self._writer.flush()
-        if best:
-            self._saved.save_best(step, state.variables())
+        if self.intervals.save_due(step):
+            self.save(step, state)
 
     def save(self, step: int, state: TrainState) -> None:
-        """Saves state and position where due; its rows must be on the disk."""
-        if self.intervals.save_due(step):
-            position = self.loader.state()
-            self._saved.save(step, state.variables(), state.training(), position)
+        """Saves state and position; the rows up to it must be on the disk."""
+        position = self.loader.state()
+        self._saved.save(step, state.variables(), state.training(), position)
+
+    def evaluate(self, step: int, state: TrainState) -> bool:
+        """Evaluates where due; keeps the best weights, then writes the scores down.
+
+        In this order a kill in between leaves no best weights out: scores that are not
+        in the log are made again.
+
+        Returns:
+            False where it was asked to stop before it had evaluated.
+        """
+        due = self.intervals.evaluation_due(step)
+        if not due or self._evaluations.are_made(step):
+            return True
+        last = step == self.intervals.steps
+        scores = self._evaluations.score(state.variables(), draw=last, stop=self._stop)
+        if scores is None:
+            return False
+        if self._evaluations.are_best(scores):
+            self._saved.save_best(step, state.variables())
+        self._writer.write_metrics(step, "val", scores)
+        self.say(messages.score_line(step, self._name, scores))
+        self._writer.flush()
+        return True
 
 
 class Alone:
@@ -241,18 +274,21 @@ class Alone:
     def pause_due(self, step: int) -> bool:
         return self.run.intervals.pause_due(step)
 
-    def pause(self, step: int) -> None:
-        """Evaluates and saves where due. Rows are on the disk before the state."""
-        self.run.evaluate(step, self._state)
+    def pause(self, step: int) -> bool:
+        """Saves and evaluates where due; see `Trainable`."""
+        self.run.pause(step, self._state)
+        return self.run.evaluate(step, self._state)
+
+    def save(self, step: int) -> None:
         self.run.save(step, self._state)
 
 
-def _train(alone: Alone) -> None:
+def _train(alone: Alone, stop: Stop) -> None:
     """Trains to the last step, and says how long it took."""
     run, began = alone.run, time.monotonic()
     start, steps = run.start, run.intervals.steps
     with TrainingProgress(start, steps, run.config.data.batch_size) as progress:
-        run_steps(alone, start, progress)
+        run_steps(alone, start, progress, stop)
     if start < steps:
         run.say(f"trained in {duration(time.monotonic() - began)}")
 

@@ -7,9 +7,9 @@ itself: a run that was begun together may go on alone, and the other way round.
 import contextlib
 import json
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +21,7 @@ from resseg.config.structure import check_together
 from resseg.console import say
 from resseg.errors import UserError
 from resseg.runs import checkpoints
+from resseg.training import messages
 from resseg.training.loop import Pending, run_steps
 from resseg.training.prepare import Prepared
 from resseg.training.program import Program, Programs
@@ -28,6 +29,9 @@ from resseg.training.progress import GroupProgress
 from resseg.training.recorder import Diverged
 from resseg.training.run import OpenRun, Say, begin, finish
 from resseg.training.steps import TrainState
+from resseg.training.stops import Stop
+
+T = TypeVar("T")
 
 
 class Outcome(NamedTuple):
@@ -50,7 +54,9 @@ def resume_step(folder: Path) -> int:
 
 
 def train_together(
-    prepared: Sequence[Prepared], programs: Programs | None = None
+    prepared: Sequence[Prepared],
+    programs: Programs | None = None,
+    stop: Stop | None = None,
 ) -> list[Outcome]:
     """Trains runs to their last step, or goes on with them, in lock-step.
 
@@ -60,28 +66,33 @@ def train_together(
     Args:
         prepared: the runs, at least one; their folders must not be locked.
         programs: those of earlier runs of this process, to be shared.
+        stop: may ask for an end before the last step; None = nothing does.
 
     Returns:
         The outcomes, in the order of the runs.
 
     Raises:
         UserError: they cannot go together, or a folder is in use; nothing is trained.
+        Stopped: as asked; everything is saved.
     """
     check_together([each.config for each in prepared])
     if jax.process_count() > 1:
         raise UserError("--vectorize: expected one process, not a distributed one")
     with contextlib.ExitStack() as locks:
         for each in prepared:
-            locks.enter_context(runs.locked(each.folder))
-        _check_same_step([each.folder for each in prepared])
+            killed = locks.enter_context(runs.locked(each.folder))
+            if killed is not None:
+                _say_of(each.folder)(messages.killed_line(killed))
+        _check_same_step({each.folder: resume_step(each.folder) for each in prepared})
         programs, first = programs or Programs(), prepared[0]
+        stop = stop or Stop()
         program = programs(first.config, first.spec, first.mesh)
         group = _Group(program, len(prepared), first.mesh)
         with contextlib.ExitStack() as held:
             for each in _sharing_loaders(prepared):
                 own, named = each.program(programs), _say_of(each.folder)
-                group.add(*begin(each, own, held, named))
-            group.train()
+                group.add(*begin(each, own, held, named, stop))
+            group.train(stop)
         return [_outcome(each, group.failed.get(i)) for i, each in enumerate(prepared)]
 
 
@@ -98,6 +109,7 @@ class _Group:
         self._runs: list[OpenRun] = []
         variants = sharding.variants_mesh(mesh, count)
         self._split = sharding.by_variant(variants)
+        self._whole = sharding.replicated(mesh)
         self._step = program.step_together(variants)
         # Slices; the first runs are there twice where devices would not share evenly.
         self._slices = [i % count for i in range(count + -count % variants.size)]
@@ -108,8 +120,10 @@ class _Group:
         self._runs.append(run)
         self._begun.append(jax.device_get(state))
 
-    def train(self) -> None:
+    def train(self, stop: Stop) -> None:
         """Trains all runs that were added."""
+        # One may have gone back, past a checkpoint that is damaged.
+        _check_same_step({run.folder: run.start for run in self._runs})
         first, count = self._runs[0], len(self._runs)
         begun = [self._begun[i] for i in self._slices]
         self._state = self._put(jax.tree.map(lambda *leaves: np.stack(leaves), *begun))
@@ -122,7 +136,7 @@ class _Group:
             GroupProgress(first.start, self.steps, size, count) as progress,
             contextlib.suppress(Diverged),  # all of them
         ):
-            run_steps(self, first.start, progress)
+            run_steps(self, first.start, progress, stop)
         del self._state
 
     @property
@@ -166,13 +180,22 @@ class _Group:
     def pause_due(self, step: int) -> bool:
         return self._runs[0].intervals.pause_due(step)
 
-    def pause(self, step: int) -> None:
-        """All evaluate before any saves, so that a kill rarely comes between them."""
+    def pause(self, step: int) -> bool:
+        """All save before any evaluates, so that a kill rarely comes between them."""
+        self._each(OpenRun.pause, step)
+        return all(self._each(OpenRun.evaluate, step))
+
+    def save(self, step: int) -> None:
+        self._each(OpenRun.save, step)
+
+    def _each(
+        self, work: Callable[[OpenRun, int, TrainState], T], step: int
+    ) -> list[T]:
         states = jax.device_get(self._state)
-        for work in (OpenRun.evaluate, OpenRun.save):
-            for i, run in self._alive():
-                whole = sharding.replicated(run.mesh)
-                work(run, step, jax.device_put(_slice(states, i), whole))
+        return [
+            work(run, step, jax.device_put(_slice(states, i), self._whole))
+            for i, run in self._alive()
+        ]
 
     def _alive(self) -> list[tuple[int, OpenRun]]:
         return [(i, run) for i, run in enumerate(self._runs) if i not in self.failed]
@@ -181,13 +204,14 @@ class _Group:
         return jax.device_put(stacked, self._split)
 
 
-def _check_same_step(folders: Sequence[Path]) -> None:
-    steps = [resume_step(folder) for folder in folders]
-    for folder, step in zip(folders, steps, strict=True):
-        if step != steps[0]:
+def _check_same_step(steps: Mapping[Path, int]) -> None:
+    """Of each folder the step that it goes on from."""
+    (first, step), *others = steps.items()
+    for folder, other in others:
+        if other != step:
             raise UserError(
-                f"--vectorize: {folders[0]} goes on from step {steps[0]}, {folder} "
-                f"from step {step}; expected runs at one step"
+                f"--vectorize: {first} goes on from step {step}, {folder} from step "
+                f"{other}; expected runs at one step"
             )
 
 

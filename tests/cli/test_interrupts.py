@@ -10,8 +10,8 @@ import pytest
 from resseg.cli import interrupts
 
 COMMAND = """
-import sys, time
-from resseg.cli import config, main
+import hashlib, sys, time
+from resseg.cli import config, interrupts, main
 
 def run(arguments):
     try:
@@ -25,6 +25,8 @@ sys.argv = ["resseg", "config", "x"]
 sys.exit(main.main())
 """
 WAITS = "time.sleep(60)"
+# One call for minutes, which no handler of Python's can cut.
+COMPILES = "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
 # As a callback of the garbage collector does, which Python will not let raise.
 LOSES = """
         while True:
@@ -74,3 +76,29 @@ def test_a_command_that_ctrl_c_is_to_end_has_the_time_it_needs():
     process.send_signal(signal.SIGINT)
     assert process.communicate(timeout=60) == ("closed\n", "")
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_before_there_is_anything_to_lose_a_training_ends_at_once(number):
+    """Though its main thread is where no handler of Python reaches it: it compiles."""
+    process = start(f"stop = interrupts.stop_in_order(); {COMPILES}")
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, "")
+    assert out == "stopped before it began; the same command begins again\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_does_not_wait_for_what_is_to_be_saved(number):
+    work = f"stop = interrupts.stop_in_order(); stop.in_order(); {COMPILES}"
+    process = start(work)
+    assert process.stdout.readline() == "ready\n"
+    for _ in range(2):
+        time.sleep(0.5)
+        assert process.poll() is None
+        process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (128 + number, "")
+    assert err == f"resseg: {number.name} twice: ended\n"

@@ -1,7 +1,9 @@
 """Checkpoints whose files are damaged: one line that names them, and the way out."""
 
 import os
+import resource
 import shutil
+import subprocess
 import sys
 import types
 
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 
 from resseg.errors import UserError
-from resseg.runs import checkpoints, damage
+from resseg.runs import checkpoints, damage, layout
 
 
 def variables(step):
@@ -85,6 +87,7 @@ def test_no_read_is_under_way_when_damage_is_named(run, monkeypatch, item):
         raise AssertionError("orbax has begun to read")
 
     cut(run / "checkpoints" / "4" / item)
+    shutil.rmtree(run / "checkpoints" / "2")
     monkeypatch.setattr(checkpoints.ocp.CheckpointManager, "restore", never)
     monkeypatch.setattr(checkpoints.ocp.StandardCheckpointHandler, "restore", never)
     with pytest.raises(UserError, match="checkpoints/4: damaged checkpoint"):
@@ -115,26 +118,131 @@ def test_what_else_cannot_be_raised_is_still_reported(run, unraisable):
     assert [str(item.exc_value) for item in unraisable] == ["something else"]
 
 
-@pytest.mark.parametrize(
-    ("steps", "remedy"),
-    [((2, 4), "the run goes on from step 2"), ((4,), "the run begins anew")],
-)
-def test_a_run_that_cannot_go_on_says_what_to_move(run, steps, remedy):
-    if 2 not in steps:
-        shutil.rmtree(run / "checkpoints" / "2")
+def flip(folder):
+    """One bit, in the largest file: of the arrays."""
+    path = max(folder.rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def drop_half(folder):
+    for path in [path for path in folder.rglob("*") if path.is_file()][::2]:
+        path.unlink()
+
+
+def flip_position(folder):
+    path = folder / "position" / "metadata"
+    path.write_text(path.read_text().replace(folder.name, "3"))  # JSON all the same
+
+
+DAMAGES = [cut, flip, drop_half, drop_index, drop_data, drop_manifest, flip_position]
+
+
+def restore(folder):
+    with checkpoints.Checkpoints(folder) as saved:
+        return saved.restore(variables(0), training(0))
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_run_goes_on_from_the_newest_checkpoint_that_is_whole(run, damage):
+    damage(run / "checkpoints" / "4")
+    content = listing(run / "checkpoints" / "4")
+    restored = restore(run)
+    (line,) = restored.lines
+    assert (restored.step, restored.position) == (2, {"next_batch": 2})
+    expected = variables(2), training(2)
+    jax.tree.map(np.testing.assert_array_equal, restored[:2], expected)
+    assert line.startswith(f"{run}/checkpoints/4: damaged checkpoint (")
+    assert line.endswith(f"; moved to {run}/damaged/4, the run goes on from step 2")
+    assert listing(run / "damaged" / "4") == content  # nothing is thrown away
+    assert checkpoints.latest_step(run) == 2
+
+
+def listing(folder):
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder): path.read_bytes() for path in files}
+
+
+def test_the_step_is_saved_again_and_damaged_again(run):
+    for name in ("4", "4-2", "4-3"):
+        cut(run / "checkpoints" / "4")
+        with checkpoints.Checkpoints(run) as saved:
+            saved.restore(variables(0), training(0))
+            saved.save(4, variables(4), training(4), {"next_batch": 4})
+        assert (run / "damaged" / name).is_dir()
+    restored = restore(run)
+    assert (restored.step, restored.lines) == (4, ())
+
+
+def test_where_no_checkpoint_is_whole_each_is_named_and_none_is_moved(run):
     cut(run / "checkpoints" / "4")
-    with pytest.raises(
-        UserError, match=f"checkpoints/4: damaged .*; with its folder moved .* {remedy}"
+    drop_half(run / "checkpoints" / "2")
+    with pytest.raises(UserError) as caught:
+        restore(run)
+    four, two, remedy = str(caught.value).split("; ")
+    assert four.startswith(f"{run}/checkpoints/4: damaged checkpoint (")
+    assert two.startswith(f"{run}/checkpoints/2: damaged checkpoint (")
+    assert remedy == "with their folders moved elsewhere the run begins anew"
+    assert checkpoints.saved_steps(run)[0] == [2, 4]
+
+
+def test_a_checkpoint_of_another_network_is_not_passed_over(run):
+    with (
+        checkpoints.Checkpoints(run) as saved,
+        pytest.raises(UserError, match=r"checkpoints/4.*another network"),
     ):
-        checkpoints.Checkpoints(run).restore(variables(0), training(0))
-    shutil.rmtree(run / "checkpoints" / "4")
-    saved = checkpoints.Checkpoints(run)
-    assert saved.latest_step() == (2 if 2 in steps else None)
-    if 2 in steps:
-        restored = saved.restore(variables(0), training(0))
-        assert restored.position == {"next_batch": 2}
-        expected = variables(2), training(2)
-        jax.tree.map(np.testing.assert_array_equal, restored[:2], expected)
+        saved.restore({"params": {}}, training(0))
+    assert checkpoints.latest_step(run) == 4
+
+
+def test_the_last_two_are_kept_and_each_is_written_down(run):
+    with checkpoints.Checkpoints(run) as saved:
+        for step in (5, 7, 9):
+            saved.save(step, variables(step), training(step), {"next_batch": step})
+        saved.save_best(8, variables(8))
+    assert checkpoints.saved_steps(run) == ([7, 8, 9], 8)
+    for folder in ("checkpoints/7", "checkpoints/9", "best/8"):
+        call = ["sha256sum", "--check", "--strict", "--quiet", layout.CHECKSUMS]
+        subprocess.run(call, cwd=run / folder, check=True)
+    flip(run / "best" / "8")
+    with pytest.raises(UserError, match=r"best/8: damaged checkpoint .*other content"):
+        checkpoints.restore_variables(run)
+
+
+def test_a_checkpoint_without_checksums_is_taken_if_it_can_be_read(run):
+    """One of an earlier version, or of a process that was killed right after it."""
+    (run / "checkpoints" / "4" / layout.CHECKSUMS).unlink()
+    restored = restore(run)
+    assert (restored.step, restored.lines) == (4, ())
+
+
+def test_what_a_killed_save_left_is_gone_and_the_next_save_happens(run):
+    left = run / "checkpoints" / "6.orbax-checkpoint-tmp"
+    shutil.copytree(run / "checkpoints" / "4", left)
+    with checkpoints.Checkpoints(run) as saved:
+        assert saved.latest_step() == 4
+        saved.save(6, variables(6), training(6), {"next_batch": 6})
+        assert not left.exists()
+    assert restore(run).step == 6
+
+
+def test_a_full_disk_is_one_line_and_leaves_the_checkpoint_before(run):
+    """No file may grow beyond some bytes: the system says no as on a full disk."""
+    large = {"params": {"kernel": jax.random.normal(jax.random.key(0), (600, 600))}}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with checkpoints.Checkpoints(run) as saved:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**18, limits[1]))
+        try:
+            with pytest.raises(OSError, match="File too large") as caught:
+                saved.save(6, large, training(6), {"next_batch": 6})
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.filename == f"{run}/checkpoints"
+    assert restore(run).step == 4
+    with checkpoints.Checkpoints(run) as saved:
+        saved.save(6, variables(6), training(6), {"next_batch": 6})
+    assert restore(run).step == 6
 
 
 def test_a_damaged_best_is_not_passed_over(run):

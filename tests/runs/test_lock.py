@@ -1,6 +1,9 @@
 """Who holds a run folder, as another process sees it."""
 
+import contextlib
 import fcntl
+import json
+import os
 import subprocess
 import sys
 import threading
@@ -10,7 +13,7 @@ import pytest
 
 from resseg import runs
 from resseg.errors import UserError
-from resseg.runs import layout
+from resseg.runs import layout, lock
 
 LOOKS = {"locked": runs.is_locked, "claimed": runs.is_claimed}
 PROGRAM = """
@@ -37,14 +40,62 @@ def test_what_a_process_holds_is_held_until_it_is_killed(tmp_path, kind):
                 assert not ours
         else:
             with (
-                pytest.raises(UserError, match=f"{tmp_path}: another process is"),
+                pytest.raises(UserError) as refused,
                 runs.locked(tmp_path),
             ):
                 pass
+            who = f"process {holder.pid} on {os.uname().nodename}, since 2"
+            assert f"{tmp_path}: another process trains in it ({who}" in str(
+                refused.value
+            )
         holder.kill()
     assert not LOOKS[kind](tmp_path)
-    with runs.locked(tmp_path), runs.claimed(tmp_path) as ours:
+    with runs.locked(tmp_path) as killed, runs.claimed(tmp_path) as ours:
+        assert (killed.process if killed else None) == (
+            holder.pid if kind == "locked" else None
+        )
         assert ours and runs.is_locked(tmp_path) and runs.is_claimed(tmp_path)
+
+
+@pytest.mark.parametrize("process", [os.getpid(), 2**22 + 1], ids=["used", "unused"])
+def test_what_a_killed_process_left_is_taken_whoever_has_its_number_now(
+    tmp_path, process
+):
+    left = {"host": os.uname().nodename, "process": process, "since": 1.0}
+    (tmp_path / layout.LOCK).write_text(json.dumps(left))
+    began = time.monotonic()
+    with runs.locked(tmp_path) as killed:
+        assert killed is not None and killed.process == process
+        assert json.loads((tmp_path / layout.LOCK).read_text())["since"] > 1.0
+    assert time.monotonic() - began < lock.TOUCH
+    assert (tmp_path / layout.LOCK).read_bytes() == b""
+    with runs.locked(tmp_path) as killed:
+        assert killed is None
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_where_hosts_do_not_share_locks_who_lives_is_seen(tmp_path, monkeypatch, lives):
+    monkeypatch.setattr(lock, "TOUCH", 0.05)
+    file = tmp_path / layout.LOCK
+    file.write_text('{"host": "elsewhere", "process": 7, "since": 1.0}')
+    with contextlib.ExitStack() as held:
+        if lives:
+            timer = threading.Timer(0.06, os.utime, [file])
+            held.callback(timer.join)
+            timer.start()
+            held.enter_context(pytest.raises(UserError, match="process 7 on elsewhere"))
+        with runs.locked(tmp_path) as killed:
+            assert killed is not None and killed.host == "elsewhere"
+            before = file.stat().st_mtime_ns
+            time.sleep(0.15)
+            assert file.stat().st_mtime_ns > before
+
+
+@pytest.mark.parametrize("content", ["", "12345", "{", '{"pid": 1}'])
+def test_a_lock_file_of_an_earlier_version_names_nobody(tmp_path, content):
+    (tmp_path / layout.LOCK).write_text(content)
+    with runs.locked(tmp_path) as killed:
+        assert killed is None
 
 
 def test_who_only_looks_keeps_nobody_out(tmp_path):

@@ -1,6 +1,8 @@
 """A worker: what it takes, what it compiles, what it notes of what it did."""
 
 import contextlib
+import functools
+import signal
 import time
 
 import numpy as np
@@ -12,6 +14,7 @@ from resseg.sweeps import attempts, worker
 from resseg.sweeps.plan import read_plan, write_plan
 from resseg.sweeps.study import load_study
 from resseg.training import run as train
+from resseg.training.stops import Stop, Stopped
 
 AXES = '{"model.backbone.width": [4, 8]}'
 NUMBERS = """
@@ -172,6 +175,35 @@ def test_a_killed_attempt_is_broken_off_until_it_is_taken_again(planned):
     assert (run.state().word, run.state().bad) == ("broken off", 1)
     attempts.end(run.folder, attempts.PREEMPTED)
     assert (run.state().word, run.state().bad) == ("preempted", 0)
+
+
+def test_a_worker_that_is_asked_to_stop_takes_no_further_run(planned, monkeypatch):
+    plan, stop, tried = planned(), Stop(), []
+
+    def ask(self, config, folder):
+        tried.append(folder.name)
+        stop.ask(signal.SIGTERM)
+        raise Stopped(2, 4)
+
+    monkeypatch.setattr(worker.Worker, "_train", ask)
+    hire(plan, stop=stop).work()
+    first = plan.runs[0]
+    assert tried == [first.id]
+    assert words(plan) == ["preempted", "waiting", "waiting", "waiting"]
+    assert first.state().bad == 0 and "stopped at step 2 of 4" in first.state().message
+
+
+def test_a_worker_that_may_end_at_once_notes_its_runs_first(planned, monkeypatch):
+    """As while it compiles: the thread that hears the signal does it all."""
+    plan, statuses = planned(), []
+    one = hire(plan)
+    one.current = [plan.runs[1]]
+    plan.runs[1].folder.mkdir()
+    attempts.begin(plan.runs[1].folder)
+    monkeypatch.setattr(worker.os, "_exit", statuses.append)
+    stop = Stop(functools.partial(worker._leave, [one]))
+    stop.ask(signal.SIGTERM)
+    assert statuses == [0] and words(plan)[:2] == ["waiting", "preempted"]
 
 
 def test_a_plan_is_read_as_it_was_written(planned):

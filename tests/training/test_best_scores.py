@@ -50,7 +50,10 @@ def test_what_is_evaluated_is_the_split_that_the_config_names(tmp_path):
     config = ConfigDict({"data": {"eval_split": "test"}, "eval": {"predictions": 0}})
     asked = []
     evaluations = Evaluations(
-        tmp_path, config, DatasetSpec("s", ("a",), {}), lambda *a: asked.append(a) or {}
+        tmp_path,
+        config,
+        DatasetSpec("s", ("a",), {}),
+        lambda *a: asked.append(a[:3]) or {},
     )
     evaluations.score({"params": 1}, draw=False)
     assert asked == [({"params": 1}, "test", None)]

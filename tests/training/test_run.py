@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -23,9 +24,13 @@ from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.trace import trace
 from resseg.cli.main import main
 from resseg.data import colorize, pipeline
+from resseg.errors import UserError
+from resseg.inference import evaluator
 from resseg.runs import layout
+from resseg.runs.checkpoints import Checkpoints
 from resseg.training import run as train
 from resseg.training.program import Programs
+from resseg.training.stops import Stop, Stopped
 
 QUICKSTART = Path(__file__).resolve().parents[2] / "configs" / "quickstart.py"
 
@@ -68,14 +73,14 @@ def finished(overrides, programs, tmp_path_factory):
     return folder
 
 
-def assert_equal_runs(one, two):
+def assert_equal_runs(one, two, same_steps=True):
     """Bit for bit: final parameters, metrics file, gradient and block rows."""
     assert (one / layout.METRICS).read_bytes() == (two / layout.METRICS).read_bytes()
     one, two = resseg.open_run(one), resseg.open_run(two)
     pd.testing.assert_frame_equal(one.gradients, two.gradients, check_exact=True)
     pd.testing.assert_frame_equal(one.blocks, two.blocks, check_exact=True)
-    assert one.steps == two.steps
-    for step in one.steps:
+    assert one.steps == two.steps or not same_steps
+    for step in {*one.steps} & {*two.steps}:
         jax.tree.map(
             np.testing.assert_array_equal, one.variables(step), two.variables(step)
         )
@@ -167,6 +172,7 @@ def test_what_is_logged_may_differ_where_a_run_goes_on(finished, overrides, tmp_
 
 def test_a_damaged_checkpoint_is_one_line_and_status_2(finished, tmp_path, capfd):
     run = shutil.copytree(finished, tmp_path / "run")
+    shutil.rmtree(run / layout.CHECKPOINTS / str(STEPS - 2))
     for file in (run / layout.CHECKPOINTS).rglob("d/*"):
         os.truncate(file, file.stat().st_size // 2)
     step = ["--step", str(STEPS)]
@@ -179,6 +185,20 @@ def test_a_damaged_checkpoint_is_one_line_and_status_2(finished, tmp_path, capfd
         assert main(call) == 2
         (line,) = capfd.readouterr().err.splitlines()
         assert f"{layout.CHECKPOINTS}/{STEPS}: damaged checkpoint" in line
+
+
+@pytest.mark.bits
+def test_a_run_whose_newest_checkpoint_is_damaged_loses_one_interval(
+    finished, overrides, tmp_path, capsys
+):
+    run = shutil.copytree(finished, tmp_path / "run")
+    for file in (run / layout.CHECKPOINTS / str(STEPS)).rglob("d/*"):
+        os.truncate(file, file.stat().st_size // 2)
+    train.train_and_evaluate(resseg.load_config(QUICKSTART, overrides), run)
+    named, resumed, *_ = capsys.readouterr().out.splitlines()
+    assert named.startswith(f"{run / layout.CHECKPOINTS / str(STEPS)}: damaged check")
+    assert resumed == f"resumed at step {STEPS - 2} of {STEPS}"
+    assert_equal_runs(finished, run)
 
 
 def test_a_config_that_does_not_fit_its_checkpoint_is_not_damage(
@@ -251,9 +271,83 @@ def test_a_crashed_run_goes_on_to_the_same_bits(
 
 
 @pytest.mark.bits
+def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_bits(
+    finished, overrides, tmp_path, monkeypatch, capsys
+):
+    """In a step, then in an evaluation that it does not end, then while it saves."""
+    config = resseg.load_config(QUICKSTART, overrides)
+    folder = tmp_path / "run"
+
+    def stopped(step, *, by):
+        stop = Stop()
+        with monkeypatch.context() as patched:
+            by(patched, stop)
+            with pytest.raises(Stopped, match=f"stopped at step {step} of {STEPS}, wh"):
+                train.train_and_evaluate(config, folder, stop=stop)
+        assert max(resseg.open_run(folder).steps) == step
+        return runs.read_metrics(folder)[-1]
+
+    def in_step(patched, stop):
+        draw = pipeline.TrainLoader.__next__
+
+        def ask(loader):
+            if loader.state()["next_batch"] == 2:
+                stop.ask(signal.SIGTERM)
+            return draw(loader)
+
+        patched.setattr(pipeline.TrainLoader, "__next__", ask)
+
+    def in_evaluation(patched, stop):
+        evaluated = evaluator.run_ahead
+
+        def ask(*arguments):
+            stop.ask(signal.SIGINT)
+            return evaluated(*arguments)
+
+        patched.setattr(evaluator, "run_ahead", ask)
+
+    def in_save(patched, stop):
+        save = Checkpoints.save
+
+        def ask(saved, step, *arguments):
+            if step == STEPS:
+                stop.ask(signal.SIGTERM)
+            save(saved, step, *arguments)
+
+        patched.setattr(Checkpoints, "save", ask)
+
+    assert stopped(3, by=in_step)["step"] == 3
+    row = stopped(4, by=in_evaluation)
+    assert (row["step"], row["split"]) == (4, "train")
+    row = stopped(STEPS, by=in_save)
+    assert (row["step"], row["split"]) == (STEPS, "train")
+    train.train_and_evaluate(config, folder)
+    assert f"resumed at step {STEPS} of {STEPS}" in capsys.readouterr().out
+    assert_equal_runs(finished, folder, same_steps=False)
+
+
+def test_workers_of_the_data_that_the_same_signal_ended_are_no_fault(
+    overrides, tmp_path, monkeypatch
+):
+    config = resseg.load_config(QUICKSTART, overrides)
+    draw, stop = pipeline.TrainLoader.__next__, Stop()
+
+    def end(loader):
+        if loader.state()["next_batch"] == 1:
+            threading.Timer(0.1, stop.ask, [signal.SIGTERM]).start()
+            raise UserError("a worker has ended")
+        return draw(loader)
+
+    monkeypatch.setattr(pipeline.TrainLoader, "__next__", end)
+    with pytest.raises(Stopped, match="stopped at step 1 of"):
+        train.train_and_evaluate(config, tmp_path / "run", stop=stop)
+    assert resseg.open_run(tmp_path / "run").steps == [1]
+
+
+@pytest.mark.bits
 def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
-    """SIGKILL to the process of the command line, at a moment nobody chose."""
-    settings = {"train.steps": 60, "checkpoint.every": 10, "eval.every": 30}
+    """SIGKILL to the command line, at a moment nobody chose; SIGTERM to its second."""
+    settings = {"train.steps": 80, "checkpoint.every": 10, "eval.every": 40}
     options = [
         f"--config.{key}={json.dumps(value) if isinstance(value, tuple) else value}"
         for key, value in (overrides | settings).items()
@@ -265,23 +359,34 @@ def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
         return [*call, "--workdir", str(folder), *options]
 
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    with open(tmp_path / "log", "w") as log:
-        process = subprocess.Popen(
-            command(killed), stdout=log, stderr=log, env=environment
-        )
-        try:
-            deadline = time.monotonic() + TIMEOUT
-            while not (killed / layout.CHECKPOINTS / "10").exists():
-                assert process.poll() is None and time.monotonic() < deadline
-                time.sleep(0.01)
-        finally:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-    assert max(resseg.open_run(killed).steps) < 60
+
+    def cut(number, after):
+        with open(tmp_path / "log", "w") as log:
+            process = subprocess.Popen(
+                command(killed), stdout=log, stderr=log, env=environment
+            )
+            try:
+                deadline = time.monotonic() + TIMEOUT
+                while not (killed / layout.CHECKPOINTS / str(after)).exists():
+                    assert process.poll() is None and time.monotonic() < deadline
+                    time.sleep(0.01)
+            finally:
+                process.send_signal(number)
+                process.wait()
+        assert max(resseg.open_run(killed).steps) < 80
+        return process.returncode
+
+    assert cut(signal.SIGKILL, after=10) == -signal.SIGKILL
+    before = max(resseg.open_run(killed).steps)
+    assert cut(signal.SIGTERM, after=before + 10) == 0
+    step = max(resseg.open_run(killed).steps)
+    (*_, line) = (tmp_path / "log").read_text().splitlines()
+    said = f"stopped at step {step} of 80, which is saved; the same command goes on"
+    assert line == f"{said} from there"
     for folder in (killed, whole):
         subprocess.run(command(folder), check=True, env=environment, timeout=TIMEOUT)
         assert (folder / layout.HEATMAP).stat().st_size > 10_000
-    assert_equal_runs(whole, killed)
+    assert_equal_runs(whole, killed, same_steps=False)
 
 
 def test_four_devices_train_and_evaluate_as_one_does(overrides, programs, tmp_path):
@@ -306,7 +411,8 @@ def test_four_devices_train_and_evaluate_as_one_does(overrides, programs, tmp_pa
 
 def test_two_processes_do_not_train_in_one_folder(finished, overrides):
     config = resseg.load_config(QUICKSTART, overrides)
-    with runs.locked(finished), pytest.raises(ValueError, match="another process"):
+    who = f"another process trains in it .process {os.getpid()} on "
+    with runs.locked(finished), pytest.raises(ValueError, match=who):
         train.train_and_evaluate(config, finished)
 
 

@@ -41,7 +41,7 @@ ROWS = (
     Key(
         "checkpoint.every",
         integer(100, POSITIVE),
-        "steps between checkpoints of which the latest is kept",
+        "steps between checkpoints, of which the last two are kept",
         (LOOP, FREE, SAME),
     ),
     Key(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from resseg.sweeps.launchers import Job
+from resseg.sweeps.process import PATIENCE
 
 _CORES_PER_WORKER = 4  # where nothing is said and there is no GPU
 _ENDED_WELL = (0,)
@@ -83,7 +84,7 @@ class LocalLauncher:
             each.process.terminate()
         for each in self._started:
             try:
-                each.process.wait(timeout=10)
+                each.process.wait(timeout=PATIENCE)
             except subprocess.TimeoutExpired:
                 each.process.kill()
                 each.process.wait()

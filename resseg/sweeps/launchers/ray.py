@@ -23,7 +23,7 @@ from resseg.sweeps.launchers import Job
 RESOURCES = {"cpus": 1.0, "gpus": 0.0, "memory": 0.0}  # of a task; memory in GiB
 _RAY_NAMES = {"cpus": "CPU", "gpus": "GPU", "memory": "memory"}
 _GIB = 2**30
-_PREEMPTED = 75  # exit status of a worker that was told to end
+_AGAIN = 75  # exit status of a worker that a new one may do better than
 _PATIENCE = 5.0  # seconds in which the address of a cluster must answer
 _STOP = 60.0  # seconds that cancelled tasks have to end
 _POLL = 0.2
@@ -31,8 +31,8 @@ _TAIL = 3  # last lines of a log in a message
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
 
 
-class Preempted(Exception):
-    """The worker alone was told to end, and not the task: Ray starts it again."""
+class TryAgain(Exception):
+    """The worker says that another may do better: Ray starts the task again."""
 
 
 class RayLauncher:
@@ -65,7 +65,7 @@ class RayLauncher:
             num_gpus=self._resources["gpus"],
             memory=self._resources["memory"] * _GIB,
             max_retries=-1,
-            retry_exceptions=[Preempted],
+            retry_exceptions=[TryAgain],
         )(run_worker)
         for _ in range(count):
             self._count += 1
@@ -119,7 +119,7 @@ def run_worker(job: Job, log: Path, folder: str) -> int:
         The worker's exit status.
 
     Raises:
-        Preempted: the worker was told to end by something else than Ray.
+        TryAgain: the worker says so.
     """
     with open(log, "a") as out:
         process = subprocess.Popen(
@@ -138,8 +138,8 @@ def run_worker(job: Job, log: Path, folder: str) -> int:
         if process.poll() is None:
             process.terminate()
             process.wait()
-    if process.returncode == _PREEMPTED:
-        raise Preempted(f"see {log}")
+    if process.returncode == _AGAIN:
+        raise TryAgain(f"see {log}")
     return process.returncode
 
 
