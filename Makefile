@@ -7,6 +7,7 @@ PYTEST := $(BIN)/python -m pytest
 PYTEST_ARGS :=
 WORKERS := logical
 CASES := 2000
+KILLS := 100
 
 # Tests mostly compile, which takes one core. Those of a file share what they compiled;
 # the order is that of tests/own_level.py. WORKERS=0 is this process alone.
@@ -16,7 +17,7 @@ BESIDE := -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # sweeps. Paths, so that one which moved is an error and not a test less.
 CORE_TESTS := $(addprefix tests/,gradients models runs sweeps training)
 
-EVERYDAY := -m "not slow and not cluster and not browser"
+EVERYDAY := -m "not slow and not faults and not cluster and not browser"
 
 .PHONY: help
 help:  ## these lines
@@ -47,6 +48,10 @@ test-matrix:  ## `make test` with each Python here that has a lock, in .venv-3.x
 .PHONY: test-slow
 test-slow: environment  ## what takes longer than a minute
 	$(PYTEST) -m slow $(PYTEST_ARGS)
+
+.PHONY: test-faults
+test-faults: environment  ## 100 kills at random moments, each gone on from to the same bits
+	RESSEG_FAULTS=$(KILLS) $(PYTEST) -m faults $(PYTEST_ARGS)
 
 .PHONY: test-hostile
 test-hostile: environment  ## 2,000 cases of each kind of odd files, words and options

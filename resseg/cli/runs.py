@@ -15,7 +15,9 @@ examples:
 
 Of a sweep it shows what each run overrides, of any other folder in what each run
 differs from the first. stopped = nobody trains it, and it has not reached its last
-step; broken off = its process was killed; age = since it last wrote anything."""
+step; broken off = its process was killed; age = since it last wrote anything; time =
+since its beginning, and what took most of it (--json has all: start, compile, data,
+step, wait, log, save, evaluate, offline)."""
 _UNITS = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
 
 
@@ -60,7 +62,7 @@ def _print(listed: "list[Listed]") -> None:
     from resseg.sweeps.listing import described
 
     out = open_console()
-    headers = ("id", "status", "step", "best mIoU", "at step", "age")
+    headers = ("id", "status", "step", "best mIoU", "at step", "age", "time")
     table = new_table(out, *columns(headers, words=2), folded("what"))
     for run in listed:
         cells = (
@@ -70,10 +72,19 @@ def _print(listed: "list[Listed]") -> None:
             "-" if run.best is None else f"{run.best:.4f}",
             "-" if run.best_step is None else str(run.best_step),
             age(run.age),
+            _time(run),
             described(run),
         )
         add_row(table, *map(clean, cells))
     show(table, out)
+
+
+def _time(run: "Listed") -> str:
+    """How long it took, and what took most of that."""
+    if run.seconds is None or not run.spent:
+        return "-"
+    most, seconds = max(run.spent.items(), key=lambda each: each[1])
+    return f"{age(run.seconds)}, {most} {seconds / max(run.seconds, 1e-9):.0%}"
 
 
 def age(seconds: float | None) -> str:

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import time
 from pathlib import Path
 
 from resseg.cli import interrupts, options
@@ -49,19 +50,22 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: wrong input, before a device is touched.
     """
-    stop = interrupts.stop_in_order()
+    began, stop = time.monotonic(), interrupts.stop_in_order()
     overrides = arguments.overrides
     if arguments.init_from:
         overrides = [*overrides, ("init.variables_from", arguments.init_from)]
     config = options.load(arguments.config, overrides)
     # Imports JAX: only once the config is known to be right.
     from resseg.console import say
+    from resseg.training.clock import Clock
     from resseg.training.program import Programs
     from resseg.training.run import Diverged, train_and_evaluate
     from resseg.training.stops import Stopped
 
     try:
-        train_and_evaluate(config, arguments.workdir, Programs(keeps=True), stop)
+        clock = Clock(time.monotonic() - began)
+        programs = Programs(keeps=True)
+        train_and_evaluate(config, arguments.workdir, programs, stop, clock)
     except Stopped as stopped:
         say(str(stopped))
         return 0

@@ -224,9 +224,9 @@ def real(default: float, allowed: Range = UNSAID) -> Value:
     return Value(default, FLOAT, allowed)
 
 
-def optional_real(allowed: Range = UNSAID) -> Value:
-    """A number or, by default, none."""
-    return Value(None, FLOAT_OR_NONE, allowed)
+def optional_real(allowed: Range = UNSAID, default: float | None = None) -> Value:
+    """A number or none."""
+    return Value(default, FLOAT_OR_NONE, allowed)
 
 
 def text(default: str, allowed: Range = UNSAID) -> Value:

@@ -17,6 +17,7 @@ from resseg.runs.dataset import read_dataset
 from resseg.runs.folder import read_config
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
 from resseg.runs.json_files import read_json, read_lines
+from resseg.runs.ledger import read_pace
 from resseg.runs.parts import read_parts
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ class Run:
     @cached_property
     def timing(self) -> "pd.DataFrame":
         """One row per line: step, then what the clock said."""
-        return _frame(read_lines(self.path / layout.TIMING), ["step"])
+        return _frame(read_pace(self.path), ["step"])
 
     @cached_property
     def gradients(self) -> "pd.DataFrame":

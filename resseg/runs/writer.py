@@ -15,6 +15,7 @@ from resseg.runs import layout
 from resseg.runs.events import EventWriter
 from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
 from resseg.runs.json_files import JsonLines
+from resseg.runs.ledger import Ledger
 from resseg.runs.parts import BUFFER_ROWS, PartedTable
 
 
@@ -79,6 +80,10 @@ class RunWriter:
         """How much of the data is left out: for the event files, lists have it all."""
         if self._events is not None:
             self._events.write(step, "data", {name: count})
+
+    def write_ledger(self, step: int, ledger: Ledger) -> None:
+        """Where the time of the run went, up to now."""
+        self._timing.write({"step": int(step), **ledger.row()})
 
     def write_gradients(self, step: int, rows: Mapping[str, Sequence]) -> None:
         """The rows that `gradients_table.rows` made of one step."""

@@ -15,6 +15,7 @@ from resseg.runs.json_files import read_lines
 
 FINISHED, FAILED, PREEMPTED = "finished", "failed", "preempted"
 REFUSED = "refused"  # wrong input or a loss that is not finite: again would be the same
+STALLED = "stalled"  # no step came for too long: the process ended itself
 PARTED = "parted"  # one of several that went together failed: each is tried alone
 TAIL = 3  # last lines of the log of a failed run that are shown
 _NO_FAULT = (FINISHED, PREEMPTED, PARTED)

@@ -9,6 +9,7 @@ from resseg import runs
 from resseg.config.keys import flatten
 from resseg.errors import UserError
 from resseg.runs import layout
+from resseg.runs.ledger import read_ledger
 from resseg.sweeps import attempts, plan
 from resseg.sweeps.keys import pairs
 
@@ -40,6 +41,9 @@ class Listed(NamedTuple):
         overrides: what it changes in its study; outside of sweeps, in what it differs
             from the first run listed.
         message: why it failed.
+        seconds: since its beginning, of which `spent` is known by name; None where the
+            run kept no ledger.
+        spent: seconds by name, see `resseg.runs.ledger`.
     """
 
     id: str
@@ -51,6 +55,8 @@ class Listed(NamedTuple):
     age: float | None
     overrides: dict[str, Any]
     message: str
+    seconds: float | None = None
+    spent: dict[str, float] | None = None
 
 
 def list_runs(folder: str | Path) -> list[Listed]:
@@ -125,7 +131,13 @@ def _listed(
         age,
         overrides,
         state.message,
+        *_time(folder),
     )
+
+
+def _time(folder: Path) -> tuple[float | None, dict[str, float] | None]:
+    ledger = read_ledger(folder)
+    return (None, None) if ledger is None else (ledger.wall, ledger.spent)
 
 
 def _damaged(folder: Path, overrides: dict[str, Any], error: Exception) -> Listed:

@@ -28,7 +28,7 @@ from resseg.runs import layout
 from resseg.sweeps import attempts, process
 from resseg.sweeps.plan import Plan, PlannedRun, read_plan
 from resseg.sweeps.room import check_room
-from resseg.training.stops import STOPPING, Stop, Stopped, listen
+from resseg.training.stops import STALLED, STOPPING, Stop, Stopped, listen
 
 if TYPE_CHECKING:
     from resseg.training.compilations import Count
@@ -205,9 +205,10 @@ class Worker:
 
 def _leave(workers: Sequence[Worker], status: int, line: str) -> NoReturn:
     """Ends the process; called in another thread than that of the worker."""
+    outcome = attempts.STALLED if status == STALLED else attempts.PREEMPTED
     for worker in workers:
         for run in worker.current:
-            attempts.end(run.folder, attempts.PREEMPTED, line)
+            attempts.end(run.folder, outcome, line)
     print(f"resseg.sweeps.worker: {line}", flush=True)
     os._exit(status)
 

@@ -9,6 +9,7 @@ from resseg import runs
 from resseg.data import DatasetSpec
 from resseg.inference.evaluator import Evaluator
 from resseg.runs import layout
+from resseg.training.clock import Clock
 from resseg.training.stops import Stop
 
 
@@ -34,7 +35,12 @@ class Evaluations:
         return any(row["step"] == step for row in rows)
 
     def score(
-        self, variables: Mapping[str, Any], *, draw: bool, stop: Stop | None = None
+        self,
+        variables: Mapping[str, Any],
+        stop: Stop | None = None,
+        clock: Clock | None = None,
+        *,
+        draw: bool,
     ) -> dict[str, Any] | None:
         """Scores of `variables`; with `draw`, the folder shows predictions of them.
 
@@ -49,6 +55,8 @@ class Evaluations:
             gallery = Gallery(folder, self._spec, self._split, self._pictures)
 
         def look() -> None:
+            if clock is not None:
+                clock.beats += 1
             if stop is not None and stop.asked:
                 raise _Cut
 

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 import jax
 import numpy as np
 
+from resseg.training.clock import OTHER, Clock
 from resseg.training.progress import TrainingProgress
 from resseg.training.stops import Stop, Stopped
 
@@ -67,7 +68,11 @@ class Trainable(Protocol[Progress]):
 
 
 def run_steps(
-    trained: Trainable[Progress], start: int, progress: Progress, stop: Stop
+    trained: Trainable[Progress],
+    start: int,
+    progress: Progress,
+    stop: Stop,
+    clock: Clock,
 ) -> None:
     """Trains from step `start` to the last.
 
@@ -96,15 +101,22 @@ def run_steps(
         fresh = False
         if step == trained.steps:
             break
-        batch = _draw(trained, progress, stop)
+        with clock.on("data"):
+            batch = _draw(trained, progress, stop)
         if batch is None:
             continue
-        log = trained.dispatch(batch)
+        if step == start:
+            clock.switch("compile")
+            log = trained.dispatch(batch)
+            jax.block_until_ready(log)
+            clock.switch(OTHER)
+        else:
+            with clock.on("step"):
+                log = trained.dispatch(batch)
         if pending is not None and trained.record(progress, pending):
             made = step
         pending = Pending(made + 1, log)
         if step == start:
-            jax.block_until_ready(log)
             stop.in_order()
             progress.restart(step + 1)
 

@@ -8,12 +8,14 @@ from typing import Any
 import jax
 
 from resseg.architecture import spell_out
+from resseg.console import duration
 from resseg.data import DatasetSpec
 from resseg.gradients.fork import ForkInfo
 from resseg.gradients.measure import changes_no_bit
 from resseg.inference.evaluator import score_lines
 from resseg.runs import Holder, layout
 from resseg.runs.dropped import read_dropped
+from resseg.runs.ledger import read_ledger
 from resseg.runs.unread import read_unread
 from resseg.training.steps import TrainState
 
@@ -64,6 +66,8 @@ def score_line(step: int, name: str, scores: Mapping[str, Any]) -> str:
 def closing_lines(folder: Path, spec: DatasetSpec, scores: dict[str, Any]) -> list[str]:
     """Scores, and where the results lie."""
     lines = [*score_lines(scores, spec.classes), f"run folder     {folder}"]
+    if ledger := read_ledger(folder):
+        lines.append(f"time           {duration(ledger.wall)}: {ledger.largest()}")
     dropped = read_dropped(folder)
     if dropped:
         lines.append(

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,28 +12,23 @@ import numpy as np
 from resseg import runs, sharding
 from resseg.config.remarks import remarks
 from resseg.console import duration, say
-from resseg.gradients.coefficients import scheduled
-from resseg.inference.evaluator import Evaluator
 from resseg.runs import layout
 from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.dropped import read_dropped
+from resseg.runs.ledger import read_ledger
 from resseg.training import autopsy, initial, messages
 from resseg.training.beginning import last_state
-from resseg.training.dropping import BATCHES, Dropping, RolledBack
-from resseg.training.evaluations import Evaluations
-from resseg.training.intervals import Intervals
+from resseg.training.clock import Clock, Times
+from resseg.training.dropping import BATCHES, RolledBack
 from resseg.training.loop import Pending, run_steps
+from resseg.training.open_run import BATCH, OpenRun, Say
 from resseg.training.prepare import Prepared, prepare
 from resseg.training.program import Program, Programs
 from resseg.training.progress import TrainingProgress
 from resseg.training.recorder import Diverged as Diverged
-from resseg.training.recorder import Recorder
 from resseg.training.steps import TrainState
 from resseg.training.stops import Stop, Stopped
-from resseg.training.unread import Unread
-
-Say = Callable[[str], None]  # called with each line that is for people
-BATCH = "batch"  # in the log of a step: the number of its batch in the data
+from resseg.training.watchdog import watching
 
 
 def train_and_evaluate(
@@ -41,6 +36,7 @@ def train_and_evaluate(
     workdir: str | Path,
     programs: Programs | None = None,
     stop: Stop | None = None,
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
     """Trains what `config` describes in `workdir`; goes on where a run there stopped.
 
@@ -49,6 +45,7 @@ def train_and_evaluate(
         workdir: the run folder.
         programs: those of earlier runs of this process, to be shared.
         stop: may ask for an end before the last step; None = nothing does.
+        clock: that has counted since the run began; None = it begins now.
 
     Returns:
         The scores on `config.data.eval_split` after the last step.
@@ -59,13 +56,14 @@ def train_and_evaluate(
         Stopped: as asked; everything is saved.
     """
     programs, stop = programs or Programs(), stop or Stop()
+    clock = clock or Clock()
     prepared = prepare(config, workdir, programs)
     with runs.locked(prepared.folder) as killed:
         if killed is not None:
             say(messages.killed_line(killed))
         program = prepared.program(programs)
         try:
-            while not _trained(prepared, program, stop):
+            while not _trained(prepared, program, stop, clock):
                 say("back to the last checkpoint, to go without that batch")
         except Diverged as error:
             raise autopsy.examined(prepared, program, error) from error
@@ -73,12 +71,12 @@ def train_and_evaluate(
         return finish(prepared)
 
 
-def _trained(prepared: Prepared, program: Program, stop: Stop) -> bool:
+def _trained(prepared: Prepared, program: Program, stop: Stop, clock: Clock) -> bool:
     """Trains to the last step; False where the run has to go back for that."""
     with contextlib.ExitStack() as held:
-        run, state = begin(prepared, program, held, stop=stop)
+        run, state = begin(prepared, program, held, stop=stop, clock=clock)
         try:
-            _train(Alone(run, program, state), stop)
+            _train(Alone(run, program, state, clock), stop, clock)
         except RolledBack:
             return False
     return True
@@ -90,6 +88,7 @@ def begin(
     held: contextlib.ExitStack,
     say: Say = say,
     stop: Stop | None = None,
+    clock: Clock | None = None,
 ) -> tuple["OpenRun", TrainState]:
     """Goes to the latest checkpoint of a run, or to its initial weights.
 
@@ -99,6 +98,7 @@ def begin(
         held: closes, at last, what the run keeps open.
         say: called with each line that is for people.
         stop: may ask for an end; None = nothing does.
+        clock: counts its time.
 
     Returns:
         The run and its state.
@@ -123,6 +123,7 @@ def begin(
     for line in prepared.notes:
         say(line)
     saved.forget_best_after(start)
+    earlier = read_ledger(folder)
     writer = runs.RunWriter(
         folder,
         tensorboard=config.log.tensorboard,
@@ -133,7 +134,9 @@ def begin(
         writer.write_count(BATCHES, start, len(dropped))
     stop = stop or Stop()
     stop.at_once(str(Stopped(start, config.train.steps)))
-    return OpenRun(prepared, program, saved, writer, start, stop, say), state
+    times = Times(clock or Clock(), earlier, writer)
+    times.write(start)
+    return OpenRun(prepared, program, saved, writer, start, stop, say, times), state
 
 
 def finish(prepared: Prepared, say: Say = say) -> dict[str, Any]:
@@ -144,110 +147,11 @@ def finish(prepared: Prepared, say: Say = say) -> dict[str, Any]:
     return scores
 
 
-class OpenRun:
-    """A run that has begun: what it writes down, evaluates and saves.
-
-    It holds no state: whoever steps it does, alone or together with other runs.
-
-    Attributes:
-        folder: of the run.
-        config: of the run.
-        mesh: that it runs on.
-        loader: of its training batches.
-        intervals: of what is done between steps.
-        start: the step it begins at.
-        say: called with each line that is for people.
-    """
-
-    def __init__(
-        self,
-        prepared: Prepared,
-        program: Program,
-        saved: Checkpoints,
-        writer: runs.RunWriter,
-        start: int,
-        stop: Stop,
-        say: Say,
-    ):
-        config, spec = prepared.config, prepared.spec
-        self.folder, self.config, self.mesh = prepared.folder, config, prepared.mesh
-        self.loader, self.start, self.say = prepared.loader, start, say
-        self.intervals = Intervals.of(config)
-        self._name, self._saved, self._writer = spec.name, saved, writer
-        self._unread = Unread(self.folder, self.loader, writer, self.say)
-        self._dropping = Dropping(
-            self.folder, config.train.on_nonfinite, writer, self.say
-        )
-        self._stop = stop
-        lines = scheduled(program.lines(config))
-        self._recorder = Recorder(writer, self.intervals, program.forks, lines)
-        evaluator = Evaluator(
-            config, program.model, spec, prepared.mesh, step=program.evaluation
-        )
-        self._evaluations = Evaluations(prepared.folder, config, spec, evaluator)
-
-    def note_data(self) -> None:
-        """Says which images of the batch that came last could not be read."""
-        self._unread.note()
-
-    def record(self, progress: TrainingProgress, pending: Pending) -> bool:
-        """Writes down a step whose log has been fetched; see `Recorder.record`.
-
-        Returns:
-            Whether it made its update; False where its batch is dropped.
-
-        Raises:
-            Diverged: the loss became infinite or NaN, and no batch is to be dropped.
-            RolledBack: see `Dropping.drop`.
-        """
-        step, log = pending
-        if self._dropping.is_due(log):
-            reason = self._recorder.diagnosis(log)
-            self._dropping.drop(step, log, log[BATCH], reason)
-            return False
-        self._recorder.record(step, log, progress)
-        return True
-
-    def pause(self, step: int, state: TrainState) -> None:
-        """Puts all rows on the disk; then saves where due."""
-        self._writer.flush()
-        if self.intervals.save_due(step):
-            self.save(step, state)
-
-    def save(self, step: int, state: TrainState) -> None:
-        """Saves state and position; the rows up to it must be on the disk."""
-        position = self.loader.state()
-        self._saved.save(step, state.variables(), state.training(), position)
-
-    def evaluate(self, step: int, state: TrainState) -> bool:
-        """Evaluates where due; keeps the best weights, then writes the scores down.
-
-        In this order a kill in between leaves no best weights out: scores that are not
-        in the log are made again.
-
-        Returns:
-            False where it was asked to stop before it had evaluated.
-        """
-        due = self.intervals.evaluation_due(step)
-        if not due or self._evaluations.are_made(step):
-            return True
-        last = step == self.intervals.steps
-        scores = self._evaluations.score(state.variables(), draw=last, stop=self._stop)
-        if scores is None:
-            return False
-        if self._evaluations.are_best(scores):
-            self._saved.save_best(step, state.variables())
-        self._writer.write_metrics(step, "val", scores)
-        self.say(messages.score_line(step, self._name, scores))
-        self._writer.flush()
-        return True
-
-
 class Alone:
     """One run and its state, for the loop to train."""
 
-    def __init__(self, run: OpenRun, program: Program, state: TrainState):
-        self.run = run
+    def __init__(self, run: OpenRun, program: Program, state: TrainState, clock: Clock):
+        self.run, self._clock = run, clock
         self._step, self._state = program.step, state
         self._key = jax.random.key(run.config.seed)
         self._split = sharding.by_batch(run.mesh)
@@ -268,8 +172,10 @@ class Alone:
         return log | {BATCH: self.run.loader.number}
 
     def record(self, progress: TrainingProgress, pending: Pending) -> bool:
-        log = jax.device_get(pending.log)
-        return self.run.record(progress, pending._replace(log=log))
+        with self._clock.on("wait"):
+            log = jax.device_get(pending.log)
+        with self._clock.on("log"):
+            return self.run.record(progress, pending._replace(log=log))
 
     def pause_due(self, step: int) -> bool:
         return self.run.intervals.pause_due(step)
@@ -283,12 +189,17 @@ class Alone:
         self.run.save(step, self._state)
 
 
-def _train(alone: Alone, stop: Stop) -> None:
+def _train(alone: Alone, stop: Stop, clock: Clock) -> None:
     """Trains to the last step, and says how long it took."""
     run, began = alone.run, time.monotonic()
     start, steps = run.start, run.intervals.steps
-    with TrainingProgress(start, steps, run.config.data.batch_size) as progress:
-        run_steps(alone, start, progress, stop)
+    patience = run.config.train.stall_seconds
+    with (
+        TrainingProgress(start, steps, run.config.data.batch_size) as progress,
+        watching(clock, patience, stop.leave, run.say),
+    ):
+        run_steps(alone, start, progress, stop, clock)
+    run.end()
     if start < steps:
         run.say(f"trained in {duration(time.monotonic() - began)}")
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+STALLED = 75  # exit status of a process that did not get on; as sysexits.h has it
 _ARRIVES = 1.0  # seconds in which a signal to a group of processes reaches them all
 
 # Ends the process: called with the exit status and what is to be said.
@@ -40,23 +41,24 @@ class Stop:
 
     Attributes:
         asked: it has.
+        leave: as given; the watchdog ends the process by it too.
     """
 
     def __init__(self, leave: Leave | None = None):
         self.asked = False
-        self._leave, self._event = leave, threading.Event()
+        self.leave, self._event = leave, threading.Event()
         self._nothing_to_lose = "stopped before it began; the same command begins again"
 
     def ask(self, number: int) -> None:
         """A signal has come; called in a thread of its own."""
         again, self.asked = self.asked, True
         self._event.set()
-        if self._leave is None:
+        if self.leave is None:
             return
         if again:
-            self._leave(128 + number, f"{signal.Signals(number).name} twice: ended")
+            self.leave(128 + number, f"{signal.Signals(number).name} twice: ended")
         if self._nothing_to_lose:
-            self._leave(0, self._nothing_to_lose)
+            self.leave(0, self._nothing_to_lose)
 
     def has_arrived(self) -> bool:
         """`asked`, where something has just ended that the signal may have ended."""

@@ -22,14 +22,17 @@ from resseg.console import say
 from resseg.errors import UserError
 from resseg.runs import checkpoints
 from resseg.training import messages
+from resseg.training.clock import Clock
 from resseg.training.loop import Pending, run_steps
+from resseg.training.open_run import OpenRun, Say
 from resseg.training.prepare import Prepared
 from resseg.training.program import Program, Programs
 from resseg.training.progress import GroupProgress
 from resseg.training.recorder import Diverged
-from resseg.training.run import OpenRun, Say, begin, finish
+from resseg.training.run import begin, finish
 from resseg.training.steps import TrainState
 from resseg.training.stops import Stop
+from resseg.training.watchdog import watching
 
 T = TypeVar("T")
 
@@ -85,13 +88,13 @@ def train_together(
                 _say_of(each.folder)(messages.killed_line(killed))
         _check_same_step({each.folder: resume_step(each.folder) for each in prepared})
         programs, first = programs or Programs(), prepared[0]
-        stop = stop or Stop()
+        stop, clock = stop or Stop(), Clock()
         program = programs(first.config, first.spec, first.mesh)
-        group = _Group(program, len(prepared), first.mesh)
+        group = _Group(program, len(prepared), first.mesh, clock)
         with contextlib.ExitStack() as held:
             for each in _sharing_loaders(prepared):
                 own, named = each.program(programs), _say_of(each.folder)
-                group.add(*begin(each, own, held, named, stop))
+                group.add(*begin(each, own, held, named, stop, clock))
             group.train(stop)
         return [_outcome(each, group.failed.get(i)) for i, each in enumerate(prepared)]
 
@@ -104,8 +107,11 @@ class _Group:
             for nothing, and not looked at any more.
     """
 
-    def __init__(self, program: Program, count: int, mesh: jax.sharding.Mesh):
+    def __init__(
+        self, program: Program, count: int, mesh: jax.sharding.Mesh, clock: Clock
+    ):
         self.failed: dict[int, str] = {}
+        self._clock = clock
         self._runs: list[OpenRun] = []
         variants = sharding.variants_mesh(mesh, count)
         self._split = sharding.by_variant(variants)
@@ -132,11 +138,15 @@ class _Group:
         del self._begun, begun
         say(f"{count} runs together, {self._split.mesh.size} devices")
         size = first.config.data.batch_size
+        patience = first.config.train.stall_seconds
         with (
             GroupProgress(first.start, self.steps, size, count) as progress,
             contextlib.suppress(Diverged),  # all of them
+            watching(self._clock, patience, stop.leave, say),
         ):
-            run_steps(self, first.start, progress, stop)
+            run_steps(self, first.start, progress, stop, self._clock)
+        for _, run in self._alive():
+            run.end()
         del self._state
 
     @property
@@ -165,17 +175,22 @@ class _Group:
         Raises:
             Diverged: every run has.
         """
-        log = jax.device_get(pending.log)
-        for i, run in self._alive():
-            try:
-                run.record(progress, Pending(pending.step, _slice(log, i)))
-            except Diverged as error:
-                self.failed[i] = str(error)
-                run.say(str(error))
-        progress.end_line(pending.step)
+        with self._clock.on("wait"):
+            log = jax.device_get(pending.log)
+        with self._clock.on("log"):
+            self._record(progress, pending.step, log)
         if len(self.failed) == len(self._runs):
             raise Diverged("every run diverged")
         return True
+
+    def _record(self, progress: GroupProgress, step: int, log: Any) -> None:
+        for i, run in self._alive():
+            try:
+                run.record(progress, Pending(step, _slice(log, i)))
+            except Diverged as error:
+                self.failed[i] = str(error)
+                run.say(str(error))
+        progress.end_line(step)
 
     def pause_due(self, step: int) -> bool:
         return self._runs[0].intervals.pause_due(step)

@@ -12,6 +12,8 @@ from resseg.cli.main import main
 from resseg.cli.runs import age
 from resseg.errors import UserError
 from resseg.runs import layout, write_json
+from resseg.runs.json_files import encode
+from resseg.runs.ledger import Ledger
 from resseg.sweeps.listing import list_runs
 
 
@@ -121,7 +123,7 @@ def test_the_command(plan, capsys):
     attempt(plan.runs[1], "failed")
     assert main(["runs", str(plan.folder)]) == 0
     header, first, second, *_ = capsys.readouterr().out.splitlines()
-    assert " ".join(header.split()) == "id status step best mIoU at step age what"
+    assert " ".join(header.split()) == "id status step best mIoU at step age time what"
     assert first.split()[:5] == ["r0", "finished", "10/10", "0.5000", "10"]
     assert second.split()[:5] == ["r1", "failed", "4/10", "0.2500", "1"]
     assert second.rstrip().endswith(
@@ -140,7 +142,20 @@ def test_the_command(plan, capsys):
         "age": 0,
         "overrides": {KIND: "none", "seed": 1},
         "message": "ValueError: it broke",
+        "seconds": None,
+        "spent": None,
     }
+
+
+def test_where_the_time_of_a_run_went(tmp_path, capsys):
+    plain_run(tmp_path / "a", 3)
+    ledger = Ledger(1000.0, 1200.0, {"wait": 150.0, "evaluate": 50.0})
+    with open(tmp_path / "a" / layout.TIMING, "a") as file:
+        file.write(encode({"step": 3, **ledger.row()}) + "\n")
+    assert main(["runs", str(tmp_path)]) == 0
+    assert "3 min, wait 75%" in capsys.readouterr().out
+    (listed,) = list_runs(tmp_path)
+    assert (listed.seconds, listed.spent) == (200.0, ledger.spent)
 
 
 def test_ages_in_words():

@@ -166,4 +166,12 @@ ROWS = (
         (SHAPES, FREE, SAME),
         later=True,
     ),
+    Key(
+        "train.stall_seconds",
+        optional_real(POSITIVE, 1800.0),
+        "without a step, a save or a batch of an evaluation, after which the process "
+        "ends, to be started again; none = never",
+        (OUTSIDE, FREE, SAME),
+        later=True,
+    ),
 )

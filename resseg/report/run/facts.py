@@ -12,6 +12,7 @@ from resseg.errors import UserError
 from resseg.gradient_log.summary import column, where
 from resseg.runs import layout, oddities
 from resseg.runs.json_files import read_json
+from resseg.runs.ledger import Ledger, read_ledger
 from resseg.runs.lock import is_locked
 from resseg.runs.reader import Run
 
@@ -52,6 +53,7 @@ class Facts(NamedTuple):
         changed: config keys that differ from the base, with both values.
         environment: as recorded, or {}.
         oddities: what of its scores looks too good, or too odd.
+        ledger: where all its time went; None where it kept none.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Facts(NamedTuple):
     changed: dict[str, tuple[Any, Any]]
     environment: Mapping[str, Any]
     oddities: tuple[str, ...]
+    ledger: Ledger | None
 
     @property
     def mean_iou(self) -> float | None:
@@ -116,6 +119,7 @@ def gather(run: Run) -> Facts:
             *oddities.in_data(run.path),
             *_oddities(config, dataset, evaluations),
         ),
+        ledger=read_ledger(run.path),
     )
 
 

@@ -97,10 +97,19 @@ def _headline(facts: Facts) -> Html:
             _best(facts),
             Fact("steps", f"{facts.step:,}{of}", facts.state),
             Fact("time", formatting.duration(facts.seconds), clock),
+            *_whole_time(facts),
             Fact("parameters", formatting.large(facts.params)),
             Fact("MACs", formatting.large(facts.macs), size),
         ]
     )
+
+
+def _whole_time(facts: Facts) -> list[Fact]:
+    """From the beginning of the run on, and what took most of it."""
+    ledger = facts.ledger
+    if ledger is None:
+        return []
+    return [Fact("in all", formatting.duration(ledger.wall), ledger.largest(4))]
 
 
 def _best(facts: Facts) -> Fact:

@@ -10,7 +10,7 @@ import numpy as np
 from resseg import runs
 from resseg.config.keys import flatten
 from resseg.runs import layout
-from resseg.runs.json_files import read_lines
+from resseg.runs.ledger import read_pace
 from resseg.sweeps import attempts, plan
 from resseg.sweeps.scores import measure
 
@@ -104,7 +104,7 @@ def _read(
 def read_cost(folder: Path) -> Cost:
     """What a run took, from its folder."""
     network = _optional(folder / layout.NETWORK)
-    speeds = [row["images_per_second"] for row in read_lines(folder / layout.TIMING)]
+    speeds = [row["images_per_second"] for row in read_pace(folder)]
     tried = attempts.list_attempts(folder)
     ended = [each for each in tried if each["ended"] is not None]
     walls = [(each["ended"] - each["started"]) * _share(each) for each in ended]

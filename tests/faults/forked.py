@@ -1,0 +1,122 @@
+"""Trainings in processes of their own that start at once, to be killed at any moment.
+
+    python -m faults.forked
+
+It imports what a training needs, then reads tasks, a line of JSON each, and answers
+each with a line. A task is trained by a fork: to JAX, which has not started anything
+before, a process as any other.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+from pathlib import Path
+
+import resseg
+from resseg.runs import checkpoints, tables
+from resseg.training import run as train
+from resseg.training.program import Programs
+
+WRITES = {"checkpoint": (checkpoints, "_save"), "parquet": (tables, "write_parquet")}
+
+
+class Inside:
+    """Kills its process inside a write: `after` calls, `delay` seconds into that."""
+
+    def __init__(self, after, delay, note):
+        self.after, self.delay, self.note = after, delay, note
+        self.within = False
+
+    def __call__(self, write, *arguments):
+        self.after -= 1
+        self.within = True
+        if self.after == 0:
+            threading.Thread(target=self._kill, daemon=True).start()
+        try:
+            write(*arguments)
+        finally:
+            self.within = False
+
+    def _kill(self):
+        time.sleep(self.delay)
+        if self.within:
+            Path(self.note).touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def timed(spent, write, *arguments):
+    """Notes what a write takes, for kills that are to come inside one."""
+    began = time.monotonic()
+    write(*arguments)
+    spent.append(time.monotonic() - began)
+
+
+def replace(kind, around):
+    """Has `around` called in the place of a write, with it as its first argument."""
+    module, name = WRITES[kind]
+    inner = functools.partial(around, getattr(module, name))
+    for user in list(sys.modules.values()):
+        with contextlib.suppress(AttributeError):
+            if getattr(user, name) is getattr(module, name) and user is not module:
+                setattr(user, name, inner)
+    setattr(module, name, inner)
+
+
+def work(task):
+    """Trains, in the fork; what it says goes to a file beside the run folder."""
+    log = os.open(f"{task['folder']}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    spent = {kind: [] for kind in WRITES}
+    if task["inside"]:
+        around = Inside(task["after"], task["delay"], f"{task['folder']}.inside")
+        replace(task["inside"], around)
+    else:
+        for kind in WRITES:
+            replace(kind, functools.partial(timed, spent[kind]))
+    config = resseg.load_config("quickstart", task["keys"])
+    train.train_and_evaluate(config, task["folder"], Programs(keeps=True))
+    Path(f"{task['folder']}.spent").write_text(json.dumps(spent))
+
+
+def child(task):
+    status = 1
+    try:
+        work(task)
+        status = 0
+    except BaseException:
+        import traceback
+
+        traceback.print_exc()
+    finally:
+        os._exit(status)
+
+
+def main():
+    # Threads of libraries that were imported hold nothing that a training needs.
+    warnings.filterwarnings("ignore", "This process .* is multi-threaded")
+    for line in sys.stdin:
+        task = json.loads(line)
+        began = time.monotonic()
+        number = os.fork()
+        if number == 0:
+            child(task)
+        timer = None
+        if task["kill"] is not None:
+            timer = threading.Timer(task["kill"], os.kill, [number, signal.SIGKILL])
+            timer.start()
+        _, status = os.waitpid(number, 0)
+        if timer is not None:
+            timer.cancel()
+        code = os.waitstatus_to_exitcode(status)
+        print(json.dumps([code, time.monotonic() - began]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
