@@ -1,6 +1,6 @@
 """Eight numeric variants: one sweep against eight `resseg train`, side by side.
 
-python benchmarks/sweep.py [--steps N] [--jobs N] [--vectorize N]
+python -m benchmarks.sweep [--steps N] [--jobs N] [--vectorize N]
 
 Both train the same configs, begun with empty caches, one after the other:
 first the processes of `resseg train` one by one, each with a persistent compilation

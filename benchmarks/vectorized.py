@@ -1,6 +1,6 @@
 """What training runs together under `vmap` costs against one after another.
 
-python benchmarks/vectorized.py [--widths 8,32] [--counts 4,8] [--pairs N]
+python -m benchmarks.vectorized [--widths 8,32] [--counts 4,8] [--pairs N]
 
 One step of N runs: one program over their stacked states, against the program of a
 single run called N times. Batches lie on the device, states are
@@ -28,7 +28,7 @@ from resseg.cli.parser import split_overrides
 from resseg.config.load import load_config, parse
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
-from resseg.training.program import Program
+from resseg.training.program import Program, Programs
 
 QUICKSTART = Path(__file__).parent.parent / "configs" / "quickstart.py"
 SPEC = DatasetSpec("random", tuple(f"class {i}" for i in range(7)), {})
@@ -93,7 +93,7 @@ def interleaved(
 
 def measure(config: Any, counts: list[int], pairs: int) -> list[str]:
     """One line per number of runs."""
-    program = Program(config, SPEC, sharding.make_mesh(config.mesh.data))
+    program = Programs()(config, SPEC, sharding.make_mesh(config.mesh.data))
     lines = []
     for count in counts:
         together = TimedRuns(program, config, count, together=True)
