@@ -1,6 +1,6 @@
 """The join: what shortcut and branch put into the sum of a residual block, forward."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -8,8 +8,11 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 
 CARRIED, COMPUTED = "carried", "computed"  # W_c · x and W_r · h(x; W)
+JOINS = "joins"  # collection of a model's variables
+MOMENTS = "moments"
 
 
 class Join:
@@ -75,6 +78,47 @@ class AddendMoments(flax.struct.PyTreeNode):
     def product(self) -> jax.Array | np.ndarray:
         """`[...]`: mean of the product of both."""
         return self.array[..., 2]
+
+
+def with_moments(
+    function: Callable[[], tuple[Any, Mapping[str, Any]]],
+) -> tuple[Any, Mapping[str, Any], dict[str, AddendMoments]]:
+    """Calls `function`, which applies a model, and measures what every join adds.
+
+    What is measured leaves through a collection, as everything has to that comes out of
+    a part which is rematerialised or scanned.
+
+    Args:
+        function: returns what it computed and the collections it changed; `JOINS` has
+            to be mutable.
+
+    Returns:
+        Both, and by module path of the join the `moments` of its addends.
+    """
+    carried: dict[tuple[str, ...], jax.Array] = {}
+
+    def note(call, positional, keywords, context):
+        value, module = call(*positional, **keywords), context.module
+        if isinstance(module, Join) and context.method_name == CARRIED:
+            carried[module.path] = value
+        if isinstance(module, Join) and context.method_name == COMPUTED:
+            addends = {COMPUTED: value}
+            if module.path in carried:
+                addends[CARRIED] = carried.pop(module.path)
+            found = moments(addends).array
+            module.sow(JOINS, MOMENTS, found, lambda _, last: last, lambda: None)
+        return value
+
+    with nn.intercept_methods(note):
+        result, changed = function()
+    kept = {name: tree for name, tree in changed.items() if name != JOINS}
+    sown = traverse_util.flatten_dict(changed.get(JOINS, {}), sep="/")
+    ending = "/" + MOMENTS
+    return (
+        result,
+        kept,
+        {name.removesuffix(ending): AddendMoments(each) for name, each in sown.items()},
+    )
 
 
 def moments(addends: dict[str, jax.Array]) -> AddendMoments:

@@ -12,6 +12,8 @@ from resseg.models.layers import Conv, Norm
 from resseg.models.ops.max_pool import max_pool
 from resseg.models.ops.relu import relu
 
+TRAIN = 2  # place of `train` among the arguments of a block or stage, self included
+
 
 class Stem(nn.Module):
     """7x7 of stride 2; deep: three 3x3, the first of stride 2; or 3x3 of stride 1.
@@ -56,12 +58,14 @@ class Stage(nn.Module):
     style: BlockStyle
     factors: tuple[BlockFactors, ...]
     drop_rates: tuple[float, ...]
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        block = nn.remat(Block, static_argnums=(TRAIN,)) if self.remat else Block
         blocks = zip(self.layout.dilations, self.factors, self.drop_rates, strict=True)
         for i, (dilation, factors, drop_rate) in enumerate(blocks):
-            x = Block(
+            x = block(
                 self.features,
                 1 if i else self.layout.strides,
                 dilation,
@@ -91,6 +95,8 @@ class ResNet(nn.Module):
         factors: one `BlockFactors` per block in depth order; () = all 1.
         skip_gradients: backward factor per entry of `skips`.
         stochastic_depth: drop rate of the last block; linear from 0 (Huang 2016).
+        remat: what is computed again in the backward pass and not kept for it: none,
+            blocks or stages.
     """
 
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
@@ -107,6 +113,7 @@ class ResNet(nn.Module):
     skip_gradients: tuple[float, ...] = ()
     aux_gradient: float = 1.0
     stochastic_depth: float = 0.0
+    remat: str = "none"
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -125,15 +132,19 @@ class ResNet(nn.Module):
         )
         blocks = sum(self.stage_sizes)
         all_factors = self.factors or (BlockFactors(),) * blocks
+        stage_of = Stage
+        if self.remat == "stages":
+            stage_of = nn.remat(Stage, static_argnums=(TRAIN,))
         start = 0
         for i, size in enumerate(self.stage_sizes):
             span = range(start, start + size)
-            stage = Stage(
+            stage = stage_of(
                 self.stage_width(i),
                 layout[i],
                 self.style,
                 tuple(all_factors[b] for b in span),
                 tuple(self.stochastic_depth * b / max(blocks - 1, 1) for b in span),
+                remat=self.remat == "blocks",
                 name=f"{STAGE}{i + 1}",
             )
             x = stage(x, train)

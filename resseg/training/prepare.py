@@ -93,6 +93,13 @@ def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
                 f"config.data.{key}={config.data[key]}: not divisible by the "
                 f"{mesh.size} devices of the data axis (config.mesh.data)"
             )
+    parts = config.train.accumulate
+    if config.data.batch_size % (parts * mesh.size):
+        raise UserError(
+            f"config.train.accumulate={parts}: expected a divisor of "
+            f"{config.data.batch_size // mesh.size}, the images of a batch "
+            "(config.data.batch_size) on each device"
+        )
     folder = runs.prepare(workdir)
     runs.check_same_config(folder, config, base_config(), free_on_resume())
     data, splits = config.data, (config.data.split, config.data.eval_split)

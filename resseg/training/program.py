@@ -70,14 +70,17 @@ class Program:
         self.blueprint = blueprints(config, self._classes)
         self.model = self.blueprint.model
         self.forks = self.blueprint.forks(config.data.batch_size)
+        # Blueprint and evaluation see the plain network: nothing is kept for them.
+        backbone = self.model.backbone.clone(remat=config.train.remat)
         self.train_step = make_train_step(
-            self.model,
+            self.model.clone(backbone=backbone),
             recipe.optimizer_of(config),
             recipe.build_loss(config, self._classes),
             self.blueprint.zero_taps() if config.log.gradients.every else {},
             num_classes=self._classes,
             clips=config.optim.clip_norm is not None,
             averages=config.optim.ema > 0,
+            parts=config.train.accumulate,
             skips=config.train.on_nonfinite == SKIP,
         )
         step = jax.jit(

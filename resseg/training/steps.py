@@ -12,10 +12,11 @@ import optax
 
 from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.coefficients import learned_means, on_line
-from resseg.gradients.joins import moments, with_addends
+from resseg.gradients.joins import JOINS, with_moments
 from resseg.gradients.measure import Measured, by_taps
 from resseg.inference.metrics import confusion_matrix
 from resseg.training import optim
+from resseg.training.accumulation import in_parts
 from resseg.training.guard import only_if_finite
 from resseg.training.losses import Loss
 from resseg.training.optim import OptimizerOf
@@ -120,7 +121,7 @@ def applied(
         batch["image"],
         train=True,
         rngs={"dropout": key},
-        mutable=["batch_stats"],
+        mutable=["batch_stats", JOINS],
     )
 
 
@@ -146,6 +147,7 @@ def make_train_step(
     clips: bool = False,
     averages: bool = False,
     skips: bool = False,
+    parts: int = 1,
     measured: Callable[..., Measured] = by_taps,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, Any]]]:
     """Builds `train_step(state, batch, key) -> (state, log)`.
@@ -162,6 +164,7 @@ def make_train_step(
         averages: whether weights are averaged, with the number `ema` as decay.
         skips: whether a batch whose loss or gradient is not finite leaves the state as
             it was, the number of updates included.
+        parts: of the batch, whose gradients are added up; see `accumulation`.
         measured: back end of the measurement, `by_taps` or `by_logs`.
 
     Returns:
@@ -176,13 +179,15 @@ def make_train_step(
         forward = applied(model, state, batch, key, params, measuring)
         joins = {}
         if measuring:
-            (outputs, updated), addends = with_addends(forward)
-            joins = {name: moments(parts) for name, parts in addends.items()}
+            outputs, updated, joins = with_moments(forward)
         else:
             outputs, updated = forward()
         value, terms = total_loss(loss, outputs, batch, state)
-        batch_stats = updated.get("batch_stats", {})
-        return value, (terms, batch_stats, outputs["logits"], joins)
+        predictions = outputs["logits"].argmax(-1)
+        confusion = confusion_matrix(batch["label"], predictions, num_classes)
+        return value, (terms, updated.get("batch_stats", {}), confusion, joins)
+
+    gradient_of = in_parts(parts, loss_of, measured, taps)
 
     def updated(state, gradients, batch_stats):
         """The state after an update, and the sums of squares of that by block."""
@@ -204,10 +209,8 @@ def make_train_step(
     def train_step(state, batch, key):
         before = state
         state, key = begun(state, key)
-        (value, aside), gradients, forks = measured(
-            functools.partial(loss_of, state, batch, key), state.params, taps
-        )
-        terms, batch_stats, logits, joins = aside
+        (value, aside), gradients, forks = gradient_of(state, batch, key)
+        terms, batch_stats, confusion, joins = aside
         _, schedule = optimizer_of(state.numbers)
         grad_norm = optax.tree.norm(gradients)
         clip_norm = state.numbers["clip_norm"] if clips else None
@@ -226,9 +229,7 @@ def make_train_step(
                 "grad_norm": grad_norm,
                 "clip_factor": optim.clip_factor(grad_norm, clip_norm),
             },
-            "confusion": confusion_matrix(
-                batch["label"], logits.argmax(-1), num_classes
-            ),
+            "confusion": confusion,
             "forks": forks,
             "joins": joins,
             "learned": learned_means(state.params),

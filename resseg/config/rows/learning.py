@@ -160,6 +160,20 @@ ROWS = (
         (LOOP, FIXED, SAME),
     ),
     Key(
+        "train.accumulate",
+        integer(1, POSITIVE),
+        "parts of a batch whose gradients are added up; 1 = the whole batch at once",
+        (SHAPES, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "train.remat",
+        choice("none", ("none", "blocks", "stages")),
+        "what the backward pass computes again and memory does not keep",
+        (SHAPES, FIXED, SAME),
+        later=True,
+    ),
+    Key(
         "train.on_nonfinite",
         choice("stop", ("stop", "skip", "rollback")),
         "at a loss or gradient that is not finite: stop, or go without that batch",
