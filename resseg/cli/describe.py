@@ -16,11 +16,15 @@ examples:
   resseg describe --config runs/quickstart --size 512x512
   resseg describe --config nuclei/unet --config.model.backbone.depth=50 \\
       --classes 21 --json
+  resseg describe --config nuclei/unet --memory --config.train.remat=blocks
 
 One row per stage, block and fork, in depth order; a row sums up the indented ones below
 it. str. = stride, dil. = dilation, field = receptive field in pixels, MACs =
 multiply-accumulates of the convolutions for one image. A terminal too narrow for all
-columns shows fewer; a pipe gets all. Nothing is computed and no device is needed."""
+columns shows fewer; a pipe gets all. Nothing is computed and no device is needed, but
+for --memory, which compiles the train step for the devices here: what XLA plans to take
+on each of them, before anything runs. config.train.remat and config.train.accumulate
+lower it."""
 ASSUMED_CLASSES = 2  # where nothing says how many there are
 
 
@@ -46,6 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--json", action="store_true", help="the same for programs, every digit"
     )
+    parser.add_argument(
+        "--memory",
+        action="store_true",
+        help="what a train step takes of each device here, as XLA plans it",
+    )
     options.add_overrides(parser)
 
 
@@ -61,6 +70,9 @@ def run(arguments: argparse.Namespace) -> int:
         size = parse_size(arguments.size)
     if arguments.classes is not None and arguments.classes < 1:
         raise UserError(f"--classes={arguments.classes}: expected 1 or more")
+
+    if arguments.memory:
+        return _print_memory(arguments, config, size)
 
     import jax
 
@@ -82,6 +94,36 @@ def run(arguments: argparse.Namespace) -> int:
         f"{classes} classes ({origin})"
     )
     print_description(description, heading)
+    return 0
+
+
+def _print_memory(
+    arguments: argparse.Namespace, config: Any, size: tuple[int, int]
+) -> int:
+    """Prints what a train step takes; returns the exit status."""
+    import jax
+
+    from resseg.console import say
+    from resseg.training.memory import estimate
+
+    config.data.crop = size
+    classes, _ = _classes(arguments, config.data)
+    if not arguments.json:
+        say("compiling the train step")
+    found = estimate(config, classes)
+    kind, count = jax.devices()[0].device_kind, config.mesh.data or jax.device_count()
+    if arguments.json:
+        bytes_of = found._asdict() | {"total": found.total}
+        print(json.dumps({"bytes": bytes_of, "device": kind, "devices": count}))
+        return 0
+    height, width = size
+    print(
+        f"{arguments.config}: a train step on each of {count} x {kind}, batch "
+        f"{config.data.batch_size}, {height}×{width} pixels, "
+        f"remat {config.train.remat}, accumulate {config.train.accumulate}"
+    )
+    for name, value in {**found._asdict(), "total": found.total}.items():
+        print(f"{name:<8} {value / 2**20:10.1f} MiB")
     return 0
 
 

@@ -56,6 +56,27 @@ class Prepared(NamedTuple):
         return program
 
 
+def check_shares(config: Any, devices: int) -> None:
+    """Whether devices, and parts of a batch, get as many images each.
+
+    Raises:
+        UserError: they do not.
+    """
+    for key in ("batch_size", "eval_batch_size"):
+        if config.data[key] % devices:
+            raise UserError(
+                f"config.data.{key}={config.data[key]}: not divisible by the "
+                f"{devices} devices of the data axis (config.mesh.data)"
+            )
+    parts = config.train.accumulate
+    if config.data.batch_size % (parts * devices):
+        raise UserError(
+            f"config.train.accumulate={parts}: expected a divisor of "
+            f"{config.data.batch_size // devices}, the images of a batch "
+            "(config.data.batch_size) on each device"
+        )
+
+
 def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
     """Checks data, devices, folder and initial weights.
 
@@ -87,19 +108,7 @@ def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
             )
     loader = pipeline.TrainLoader(config.data, config.seed, **share)
     mesh = sharding.make_mesh(config.mesh.data)
-    for key in ("batch_size", "eval_batch_size"):
-        if config.data[key] % mesh.size:
-            raise UserError(
-                f"config.data.{key}={config.data[key]}: not divisible by the "
-                f"{mesh.size} devices of the data axis (config.mesh.data)"
-            )
-    parts = config.train.accumulate
-    if config.data.batch_size % (parts * mesh.size):
-        raise UserError(
-            f"config.train.accumulate={parts}: expected a divisor of "
-            f"{config.data.batch_size // mesh.size}, the images of a batch "
-            "(config.data.batch_size) on each device"
-        )
+    check_shares(config, mesh.size)
     folder = runs.prepare(workdir)
     runs.check_same_config(folder, config, base_config(), free_on_resume())
     data, splits = config.data, (config.data.split, config.data.eval_split)

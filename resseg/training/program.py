@@ -93,7 +93,7 @@ class Program:
         self.step: Any = self._kept("train_step", step)
         self.evaluation: Any = self._kept("eval_step", evaluation)
         if isinstance(self.step, Kept):
-            self.step.expect(_batch(config))
+            self.step.expect(batch_of(config))
         self.network = {
             "title": self.blueprint.title,
             "parameters": self.blueprint.params,
@@ -221,7 +221,8 @@ class Programs:
         return self._made[key]
 
 
-def _batch(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
+def batch_of(config: Any) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of a batch."""
     images = (config.data.batch_size, *config.data.crop)
     return {
         "image": jax.ShapeDtypeStruct((*images, 3), np.float32),

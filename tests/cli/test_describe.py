@@ -115,3 +115,32 @@ def test_wrong_input_is_one_line(capsys, arguments, message):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1 and message in captured.err
+
+
+def test_memory_is_that_of_the_compiled_step(capsys):
+    small = (
+        "--config.data.batch_size=4",
+        "--config.mesh.data=2",
+        "--config.model.backbone.width=4",
+        "--config.model.head.name=fcn",
+        "--config.optim.name=sgd",
+    )
+    assert describe("--memory", "--json", "--size", "32x32", *small) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["device"], said["devices"]) == ("cpu", 2)
+    total = said["bytes"].pop("total")
+    assert total == sum(said["bytes"].values())
+    config = load_config(
+        QUICKSTART, {"model.backbone.width": 4, "model.head.name": "fcn"}
+    )
+    weights = 4 * Blueprint.of(config, 7).params
+    images = 2 * 32 * 32 * (3 + 1) * 4  # of one of two devices, with their labels
+    # Weights, their momenta, and statistics, which are few.
+    assert 0 < said["bytes"]["state"] - 2 * weights - images < weights / 2
+    assert said["bytes"]["between"] > images
+
+
+def test_parts_of_a_batch_that_are_not_as_large_are_refused(capsys):
+    assert describe("--memory", "--config.train.accumulate=3") == 2
+    error = capsys.readouterr().err
+    assert "config.train.accumulate=3: expected a divisor of 2" in error
