@@ -8,7 +8,6 @@ import jax.numpy as jnp
 
 from resseg.data import VOID
 from resseg.gradients.measure import Measured
-from resseg.models.ops.choice import for_cpu
 
 LossOf = Callable[..., tuple[jax.Array, Any]]
 
@@ -77,7 +76,7 @@ def in_parts(
         return jnp.moveaxis(split, 1, 0)
 
     def _one_by_one(add, carried, each):
-        if not for_cpu():
+        if jax.default_backend() != "cpu":
             return jax.lax.scan(add, carried, each)[0]
         # Convolutions inside a loop are five times as slow on a CPU (JAX 0.12). The
         # barrier keeps a part from beginning before the one before it has ended.
