@@ -58,6 +58,7 @@ def read(folder: Path, steps: int, since: float = 0.0) -> State:
         return State("waiting", step)
     last = attempts[-1]
     word: str = last["outcome"] or "broken off"
+    word = "broken off" if word == STALLED else word
     word = "failed" if word == REFUSED else word
     final = last["outcome"] == REFUSED and last["started"] >= since
     return State(word, step, last["message"] or "", len(bad), final)

@@ -14,7 +14,7 @@ from resseg.sweeps import attempts, worker
 from resseg.sweeps.plan import read_plan, write_plan
 from resseg.sweeps.study import load_study
 from resseg.training import run as train
-from resseg.training.stops import Stop, Stopped
+from resseg.training.stops import STALLED, Stop, Stopped
 
 AXES = '{"model.backbone.width": [4, 8]}'
 NUMBERS = """
@@ -204,6 +204,22 @@ def test_a_worker_that_may_end_at_once_notes_its_runs_first(planned, monkeypatch
     stop = Stop(functools.partial(worker._leave, [one]))
     stop.ask(signal.SIGTERM)
     assert statuses == [0] and words(plan)[:2] == ["waiting", "preempted"]
+
+
+def test_a_run_that_stalled_is_tried_again_as_one_that_failed(planned, monkeypatch):
+    plan, statuses = planned(), []
+    one, run = hire(plan), plan.runs[0]
+    one.current = [run]
+    run.folder.mkdir()
+    attempts.begin(run.folder)
+    monkeypatch.setattr(worker.os, "_exit", statuses.append)
+    worker._leave([one], STALLED, "stalled: waited 30:00 for a batch")
+    assert statuses == [75]
+    (noted,) = attempts.list_attempts(run.folder)
+    assert noted["outcome"] == "stalled"
+    state = run.state()
+    assert (state.word, state.bad, state.final) == ("broken off", 1, False)
+    assert state.message == "stalled: waited 30:00 for a batch"
 
 
 def test_a_plan_is_read_as_it_was_written(planned):

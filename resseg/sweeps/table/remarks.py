@@ -137,6 +137,7 @@ _VERBS = {
     "waiting": "waits",
     "preempted": "was preempted",
     "broken off": "was broken off",
+    "parted": "is to be tried alone",
 }
 
 
