@@ -98,10 +98,12 @@ def with_moments(
     carried: dict[tuple[str, ...], jax.Array] = {}
 
     def note(call, positional, keywords, context):
-        value, module = call(*positional, **keywords), context.module
-        if isinstance(module, Join) and context.method_name == CARRIED:
+        value = call(*positional, **keywords)
+        module: Any = context.module
+        method = context.method_name if isinstance(context.module, Join) else ""
+        if method == CARRIED:
             carried[module.path] = value
-        if isinstance(module, Join) and context.method_name == COMPUTED:
+        if method == COMPUTED:
             addends = {COMPUTED: value}
             if module.path in carried:
                 addends[CARRIED] = carried.pop(module.path)
@@ -112,7 +114,7 @@ def with_moments(
     with nn.intercept_methods(note):
         result, changed = function()
     kept = {name: tree for name, tree in changed.items() if name != JOINS}
-    sown = traverse_util.flatten_dict(changed.get(JOINS, {}), sep="/")
+    sown: dict[str, Any] = traverse_util.flatten_dict(changed.get(JOINS, {}), sep="/")
     ending = "/" + MOMENTS
     return (
         result,

@@ -37,8 +37,9 @@ def in_parts(
 
         return measured(loss, state.params, taps)
 
-    def one(state, batch_stats, number, share, batch, key):
+    def one(state, batch_stats, part, key):
         """Batch statistics after a part, and what adds up."""
+        number, share, batch = part
 
         def loss(params, measuring):
             now = state.replace(batch_stats=batch_stats)
@@ -60,12 +61,12 @@ def in_parts(
 
         def add(carried, part):
             batch_stats, sums = carried
-            batch_stats, found = one(state, batch_stats, *part, key)
+            batch_stats, found = one(state, batch_stats, part, key)
             return (batch_stats, jax.tree.map(jnp.add, sums, found)), None
 
         each = jnp.arange(parts), shares, cut
         first = jax.tree.map(lambda array: array[0], each)
-        _, shapes = jax.eval_shape(one, state, state.batch_stats, *first, key)
+        _, shapes = jax.eval_shape(one, state, state.batch_stats, first, key)
         none = jax.tree.map(lambda of: jnp.zeros(of.shape, of.dtype), shapes)
         batch_stats, sums = _one_by_one(add, (state.batch_stats, none), each)
         value, terms, confusion, joins, gradients, forks = sums

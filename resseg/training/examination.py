@@ -174,13 +174,17 @@ def _fork_fault(
 ) -> tuple[str, float] | None:
     for path, count in zip(paths, measured.nonfinite, strict=True):
         if count:
-            return f"path {path}", count
+            return f"path {path}", float(count)
     total = measured.total_nonfinite
     return ("the sum of its paths", float(total)) if total else None
 
 
+def _is_any(tally: np.ndarray) -> bool:
+    return bool(np.any(tally))
+
+
 def _leaf_fault(
-    tallies: Any, like: Any, counts: Callable[[np.ndarray], bool] = np.any
+    tallies: Any, like: Any, counts: Callable[[np.ndarray], bool] = _is_any
 ) -> Named | None:
     sizes = {name: leaf.size for name, leaf in named_leaves(like)}
     for name, tally in named_leaves(tallies):
