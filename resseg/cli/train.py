@@ -74,7 +74,11 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     # Figures take long to import: not before the first step.
     from resseg.gradient_log.after_training import draw_flow
+    from resseg.runs.ledger import add_row
 
-    for line in draw_flow(Path(arguments.workdir)):
-        say(line)
+    folder = Path(arguments.workdir)
+    with clock.on("log"):
+        for line in draw_flow(folder):
+            say(line)
+    add_row(folder, config.train.steps, clock.ledger(clock.earlier(folder)))
     return 0

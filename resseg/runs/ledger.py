@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from resseg.runs import layout
-from resseg.runs.json_files import read_lines
+from resseg.runs.json_files import JsonLines, read_lines
 
 ACCOUNTS = {
     "start": "before the first step: imports, data set, network, checkpoint",
@@ -57,6 +57,13 @@ class Ledger(NamedTuple):
         """As it stands in `timing.jsonl`."""
         spent = {f"{_PREFIX}{name}": value for name, value in self.spent.items()}
         return {"began": self.began, "until": self.until, **spent}
+
+
+def add_row(workdir: str | os.PathLike, step: int, ledger: Ledger) -> None:
+    """Adds a row to the file of a run that nobody writes any more."""
+    lines = JsonLines(Path(workdir) / layout.TIMING, None)
+    lines.write({"step": step, **ledger.row()})
+    lines.close()
 
 
 def is_ledger(row: Mapping[str, Any]) -> bool:

@@ -6,9 +6,10 @@ Its ledger is made of that, and the watchdog reads it.
 import contextlib
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from resseg.runs import RunWriter
-from resseg.runs.ledger import ACCOUNTS, Ledger
+from resseg.runs.ledger import ACCOUNTS, Ledger, read_ledger
 
 OTHER = "other"  # time that has no name
 EVERY = 10.0  # seconds between rows of a ledger while steps are made
@@ -51,6 +52,7 @@ class Clock:
 
     def __init__(self, age: float = 0.0):
         self.at, self.beats = "start", 0
+        self._earlier: dict[Path, Ledger | None] = {}
         self._spent = dict.fromkeys((*ACCOUNTS, OTHER), 0.0)
         self._wall, self._since = time.time() - age, time.monotonic() - age
 
@@ -70,6 +72,15 @@ class Clock:
             yield
         finally:
             self.switch(before)
+
+    def earlier(self, folder: Path) -> Ledger | None:
+        """What processes before this one left in a run folder.
+
+        Ask before the log is cut; a run that goes back to a checkpoint asks again.
+        """
+        if folder not in self._earlier:
+            self._earlier[folder] = read_ledger(folder)
+        return self._earlier[folder]
 
     def ledger(self, earlier: Ledger | None) -> Ledger:
         """That of a run, of which `earlier` is what processes before left."""

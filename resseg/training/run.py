@@ -15,7 +15,6 @@ from resseg.console import duration, say
 from resseg.runs import layout
 from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.dropped import read_dropped
-from resseg.runs.ledger import read_ledger
 from resseg.training import autopsy, initial, messages
 from resseg.training.beginning import last_state
 from resseg.training.clock import Clock, Times
@@ -123,7 +122,8 @@ def begin(
     for line in prepared.notes:
         say(line)
     saved.forget_best_after(start)
-    earlier = read_ledger(folder)
+    clock = clock or Clock()
+    earlier = clock.earlier(folder)
     writer = runs.RunWriter(
         folder,
         tensorboard=config.log.tensorboard,
@@ -134,7 +134,7 @@ def begin(
         writer.write_count(BATCHES, start, len(dropped))
     stop = stop or Stop()
     stop.at_once(str(Stopped(start, config.train.steps)))
-    times = Times(clock or Clock(), earlier, writer)
+    times = Times(clock, earlier, writer)
     times.write(start)
     return OpenRun(prepared, program, saved, writer, start, stop, say, times), state
 

@@ -53,6 +53,19 @@ def test_a_run_keeps_its_ledger_beside_its_pace(tmp_path):
     assert read_ledger(tmp_path / "none") is None
 
 
+def test_a_run_that_goes_back_counts_no_second_twice(tmp_path):
+    clock = Clock(age=5.0)
+    for _ in range(3):
+        earlier = clock.earlier(tmp_path)
+        assert earlier is None
+        step = 0 if (tmp_path / "metrics.jsonl").exists() else None
+        with runs.RunWriter(tmp_path, tensorboard=False, resume_step=step) as writer:
+            Times(clock, earlier, writer).write(0)
+    ledger = read_ledger(tmp_path)
+    assert ledger is not None and 5.0 <= ledger.wall < 6.0
+    assert Clock().earlier(tmp_path) == ledger
+
+
 def watch(at, seconds, *, beats=False):
     """What the watchdog does in a second: how it left, and what it said."""
     clock, left, said = Clock(), [], []
