@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from resseg.cli import interrupts, options
 
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
     overrides = arguments.overrides
     if arguments.init_from:
         overrides = [*overrides, ("init.variables_from", arguments.init_from)]
-    config = options.load(arguments.config, overrides)
+    config: Any = options.load(arguments.config, overrides)
     # Imports JAX: only once the config is known to be right.
     from resseg.console import say
     from resseg.training.clock import Clock
