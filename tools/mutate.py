@@ -76,6 +76,7 @@ SUBJECTS = {
     "resseg/blueprint/receptive_field.py": "blueprint/test_receptive_field.py",
     "resseg/blueprint/table.py": f"cli/test_describe.py {TABLE}",
     "resseg/training/": f"{LOG} training/test_run.py",
+    "resseg/training/accumulation.py": "training/test_rematerialisation.py",
     "resseg/training/autopsy.py": "training/test_dropping.py",
     "resseg/training/beginning.py": "training/test_dropping.py",
     "resseg/training/dropping.py": "training/test_dropping.py",
