@@ -1,4 +1,4 @@
-"""The embedded default: U-Net on a small ResNet-10, shapes. A minute on 2 CPU cores.
+"""The embedded default: U-Net on a small ResNet-10, shapes. 60 seconds on 2 CPU cores.
 
 resseg train --config quickstart --workdir runs/quickstart
 """
@@ -11,10 +11,9 @@ from resseg.config import base
 def get_config() -> ConfigDict:
     config = base.get_config()
     config.data.name = "shapes"
-    # Many small steps: half of the crops show a thin wire or a rare star.
+    # Many small steps, and most crops show a pixel of the rarest class.
     config.data.batch_size = 8
     config.data.crop = (64, 64)
-    config.data.rare_classes = (5, 6)
     config.data.rare_crop = 0.7
     config.data.scale = (1.0, 1.0)
     config.data.color = 0.0

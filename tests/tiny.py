@@ -14,6 +14,8 @@ def tiny_shapes(data_dir):
         "data.batch_size": 4,
         "data.eval_batch_size": 4,
         "data.crop": (32, 32),
+        "data.scale": (0.75, 1.5),
+        "data.color": 0.2,
         "data.shapes.train_images": 8,
         "data.shapes.val_images": 4,
         "data.shapes.size": (32, 48),

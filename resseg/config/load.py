@@ -56,7 +56,7 @@ def load_config(
     Example:
         >>> config = load_config("quickstart", {"model.gradient.shortcut": 0.5})
         >>> config.model.gradient.shortcut, config.train.steps
-        (0.5, 300)
+        (0.5, 950)
         >>> load_config("quickstart", {"trin.steps": 5})  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         resseg.errors.UserError: config.trin.steps: no such key (did you mean ...)

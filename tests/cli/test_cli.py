@@ -17,6 +17,7 @@ from resseg.cli import main as cli
 from resseg.cli.parser import split_overrides
 from resseg.config import builtin
 from resseg.errors import UserError
+from resseg.training.clock import Clock
 from resseg.training.program import Programs
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,8 +33,9 @@ def train(monkeypatch):
     """Records what `resseg train` would have started; raises `.error` if set."""
     calls = SimpleNamespace(started=[], error=None)
 
-    def train_and_evaluate(config, workdir, programs):
+    def train_and_evaluate(config, workdir, programs, stop, clock):
         assert isinstance(programs, Programs)
+        assert not stop.asked and isinstance(clock, Clock)
         calls.started.append((config, workdir))
         if calls.error is not None:
             raise calls.error
@@ -46,6 +48,7 @@ def train(monkeypatch):
     trainer = SimpleNamespace(train_and_evaluate=train_and_evaluate, Diverged=Diverged)
     monkeypatch.setitem(sys.modules, "resseg.training.run", trainer)
     monkeypatch.setattr("resseg.gradient_log.after_training.draw_flow", drawn)
+    monkeypatch.setattr("resseg.runs.ledger.add_row", lambda *row: None)
     return calls
 
 

@@ -575,7 +575,7 @@ REFUSALS = [
     ),
     (
         {"mesh.data": 3},
-        "config.data.batch_size=16: expected a multiple of config.mesh.data=3",
+        "config.data.batch_size=8: expected a multiple of config.mesh.data=3",
     ),
 ]
 

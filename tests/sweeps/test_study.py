@@ -37,9 +37,21 @@ def test_an_id_depends_on_the_config_and_on_nothing_else(study):
     assert [run.id for run in load_study(study(wider)).runs][:2] == ids[:2]
 
 
+# What `quickstart` was when release 0.2.0 was made.
+QUICKSTART = {
+    "data.batch_size": 16,
+    "data.crop": (96, 128),
+    "data.scale": (0.75, 1.5),
+    "data.color": 0.2,
+    "data.rare_crop": 0.0,
+    "optim.learning_rate": 2e-3,
+    "train.steps": 300,
+}
+
+
 def ids(**overrides):
     return [
-        run_id(resseg.load_config("quickstart", overrides)),
+        run_id(resseg.load_config("quickstart", {**QUICKSTART, **overrides})),
         run_id(resseg.load_config("nuclei/unet", {"seed": 1, **overrides})),
     ]
 
