@@ -59,7 +59,7 @@ def test_a_block_is_measured_where_its_signal_is(smallest_overrides):
 
     matrix = np.asarray(jax.jacobian(flat)(x.ravel()))
     values = np.linalg.svd(matrix, compute_uv=False)
-    options = Options(samples=200, iterations=100)
+    options = Options(samples=200, iterations=1000)
     row = jacobian._singular_values(
         modules[path], variables, x, jax.random.key(0), options
     )
