@@ -32,11 +32,13 @@ from resseg.config.load import load_config, parse
 from resseg.data import pipeline
 from resseg.errors import UserError
 from resseg.inference.evaluator import Evaluator, run_ahead
+from resseg.training.clock import Clock
 from resseg.training.loop import run_steps
 from resseg.training.prepare import prepare
 from resseg.training.program import Program, Programs
 from resseg.training.progress import TrainingProgress
 from resseg.training.run import Alone, begin
+from resseg.training.stops import Stop
 
 DEFAULT = Path(__file__).with_name("unet_resnet18.py")
 SHAPES = {
@@ -84,12 +86,13 @@ class Loop:
         """Seconds per step."""
         steps = self.config.train.steps
         with self.begun() as (run, program, state, _):
-            alone = Unbroken(run, program, state)
+            clock = Clock(0.0)
+            alone = Unbroken(run, program, state, clock)
             with TrainingProgress(0, steps, self.config.data.batch_size) as progress:
-                run_steps(alone, 0, progress)
+                run_steps(alone, 0, progress, Stop(), clock)
                 alone.steps = steps
                 began = time.perf_counter()
-                run_steps(alone, 1, progress)
+                run_steps(alone, 1, progress, Stop(), clock)
                 jax.block_until_ready(alone.last)
                 return (time.perf_counter() - began) / (steps - 1)
 

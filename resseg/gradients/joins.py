@@ -94,8 +94,12 @@ def with_moments(
 
     Returns:
         Both, and by module path of the join the `moments` of its addends.
+
+    Raises:
+        RuntimeError: a join was called that did not add what its `computed` returns.
     """
     carried: dict[tuple[str, ...], jax.Array] = {}
+    measured: set[tuple[str, ...]] = set()
 
     def note(call, positional, keywords, context):
         value = call(*positional, **keywords)
@@ -108,7 +112,11 @@ def with_moments(
             if module.path in carried:
                 addends[CARRIED] = carried.pop(module.path)
             found = moments(addends).array
+            measured.add(module.path)
             module.sow(JOINS, MOMENTS, found, lambda _, last: last, lambda: None)
+        if method == "__call__" and module.path not in measured:
+            path = "/".join(module.path)
+            raise RuntimeError(f"the join at {path} does not call `{COMPUTED}`")
         return value
 
     with nn.intercept_methods(note):

@@ -14,7 +14,7 @@ from resseg.blueprint.trace import trace
 from resseg.gradients.blocks import sum_squares_by_block
 from resseg.gradients.coefficients import coefficient_name, learned_means, scheduled
 from resseg.gradients.fork import Fork
-from resseg.gradients.joins import Join, with_addends
+from resseg.gradients.joins import JOINS, Join, with_addends, with_moments
 from resseg.gradients.names import AUX, BACKBONE
 from resseg.models.segmenter import Segmenter
 from resseg.training.initial import is_class_score, may_be_random_backbone
@@ -149,6 +149,8 @@ def test_a_join_adds_what_it_computes():
 
     with pytest.raises(RuntimeError, match="join at block1 does not call `computed`"):
         with_addends(Net().apply, {}, jnp.ones(3))
+    with pytest.raises(RuntimeError, match="join at block1 does not call `computed`"):
+        with_moments(lambda: Net().apply({}, jnp.ones(3), mutable=[JOINS]))
 
 
 @pytest.mark.parametrize("head", HEADS)
