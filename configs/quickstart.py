@@ -1,4 +1,4 @@
-"""The embedded default: U-Net on a small ResNet-10, shapes. 60 seconds on 2 CPU cores.
+"""The embedded default: U-Net on a small ResNet-10, shapes. 75 seconds on 2 CPU cores.
 
 resseg train --config quickstart --workdir runs/quickstart
 """
