@@ -26,8 +26,13 @@ class EventWriter:
         )
 
     def write(self, step: int, group: str, values: Mapping[str, Any]) -> None:
-        """Each number as `group/name`; a list as one curve per element."""
+        """Each number as `group/name`; a list as one curve per element.
+
+        What is text, as the hash of a batch, is no curve.
+        """
         for name, value in values.items():
+            if isinstance(value, str):
+                continue
             array = np.asarray(value, np.float64)
             if array.ndim == 0:
                 self._writer.add_scalar(f"{group}/{name}", float(array), step)

@@ -111,7 +111,8 @@ class Run:
         is made; an evaluation of step n (split "val") is of what n updates made.
 
         A value that a line does not name is NaN, as is one that was NaN: look at one
-        split at a time.
+        split at a time. `batch_hash` of a training row is text, equal where two steps
+        saw the same batch; runs of earlier versions lack it.
         """
         return _frame(read_lines(self.path / layout.METRICS), ["step", "split"])
 

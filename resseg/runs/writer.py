@@ -65,7 +65,7 @@ class RunWriter:
         )
 
     def write_metrics(self, step: int, split: str, values: Mapping[str, Any]) -> None:
-        """One line of what the computation determines: numbers, or lists of them."""
+        """One line of what the computation determines: numbers, lists of them, text."""
         self._metrics.write({"step": int(step), "split": split, **values})
         if self._events is not None:
             self._events.write(step, split, values)

@@ -10,6 +10,7 @@ from resseg.gradients.coefficients import on_line
 from resseg.gradients.fork import ForkInfo
 from resseg.inference import metrics
 from resseg.runs import gradients_table
+from resseg.training.batch_hash import as_text
 from resseg.training.guard import harms
 from resseg.training.intervals import Intervals
 from resseg.training.progress import TrainingProgress
@@ -102,7 +103,8 @@ class Recorder:
     ) -> None:
         scores: Any = metrics.scores(log["confusion"].astype(np.int64))
         values = {**scalars, "mean_iou": float(scores["mean_iou"])}
-        self._writer.write_metrics(step, "train", values)
+        seen = {"batch_hash": as_text(log["batch_hash"])}
+        self._writer.write_metrics(step, "train", values | seen)
         if moving := self._moving(step, log["learned"]):
             self._writer.write_metrics(step, "coefficients", moving)
         self._writer.write_timing(step, progress.update(step, values))

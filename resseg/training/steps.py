@@ -17,6 +17,7 @@ from resseg.gradients.measure import Measured, by_taps
 from resseg.inference.metrics import confusion_matrix
 from resseg.training import optim
 from resseg.training.accumulation import in_parts
+from resseg.training.batch_hash import batch_hash
 from resseg.training.guard import only_if_finite
 from resseg.training.losses import Loss
 from resseg.training.optim import OptimizerOf
@@ -169,10 +170,10 @@ def make_train_step(
 
     Returns:
         A function whose log holds "scalars" (loss, its terms, learning rate, norms),
-        "confusion" int32 `[truth, prediction]` of this batch, "forks" (name ->
-        `TapStatistics`), "joins" (fork -> `moments` of what its block adds), "learned"
-        (means of the learned factors and gate biases) and "blocks" (params, gradients,
-        updates: name -> sum of squares).
+        "confusion" int32 `[truth, prediction]` of this batch, "batch_hash" (which batch
+        it was), "forks" (name -> `TapStatistics`), "joins" (fork -> `moments` of what
+        its block adds), "learned" (means of the learned factors and gate biases) and
+        "blocks" (params, gradients, updates: name -> sum of squares).
     """
 
     def loss_of(state, batch, key, params, measuring):
@@ -230,6 +231,7 @@ def make_train_step(
                 "clip_factor": optim.clip_factor(grad_norm, clip_norm),
             },
             "confusion": confusion,
+            "batch_hash": batch_hash(batch),
             "forks": forks,
             "joins": joins,
             "learned": learned_means(state.params),

@@ -97,7 +97,8 @@ def _page_run(
             writer.write_gradients(step, rows(step, PAGE_FORKS, taps, 100.0))
             values = {"loss": 2 / step, "cross_entropy": 1 / step, "grad_norm": 3.0}
             values |= {"learning_rate": 0.1, "clip_factor": 1.0, "mean_iou": 0.1}
-            writer.write_metrics(step, "train", values)
+            seen = {"batch_hash": f"{step:08x}"}
+            writer.write_metrics(step, "train", values | seen)
             writer.write_timing(
                 step, {"seconds_per_step": 0.5, "images_per_second": 16.0}
             )

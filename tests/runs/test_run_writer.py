@@ -159,7 +159,8 @@ def events(folder):
 def test_event_files_hold_the_scalars_and_purge_on_resume(tmp_path):
     for resume, step in ((None, 1), (4, 5)):
         with RunWriter(tmp_path, tensorboard=True, resume_step=resume) as writer:
-            writer.write_metrics(step, "val", {"miou": 0.5, "iou": [0.25, 0.75]})
+            values = {"miou": 0.5, "iou": [0.25, 0.75], "batch_hash": "0000beef"}
+            writer.write_metrics(step, "val", values)
             writer.write_timing(step, {"images_per_second": 8.0})
     found = list(events(tmp_path / layout.EVENTS))
     scalars = {

@@ -43,6 +43,7 @@ def log_of(loss=1.0, broken=()):
             "clip_factor": np.float32(0.5),
         },
         "confusion": np.array([[3, 1], [0, 4]], np.int32),
+        "batch_hash": np.uint32(0xAB),
         "forks": {fork.name: measured(fork) for fork in FORKS},
         "joins": {},
         "learned": {"stage1 W_r": np.float32(0.25)},

@@ -21,6 +21,7 @@ from resseg.config.load import load_config
 from resseg.data import pipeline, sources
 from resseg.runs import layout
 from resseg.training import run as train
+from resseg.training.batch_hash import as_text, batch_hash
 from resseg.training.program import Programs
 
 pytestmark = [pytest.mark.bits]
@@ -248,6 +249,7 @@ def by_steps(config):
         }
         steps.append(
             {
+                "batch_hash": as_text(batch_hash(batch)),
                 "scalars": scalars,
                 "forks": dict(shapes),
                 "taps": taps,
@@ -275,8 +277,10 @@ def test_the_metrics_of_every_step(trained, by_steps):
     rows = rows_of(trained, "train")
     assert [row["step"] for row in rows] == [1, 2, 3, 4, 5]
     for row, measured in zip(rows, by_steps, strict=True):
-        expected = {"step": row["step"], "split": "train", **measured["scalars"]}
+        kept = {"batch_hash": measured["batch_hash"], "split": "train"}
+        expected = {"step": row["step"], **kept, **measured["scalars"]}
         assert row.keys() == expected.keys()
+        assert {name: row[name] for name in kept} == kept
         for name, value in measured["scalars"].items():
             # A pixel or two may fall on the other side in float32.
             atol = 2e-3 if name == "mean_iou" else 1e-6
