@@ -28,8 +28,10 @@ import numpy as np
 
 from benchmarks.networks import LARGE, NETWORKS, SMALL
 from benchmarks.pairs import Comparison, add_options, interleaved, report
+from resseg import malloc
 
 ROOT = Path(__file__).resolve().parent.parent
+OURS = "benchmarks.our_side"
 FORMATS = {"cpu": ("channels_last", "contiguous"), "gpu": ("compiled",)}
 MODES = {"train": "train step", "infer": "forward pass of one image"}
 AGREE = 0.02  # relative difference of first losses: a dropout draws other numbers
@@ -39,6 +41,12 @@ def surroundings() -> dict[str, str]:
     """The environment of a side."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def ours() -> dict[str, str]:
+    """That of our side, which keeps memory as `resseg train` does."""
+    given = surroundings()
+    return given | malloc.keeping(given, len(malloc.cores()))
 
 
 class Process:
@@ -51,7 +59,7 @@ class Process:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=surroundings(),
+            env=ours() if arguments[0] == OURS else surroundings(),
         )
         self._what = " ".join(arguments)
 
@@ -108,7 +116,7 @@ def compare(name: str, mode: str, args: argparse.Namespace) -> Comparison:
             )
         # All of them compile at once.
         peers = {form: start(*torch, mode, form) for form in forms}
-        ours = start(sys.executable, "benchmarks.our_side", name, mode, taps, weights)
+        ours = start(sys.executable, OURS, name, mode, taps, weights)
         check(name, ours, peers[forms[0]], same_weights=bool(weights))
         form = min(forms, key=lambda form: median(peers[form], args.steps))
         seconds = interleaved(

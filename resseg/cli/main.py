@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from resseg import __version__
+from resseg import __version__, malloc
 from resseg.cli import interrupts
 from resseg.cli.parser import (
     Parser,
@@ -88,6 +88,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Without `argv` it is the command of this process, which Ctrl-C ends at once.
     """
     if argv is None:
+        if sys.argv[1:2] == ["train"]:
+            malloc.keep_freed()
         interrupts.watch()
     _open_closed_streams()
     if argv is None:

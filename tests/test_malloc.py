@@ -1,0 +1,94 @@
+"""Memory that a step has freed stays with the process."""
+
+import subprocess
+import sys
+
+import pytest
+
+from resseg import malloc
+from resseg.cli import interrupts
+from resseg.cli.main import main
+from resseg.sweeps.launchers import Job, local
+
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="glibc of Linux")
+# Twice as much memory as one arena of a thread can hold, taken by another thread than
+# the one that began, and given back: how many pages of it are faults the third time.
+FAULTS = """
+import ctypes, mmap, resource, sys, threading
+from resseg import malloc
+if "keep" in sys.argv:
+    assert malloc.keep_freed()
+libc, size = ctypes.CDLL(None), 128 << 20
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+libc.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+def step():
+    taken = libc.malloc(size)
+    libc.memset(taken, 1, size)
+    libc.free(taken)
+for _ in range(3):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    thread = threading.Thread(target=step)
+    thread.start()
+    thread.join()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * mmap.PAGESIZE)
+"""
+
+
+def faults(*arguments, **environment):
+    """Bytes of the third taking that the system had to give anew."""
+    given = {"PATH": "/usr/bin:/bin", "PYTHONPATH": ":".join(sys.path)} | environment
+    command = [sys.executable, "-c", FAULTS, *arguments]
+    said = subprocess.run(command, env=given, capture_output=True, text=True)
+    assert said.returncode == 0, said.stderr
+    return int(said.stdout)
+
+
+@LINUX
+def test_memory_is_there_the_next_time_whichever_thread_asks():
+    assert faults(RESSEG_KEEP_MEMORY="0") >= 128 << 20
+    assert faults("keep", RESSEG_KEEP_MEMORY="1") < 1 << 20
+    given = malloc.keeping({malloc.ASKED: "1"}, 64)
+    assert faults(**given) < 1 << 20
+
+
+@LINUX
+def test_who_says_otherwise_is_heard():
+    few, many = malloc.MOST_CORES, malloc.MOST_CORES + 1
+    assert malloc.keeps({}, few) and not malloc.keeps({}, many)
+    assert malloc.keeps({malloc.ASKED: "1"}, many)
+    assert not malloc.keeps({malloc.ASKED: "0"}, few)
+    for name in malloc.CHOSEN:
+        assert not malloc.keeps({name: "x", malloc.ASKED: "1"}, few)
+    assert malloc.keeping({}, many) == {}
+
+
+@pytest.mark.parametrize(
+    ("command", "order"), [("train", ["keep", "thread"]), ("describe", ["thread"])]
+)
+def test_a_command_that_trains_keeps_memory_before_it_starts_a_thread(
+    monkeypatch, command, order
+):
+    done = []
+    monkeypatch.setattr(malloc, "keep_freed", lambda: done.append("keep"))
+    monkeypatch.setattr(interrupts, "watch", lambda: done.append("thread"))
+    monkeypatch.setattr(sys, "argv", ["resseg", command, "--help"])
+    with pytest.raises(SystemExit):
+        main()
+    assert done == order
+
+
+@LINUX
+def test_workers_of_a_sweep_keep_memory(monkeypatch, tmp_path):
+    given = {}
+    monkeypatch.setattr(local, "visible_gpus", list)
+    monkeypatch.setattr(
+        subprocess, "Popen", lambda command, *, env, **rest: given.update(env)
+    )
+    for name in malloc.CHOSEN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(malloc.ASKED, "1")
+    job = Job(tmp_path, tmp_path, ["worker"], {})
+    local.LocalLauncher(1).start(job, 1)
+    assert given["MALLOC_ARENA_MAX"] == "1"
+    assert given["MALLOC_MMAP_MAX_"] == "0"
