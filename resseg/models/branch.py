@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from resseg.architecture import EXPANSION
 from resseg.models.layers import Conv, Norm
 from resseg.models.ops.relu import relu
+from resseg.models.ops.spread import spread
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,4 +168,7 @@ class SqueezeExcitation(nn.Module):
         y = x.mean(axis=(1, 2), keepdims=True)
         settings: dict[str, Any] = {"use_bias": True, "dtype": self.dtype}
         y = relu(Conv(inner, 1, **settings, name="reduce")(y))
-        return x * nn.sigmoid(Conv(channels, 1, **settings, name="expand")(y))
+        gate = nn.sigmoid(Conv(channels, 1, **settings, name="expand")(y))
+        if x.dtype.itemsize < 4:
+            gate = spread(gate.astype(jnp.float32), x)
+        return x * gate

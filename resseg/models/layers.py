@@ -14,6 +14,7 @@ from resseg.models.ops.choice import for_gpu
 from resseg.models.ops.convolution import convolve
 from resseg.models.ops.relu import relu
 from resseg.models.ops.repeat import repeat
+from resseg.models.ops.spread import spread
 from resseg.models.ops.upsampled import Upsampled
 
 BATCH_MOMENTUM = 0.9  # share of the old running statistics kept per step
@@ -73,7 +74,7 @@ class Conv(nn.Module):
             y = convolve(x, kernel, self.strides, self.dilation, self.groups)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
-            y = y + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+            y = y + spread(bias.reshape(1, 1, 1, -1), y)
         return y
 
 
@@ -156,7 +157,7 @@ class Norm(nn.Module):
                 name="group",
             )(x)
         bias = self.param("bias", zeros, (x.shape[-1],))
-        return x + bias.astype(x.dtype).reshape(1, 1, 1, -1)
+        return x + spread(bias.reshape(1, 1, 1, -1), x)
 
 
 NORMS = ("batch", "group", "none")

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from resseg.gradients.fork import coefficient
 from resseg.gradients.names import BIAS, FACTOR, GATE, RATE
 from resseg.models.layers import Conv, Norm, average_pool
+from resseg.models.ops.spread import spread
 
 
 def learned(kind: str) -> str:
@@ -41,7 +42,7 @@ class PathFactor(nn.Module):
             factor = self.param(FACTOR, start, ())
         else:
             factor = coefficient(self, FACTOR, self.value)
-        return x * factor.astype(x.dtype)
+        return x * spread(factor, x)
 
 
 class PathDropout(nn.Module):
@@ -74,7 +75,7 @@ class Gate(nn.Module):
         x = Conv(self.features, 1, self.strides, dtype=self.dtype, name="conv")(x)
         start = nn.initializers.constant(self.bias)
         bias = self.param(BIAS, start, (self.features,))
-        return nn.sigmoid(x + bias.astype(x.dtype).reshape(1, 1, 1, -1))
+        return nn.sigmoid(x + spread(bias.reshape(1, 1, 1, -1), x))
 
 
 class LongSkip(nn.Module):
@@ -93,7 +94,7 @@ class LongSkip(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.gated:
             x = x * Gate(x.shape[-1], dtype=self.dtype, name=GATE)(x)
-        return x * coefficient(self, FACTOR, self.scale).astype(x.dtype)
+        return x * spread(coefficient(self, FACTOR, self.scale), x)
 
 
 class Shortcut(nn.Module):
