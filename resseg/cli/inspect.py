@@ -133,7 +133,7 @@ def _select(arguments: argparse.Namespace) -> "tuple[Wanted, list[Selected]]":
     if arguments.csv == arguments.json == "-":
         raise UserError("--csv - --json -: expected one of them on standard output")
     # A log may be long: the CSV alone needs all of its columns.
-    columns = None if arguments.csv else [*USED, "loss_scale"]
+    columns = None if arguments.csv else list(USED)
     wanted = Wanted(arguments.fork, arguments.path, arguments.steps, arguments.last)
     return wanted, [select(path, wanted, columns) for path in arguments.run]
 

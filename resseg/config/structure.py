@@ -14,6 +14,8 @@ from resseg.config.keys import flatten
 from resseg.config.rows import KEYS
 from resseg.errors import UserError
 
+FLOAT16 = "float16"  # the type of `model.dtype` whose loss is scaled
+
 
 def structure(config: Any) -> dict[str, Any]:
     """The keys that shape the train step, with their values.
@@ -35,6 +37,11 @@ def _is_on(value: Any) -> bool:
     return value is not None and not coefficients.is_neutral(value, 0.0)
 
 
+def finds_loss_scale(config: Any) -> bool:
+    """Whether the train step looks for its loss scale."""
+    return config.model.dtype == FLOAT16 and not config.optim.loss_scale
+
+
 def structure_key(config: Any) -> str:
     """Equal for configs of equal structure."""
     return _text(structure(config))
@@ -48,6 +55,12 @@ def check_together(configs: Sequence[Any]) -> None:
             have to agree in it, and both values.
     """
     for config in configs:
+        if finds_loss_scale(config):
+            raise UserError(
+                "--vectorize: config.optim.loss_scale=0.0 with config.model.dtype="
+                "'float16': runs that look for their loss scale do not stay in step; "
+                "expected a fixed one, as 1024"
+            )
         mode = config.train.on_nonfinite
         if mode != "stop":
             raise UserError(

@@ -137,6 +137,10 @@ SHARE = Range("between 0 and 1", lambda x: 0 <= x <= 1)
 BELOW_ONE = Range("0 or above, below 1", lambda x: 0 <= x < 1)
 INSIDE_ONE = Range("above 0, below 1", lambda x: 0 < x < 1)
 SEED = Range("0 or above, below 2**32", lambda x: 0 <= x < 2**32)
+LOSS_SCALE = Range("between 1 and 2**60", lambda x: 1 <= x <= 2**60)
+LOSS_SCALE_OR_NONE = Range(
+    "0, or between 1 and 2**60", lambda x: not x or 1 <= x <= 2**60
+)
 DEGREES = Range("between 0 and 180 degrees", lambda x: 0 <= x <= 180)
 ONE_OR_TWO = Range("1 or 2", lambda x: x in (1, 2))
 # Of coefficients: what holds at both ends of each of their schedules.

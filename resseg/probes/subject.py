@@ -12,6 +12,7 @@ import numpy as np
 from resseg import sharding
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.coefficients import is_neutral
+from resseg.config.structure import FLOAT16
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.gradients.fork import ForkInfo
 from resseg.inference.classes import check_labels
@@ -125,16 +126,19 @@ def of_run(path: str | Path, step: int | None = None) -> Subject:
             other classes now.
     """
     trained = load_trained(open_run(path), step)
-    spec = sources.dataset_spec(trained.config.data)
+    config, blueprint = trained.config, trained.blueprint
+    if config.model.dtype == FLOAT16:
+        config = _in_float32(config)
+        blueprint = Blueprint.of(config, len(trained.classes))
+    spec = sources.dataset_spec(config.data)
     check_labels(trained.classes, spec.classes, f"data set {spec.name}")
-    loss = recipe.build_loss(trained.config, spec.num_classes)
     return Subject(
         name=str(path),
-        config=trained.config,
+        config=config,
         spec=spec,
-        blueprint=trained.blueprint,
+        blueprint=blueprint,
         variables=trained.variables,
-        loss=loss,
+        loss=recipe.build_loss(config, spec.num_classes),
         step=trained.step,
     )
 
@@ -146,6 +150,7 @@ def at_init(name: str, config: Any) -> Subject:
         UserError: the data set is not prepared, or there is no device.
     """
     sharding.devices()
+    config = _in_float32(config) if config.model.dtype == FLOAT16 else config
     spec = sources.dataset_spec(config.data)
     blueprint = Blueprint.of(config, spec.num_classes)
     initial = blueprint.draw(jax.random.key(config.seed))
@@ -158,3 +163,10 @@ def at_init(name: str, config: Any) -> Subject:
         loss=recipe.build_loss(config, spec.num_classes),
         step=0,
     )
+
+
+def _in_float32(config: Any) -> Any:
+    """A config of float16 for a probe: no loss scale lifts what it looks at."""
+    config = config.copy_and_resolve_references()
+    config.model.dtype = "float32"
+    return config

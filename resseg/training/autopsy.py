@@ -33,6 +33,7 @@ from resseg.training.guard import is_finite
 from resseg.training.prepare import Prepared
 from resseg.training.program import Program, Programs
 from resseg.training.recorder import Diverged, diagnosis
+from resseg.training.scaling import has_overflowed
 from resseg.training.steps import TrainState
 
 _examiners: "weakref.WeakKeyDictionary[Program, Examiner]"
@@ -132,14 +133,18 @@ def _find(prepared: Prepared, program: Program, until: int) -> Step | None:
     key = jax.random.key(prepared.config.seed)
     split, loader = sharding.by_batch(prepared.mesh), prepared.loader
     try:
-        for number in range((start or 0) + 1, until + 1):
+        number = (start or 0) + 1
+        while number <= until:
             before, arrays = jax.tree.map(jnp.copy, state), next(loader)
             put = sharding.put_batch(arrays, split)
             state, log = program.step(state, put, key)
             log = jax.device_get(log)
+            if has_overflowed(log):
+                continue
             if not is_finite(log):
                 said = diagnosis(program.forks, log)
                 return Step(number, loader.number, arrays, before, said)
+            number += 1
         return None
     finally:
         loader.close()

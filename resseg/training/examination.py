@@ -16,7 +16,7 @@ from resseg.gradients.fork import Fork, fork_name
 from resseg.gradients.joins import CARRIED, COMPUTED
 from resseg.gradients.measure import by_taps
 from resseg.gradients.statistics import TapStatistics
-from resseg.training import recipe
+from resseg.training import recipe, scaling
 from resseg.training.faults import (
     STAGES,
     Fault,
@@ -90,10 +90,11 @@ class Examiner:
             )
             (outputs, _), tallies = self._noted(forward)
             value, terms = total_loss(self._loss, outputs, batch, state)
-            return value, (tallies, terms)
+            return scaling.scaled(value, state), (tallies, terms)
 
         taps = self._blueprint.zero_taps()
         (value, aside), gradients, forks = by_taps(loss_of, state.params, taps)
+        gradients = scaling.unscaled(gradients, state)
         optimizer, _ = self._optimizer_of(state.numbers)
         updates, _ = optimizer.update(gradients, state.opt_state, state.params)
         after = optax.apply_updates(state.params, updates)

@@ -16,6 +16,7 @@ from resseg.training.prepare import Prepared
 from resseg.training.program import Program
 from resseg.training.progress import TrainingProgress
 from resseg.training.recorder import Recorder
+from resseg.training.scaling import has_overflowed, overflow_line
 from resseg.training.steps import TrainState
 from resseg.training.stops import Stop
 from resseg.training.unread import Unread
@@ -75,7 +76,8 @@ class OpenRun:
         """Writes down a step whose log has been fetched; see `Recorder.record`.
 
         Returns:
-            Whether it made its update; False where its batch is dropped.
+            Whether it made its update; False where its batch is dropped, or its
+            gradient overflowed.
 
         Raises:
             Diverged: the loss became infinite or NaN, and no batch is to be dropped.
@@ -83,6 +85,9 @@ class OpenRun:
         """
         step, log = pending
         self._times.write_if_due(step)
+        if has_overflowed(log):
+            self.say(overflow_line(step, log))
+            return False
         if self._dropping.is_due(log):
             reason = self._recorder.diagnosis(log)
             self._dropping.drop(step, log, log[BATCH], reason)

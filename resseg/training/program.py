@@ -20,7 +20,7 @@ from resseg.config.structure import start_key, structure_key
 from resseg.data import DatasetSpec
 from resseg.inference.evaluator import compile_evaluation
 from resseg.programs.kept import Kept, Store
-from resseg.training import recipe
+from resseg.training import recipe, scaling
 from resseg.training.guard import SKIP
 from resseg.training.steps import TrainState, init_state, make_train_step
 
@@ -160,7 +160,9 @@ class Program:
         key = jax.random.key(config.seed)
         state = self.beginning(config)(key, self.blueprint.paths(config))
         state = state.replace(
-            schedules=self.lines(config), numbers=recipe.numbers(config)
+            schedules=self.lines(config),
+            numbers=recipe.numbers(config),
+            scaling=scaling.start(config),
         )
         return jax.device_put(state, self._whole)
 

@@ -7,7 +7,7 @@ import optax
 
 from resseg.data import sources
 from resseg.data.counts import median_frequency_weights
-from resseg.training import losses, optim
+from resseg.training import losses, optim, scaling
 from resseg.training.optim import Numbers, OptimizerOf
 
 _NUMBERS = (
@@ -57,6 +57,7 @@ def numbers(config: Any) -> Numbers:
         values["clip_norm"] = settings.clip_norm
     scalars = {key: np.float32(value) for key, value in values.items()}
     return scalars | {
+        **scaling.numbers(config),
         "schedule": np.int32(optim.SCHEDULES.index(settings.schedule)),
         "steps": np.float32(config.train.steps),
         "aux_weight": np.float32(config.model.aux.weight),

@@ -14,6 +14,7 @@ from resseg.training.batch_hash import as_text
 from resseg.training.guard import harms
 from resseg.training.intervals import Intervals
 from resseg.training.progress import TrainingProgress
+from resseg.training.scaling import SCALE
 
 
 class Diverged(RuntimeError):
@@ -87,6 +88,7 @@ class Recorder:
             self._forks,
             log["forks"],
             scalars["loss_pixels"],
+            loss_scale=scalars.get(SCALE, 1.0),
             clip_factor=scalars["clip_factor"],
             joins=log["joins"],
         )

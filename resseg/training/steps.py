@@ -15,7 +15,7 @@ from resseg.gradients.coefficients import learned_means, on_line
 from resseg.gradients.joins import JOINS, with_moments
 from resseg.gradients.measure import Measured, by_taps
 from resseg.inference.metrics import confusion_matrix
-from resseg.training import optim
+from resseg.training import optim, scaling
 from resseg.training.accumulation import in_parts
 from resseg.training.batch_hash import batch_hash
 from resseg.training.guard import only_if_finite
@@ -37,6 +37,7 @@ class TrainState(flax.struct.PyTreeNode):
         numbers: scalars of the config that the step computes with, named after their
             keys: those of the optimizer, and `aux_weight`. As `schedules`, arrays that
             no checkpoint holds.
+        scaling: of the loss, where that moves; see `scaling`.
     """
 
     step: jax.Array
@@ -47,6 +48,7 @@ class TrainState(flax.struct.PyTreeNode):
     ema: Any
     schedules: Any = flax.struct.field(default_factory=dict)
     numbers: Any = flax.struct.field(default_factory=dict)
+    scaling: Any = flax.struct.field(default_factory=dict)
 
     def variables(self) -> dict[str, Any]:
         """What a forward pass is evaluated with: the averaged weights if there are."""
@@ -59,7 +61,8 @@ class TrainState(flax.struct.PyTreeNode):
     def training(self) -> dict[str, Any]:
         """What training goes on from beside `variables`."""
         rest = {"step": self.step, "opt_state": self.opt_state}
-        return rest | {"params": self.params} if self.ema else rest
+        rest |= {"params": self.params} if self.ema else {}
+        return rest | ({"scaling": self.scaling} if self.scaling else {})
 
     def restored(self, variables: Any, training: Any) -> Self:
         """This state as it was when it gave these `variables` and this `training`."""
@@ -71,6 +74,7 @@ class TrainState(flax.struct.PyTreeNode):
             paths=variables["paths"],
             opt_state=training["opt_state"],
             ema=variables["params"] if averages else {},
+            scaling=training["scaling"] if self.scaling else {},
         )
 
 
@@ -171,9 +175,10 @@ def make_train_step(
     Returns:
         A function whose log holds "scalars" (loss, its terms, learning rate, norms),
         "confusion" int32 `[truth, prediction]` of this batch, "batch_hash" (which batch
-        it was), "forks" (name -> `TapStatistics`), "joins" (fork -> `moments` of what
-        its block adds), "learned" (means of the learned factors and gate biases) and
-        "blocks" (params, gradients, updates: name -> sum of squares).
+        it was), "forks" (name -> `TapStatistics`, of the loss times its scale), "joins"
+        (fork -> `moments` of what its block adds), "learned" (means of the learned
+        factors and gate biases), "blocks" (params, gradients, updates: name -> sum of
+        squares), and what `scaling.noted` adds.
     """
 
     def loss_of(state, batch, key, params, measuring):
@@ -186,7 +191,8 @@ def make_train_step(
         value, terms = total_loss(loss, outputs, batch, state)
         predictions = outputs["logits"].argmax(-1)
         confusion = confusion_matrix(batch["label"], predictions, num_classes)
-        return value, (terms, updated.get("batch_stats", {}), confusion, joins)
+        aside = terms, updated.get("batch_stats", {}), confusion, joins
+        return scaling.scaled(value, state), aside
 
     gradient_of = in_parts(parts, loss_of, measured, taps)
 
@@ -212,12 +218,13 @@ def make_train_step(
         state, key = begun(state, key)
         (value, aside), gradients, forks = gradient_of(state, batch, key)
         terms, batch_stats, confusion, joins = aside
+        gradients = scaling.unscaled(gradients, state)
         _, schedule = optimizer_of(state.numbers)
         grad_norm = optax.tree.norm(gradients)
         clip_norm = state.numbers["clip_norm"] if clips else None
         squares = sum_squares_by_block(gradients)
         update = functools.partial(updated, state, gradients, batch_stats)
-        if skips:
+        if skips or state.scaling:
             none = before, jax.tree.map(jnp.zeros_like, squares)
             after, moved = only_if_finite(value, grad_norm, update, none)
         else:
@@ -241,6 +248,6 @@ def make_train_step(
                 "updates": moved,
             },
         }
-        return after, log
+        return scaling.noted(before, after, log)
 
     return train_step

@@ -28,7 +28,7 @@ from resseg.config.values import (
 ROWS = (
     Key(
         "model.dtype",
-        choice("float32", ("float32", "bfloat16")),
+        choice("float32", ("float32", "bfloat16", "float16")),
         "floating-point type of the computation, never of weights",
         (SHAPES, FIXED, CHANGED),
     ),

@@ -15,6 +15,8 @@ from resseg.config.key import (
 from resseg.config.values import (
     ANY_TEXT,
     BELOW_ONE,
+    LOSS_SCALE,
+    LOSS_SCALE_OR_NONE,
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
@@ -152,6 +154,29 @@ ROWS = (
         real(0.0, BELOW_ONE),
         "decay of the averaged weights that are evaluated; 0 = off",
         (SWITCH, FIXED, SAME),
+    ),
+    Key(
+        "optim.loss_scale",
+        real(0.0, LOSS_SCALE_OR_NONE),
+        "factor on the differentiated loss, taken out again behind the backward pass; "
+        "0 = for float16 found while training, else 1",
+        (SWITCH, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "optim.loss_scale_start",
+        real(32768.0, LOSS_SCALE),
+        "float16: the first loss scale that is tried; halved where a gradient "
+        "overflows, whose update the next batch makes",
+        (NUMBER, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "optim.loss_scale_growth",
+        integer(2000, POSITIVE),
+        "float16: updates without an overflow after which the loss scale doubles",
+        (NUMBER, FIXED, SAME),
+        later=True,
     ),
     Key(
         "train.steps",

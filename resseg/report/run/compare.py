@@ -34,7 +34,7 @@ def render(paths: Sequence[str | Path]) -> str:
             f"--compare: expected {_MOST} runs at most, got {len(paths)}; more of them "
             "are a study"
         )
-    columns = [*USED, "loss_scale"]
+    columns = list(USED)
     chosen = [select(path, Wanted(last=RECENT), columns) for path in paths]
     names = labels(chosen)
     facts = [gather(each.run) for each in chosen]

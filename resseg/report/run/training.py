@@ -15,7 +15,7 @@ from resseg.report.run.facts import Facts
 _ROWS = 2000  # of a curve on a page at most
 _CURVES = 12  # classes drawn one by one at most
 _SKIPPED = ("split", "step", "loss", "mean_iou", "learning_rate", "grad_norm")
-_SCALARS = ("loss_pixels", "clip_factor")
+_SCALARS = ("loss_pixels", "clip_factor", "loss_scale", "loss_scale_overflows")
 
 
 def thin(frame: pd.DataFrame) -> pd.DataFrame:
