@@ -38,7 +38,7 @@ class Progress(run.TrainingProgress):
     def restart(self, step):
         os._exit(0)
 run.TrainingProgress = Progress
-main(sys.argv[1:])
+main()
 sys.exit("there was no step")
 """
 THEIRS = """

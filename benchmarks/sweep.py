@@ -1,25 +1,23 @@
 """Eight numeric variants: one sweep against eight `resseg train`, side by side.
 
-python -m benchmarks.sweep [--steps N] [--jobs N] [--vectorize N]
+python -m benchmarks.sweep [--steps N] [--jobs N] [--vectorize N] [--pairs N]
 
-Both train the same configs, begun with empty caches, one after the other:
-first the processes of `resseg train` one by one, each with a persistent compilation
-cache that they share, then `resseg sweep`. Printed are both wall times, their ratio and
-how many train steps the sweep compiled.
+Both train the same configs, each time from empty caches: `resseg sweep`, and processes
+of `resseg train` one by one, with a folder of programs that they share.
 """
 
 import argparse
+import itertools
 import os
-import re
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-import jax
-
+from benchmarks.pairs import Comparison, Side, add_options, interleaved, report
 from resseg import runs
+from resseg.programs import place
 from resseg.sweeps.study import Study, load_study
 
 STUDY = '''"""What do eight numeric variants cost?"""
@@ -67,65 +65,62 @@ def write_study(folder: Path, steps: int) -> Study:
 
 def separate(study: Study, folder: Path) -> float:
     """Seconds that one `resseg train` after the other takes."""
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
     began = time.monotonic()
     for run in study.runs:
         config = folder / f"{run.id}.json"
         runs.write_json(config, run.config.to_dict())
-        _run("train", "--config", config, "--workdir", folder / run.id, **cache)
+        _run("train", "--config", config, "--workdir", folder / run.id, folder=folder)
     return time.monotonic() - began
 
 
-def swept(study: Study, folder: Path, jobs: int, together: int) -> tuple[float, int]:
-    """Seconds of the sweep, and how many train steps it compiled."""
+def swept(study: Study, folder: Path, jobs: int, together: int) -> float:
+    """Seconds of the sweep."""
     began = time.monotonic()
-    arguments = ("--jobs", jobs, "--vectorize", together)
-    cache = {"JAX_COMPILATION_CACHE_DIR": str(folder / "cache")}
-    text = _run("sweep", study.path, "--workdir", folder, *arguments, **cache)
-    seconds = time.monotonic() - began
-    match = re.search(r"compiled (\d+) train steps", text)
-    assert match, text
-    return seconds, int(match[1])
+    options = ("--jobs", jobs, "--vectorize", together)
+    _run("sweep", study.path, "--workdir", folder / "sweep", *options, folder=folder)
+    return time.monotonic() - began
 
 
-def _run(*arguments: object, **environment: str) -> str:
+def _run(*arguments: object, folder: Path) -> None:
+    """A command of resseg, which keeps its programs in `folder`."""
+    kept = {place.FOLDER: str(folder / "programs"), place.SWITCH: "1"}
     done = subprocess.run(
         [sys.executable, "-m", "resseg", *map(str, arguments)],
-        env=os.environ | environment,
+        env=os.environ | kept,
         capture_output=True,
         text=True,
     )
     if done.returncode:
         sys.exit(f"{arguments[0]} failed:\n{done.stdout}{done.stderr}")
-    return done.stdout
+
+
+def pair(study: Study, folder: Path, args: argparse.Namespace) -> tuple[Side, Side]:
+    """The sweep and the separate trainings, each in a new folder every time."""
+    fresh = (Path(tempfile.mkdtemp(dir=folder)) for _ in itertools.count())
+    return (
+        lambda: swept(study, next(fresh), args.jobs, args.vectorize),
+        lambda: separate(study, next(fresh)),
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    add_options(parser, pairs=3)
     parser.add_argument("--steps", type=int, default=50, metavar="N")
     parser.add_argument("--jobs", type=int, default=1, metavar="N")
     parser.add_argument("--vectorize", type=int, default=1, metavar="N")
     args = parser.parse_args()
-    device = jax.devices()[0]
-    print(
-        f"{device.device_kind}, {os.cpu_count()} cores, JAX {jax.__version__}, "
-        f"Python {sys.version.split()[0]}; 8 runs of {args.steps} steps"
+    with tempfile.TemporaryDirectory(prefix="resseg-sweep-") as name:
+        study = write_study(Path(name), args.steps)
+        seconds = interleaved(*pair(study, Path(name), args), args.pairs, "sweeps")
+    what = (
+        f"8 numeric variants of {args.steps} steps, --jobs {args.jobs} "
+        f"--vectorize {args.vectorize}"
     )
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        study = write_study(folder, args.steps)
-        for part in ("alone", "sweep"):
-            (folder / part).mkdir()
-        alone = separate(study, folder / "alone")
-        print(f"resseg train, 8 times: {alone:.0f} s", flush=True)
-        seconds, steps = swept(study, folder / "sweep", args.jobs, args.vectorize)
-        print(
-            f"resseg sweep --jobs {args.jobs} --vectorize {args.vectorize}: "
-            f"{seconds:.0f} s, {steps} compiled train step(s), "
-            f"{alone / seconds:.2f} times as fast"
-        )
+    row = Comparison(what, *seconds, peer="8 x resseg train, programs shared")
+    report("sweep", [row], ("jax", "jaxlib", "flax"), args.out)
 
 
 if __name__ == "__main__":

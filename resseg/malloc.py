@@ -16,7 +16,8 @@ ASKED = "RESSEG_KEEP_MEMORY"  # 1 = on any number of cores, 0 = on none
 CHOSEN = ("LD_PRELOAD", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "MALLOC_MMAP_MAX_")
 # So much memory is kept by the main arena alone, which all threads share therefore.
 # Those that compile wait for each other: two took 10 s in place of 6, and had it back
-# after 80 steps. More of them were not tried.
+# after 80 steps. More of them were not tried. On a busy machine they wait longer, so
+# that the workers of a sweep, whose runs are short, do not do it.
 MOST_CORES = 4
 # Names and numbers of <malloc.h>, names for the environment, and values: one arena for
 # all threads, nothing by mmap, nothing given back.

@@ -103,7 +103,6 @@ MAY_IMPORT = {
             "data",
             "figures",
             "gradient_log",
-            "malloc",
             "runs",
         ),
     ],

@@ -8,7 +8,6 @@ import pytest
 from resseg import malloc
 from resseg.cli import interrupts
 from resseg.cli.main import main
-from resseg.sweeps.launchers import Job, local
 
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="glibc of Linux")
 # Twice as much memory as one arena of a thread can hold, taken by another thread than
@@ -76,19 +75,3 @@ def test_a_command_that_trains_keeps_memory_before_it_starts_a_thread(
     with pytest.raises(SystemExit):
         main()
     assert done == order
-
-
-@LINUX
-def test_workers_of_a_sweep_keep_memory(monkeypatch, tmp_path):
-    given = {}
-    monkeypatch.setattr(local, "visible_gpus", list)
-    monkeypatch.setattr(
-        subprocess, "Popen", lambda command, *, env, **rest: given.update(env)
-    )
-    for name in malloc.CHOSEN:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv(malloc.ASKED, "1")
-    job = Job(tmp_path, tmp_path, ["worker"], {})
-    local.LocalLauncher(1).start(job, 1)
-    assert given["MALLOC_ARENA_MAX"] == "1"
-    assert given["MALLOC_MMAP_MAX_"] == "0"

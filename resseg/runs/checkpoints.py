@@ -1,4 +1,4 @@
-"""Checkpoints of a run: the latest, the best, every N. Here orbax is, and nowhere else.
+"""Checkpoints of a run: the latest, the best, every N.
 
 What is saved are trees of arrays and the position in the data: nothing here knows what
 a network or an optimizer is.
@@ -12,20 +12,20 @@ import jax
 import orbax.checkpoint as ocp
 
 from resseg.errors import UserError
-from resseg.runs import layout
-from resseg.runs.checksums import check_checksums, write_checksums
+from resseg.runs import layout, storage
+from resseg.runs.behind import Behind
+from resseg.runs.checksums import check_checksums
 from resseg.runs.damage import (
     DamagedCheckpoint,
     damage_named,
     read_json_through,
     read_through,
-    refusals_named,
     set_aside,
 )
 from resseg.runs.fit import check_fits
 from resseg.runs.places import resolved
+from resseg.runs.storage import POSITION, TRAINING, VARIABLES
 
-_VARIABLES, _TRAINING, _POSITION = "variables", "training", "position"  # items
 _FOLDERS = ("its folder", "their folders")
 
 
@@ -52,8 +52,10 @@ class Checkpoints:
 
     Saving is atomic: a killed save leaves the checkpoint before it, and a full disk
     does. All files are read back for their checksums, and the first save through orbax
-    at once: hours later it would be too late. The last two are kept: if the latest is
-    damaged, the work of one interval is lost.
+    at once: hours later it would be too late. The others are written behind the
+    training where it is one process: `finish` waits, and what went wrong is raised by
+    the next call, so that none is left out in silence. The last two are kept: if the
+    latest is damaged, the work of one interval is lost.
 
     Args:
         workdir: the run folder.
@@ -62,11 +64,15 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep_every: int = 0):
         self._aside = workdir / layout.DAMAGED
-        self._latest = _manager(workdir / layout.CHECKPOINTS, 2, keep_every or None)
-        self._best = _manager(workdir / layout.BEST, 1)
+        self._latest = storage.manager(
+            workdir / layout.CHECKPOINTS, 2, keep_every or None
+        )
+        self._best = storage.manager(workdir / layout.BEST, 1)
         self._read_back = False
+        self._behind = Behind()
 
     def latest_step(self) -> int | None:
+        self.finish()
         return self._latest.latest_step()
 
     def save(
@@ -74,32 +80,55 @@ class Checkpoints:
     ) -> None:
         """Saves what a run at `step` goes on from, unless that step has been saved.
 
+        The arrays may be donated once this returns.
+
         Raises:
             UserError: the first one that is saved cannot be read back.
+            OSError: the system refused the one before.
         """
+        self.finish()
         if step in self._latest.all_steps():
             return
+        behind = self._read_back and jax.process_count() == 1
+        if behind:
+            variables, training = storage.copied(variables), storage.copied(training)
         items = ocp.args.Composite(
             variables=ocp.args.StandardSave(variables),
             training=ocp.args.StandardSave(training),
             position=ocp.args.JsonSave(position),
         )
-        _save(self._latest, step, items)
+        if behind:
+            self._behind.do(lambda: storage.save(self._latest, step, items))
+            return
+        storage.save(self._latest, step, items)
         if not self._read_back:
             saved = Path(self._latest.directory) / str(step)
             with damage_named(
                 saved, "it was written a moment ago: choose a folder on another disk"
             ):
-                read_through(saved / _VARIABLES)
-                read_through(saved / _TRAINING)
-                read_json_through(saved / _POSITION)
+                read_through(saved / VARIABLES)
+                read_through(saved / TRAINING)
+                read_json_through(saved / POSITION)
             self._read_back = True
 
+    def check(self) -> None:
+        """Raises what went wrong with a save; waits for none."""
+        self._behind.check()
+
+    def finish(self) -> None:
+        """Waits until what was saved is on the disk.
+
+        Raises:
+            OSError: the system refused it.
+        """
+        self._behind.finish()
+
     def save_best(self, step: int, variables: Any) -> None:
-        """Saves what a forward pass needs; replaces the best before it."""
+        """Saves what a forward pass needs; replaces the best before it. It waits."""
+        self.finish()
         if step not in self._best.all_steps():
             items = ocp.args.Composite(variables=ocp.args.StandardSave(variables))
-            _save(self._best, step, items)
+            storage.save(self._best, step, items)
 
     def forget_best_after(self, step: int) -> None:
         """Drops a best that a resumed run has not reached yet."""
@@ -119,6 +148,7 @@ class Checkpoints:
         Raises:
             UserError: none is whole, or it is of another network or optimizer.
         """
+        self.finish()
         damaged: dict[int, str] = {}
         for step in sorted(self._latest.all_steps(), reverse=True):
             try:
@@ -143,24 +173,27 @@ class Checkpoints:
         saved = Path(self._latest.directory) / str(step)
         with damage_named(saved, ""):
             check_checksums(saved)
-            for item, wanted in ((_VARIABLES, variables), (_TRAINING, training)):
+            for item, wanted in ((VARIABLES, variables), (TRAINING, training)):
                 read_through(saved / item)
-                check_fits(saved, _metadata(saved / item), wanted)
-            read_json_through(saved / _POSITION)
+                check_fits(saved, storage.metadata(saved / item), wanted)
+            read_json_through(saved / POSITION)
             restored = self._latest.restore(
                 step,
                 args=ocp.args.Composite(
-                    variables=ocp.args.StandardRestore(_abstract(variables)),
-                    training=ocp.args.StandardRestore(_abstract(training)),
+                    variables=ocp.args.StandardRestore(storage.abstract(variables)),
+                    training=ocp.args.StandardRestore(storage.abstract(training)),
                     position=ocp.args.JsonRestore(),
                 ),
             )
-        variables, training = restored[_VARIABLES], restored[_TRAINING]
-        return Restored(variables, training, restored[_POSITION], step)
+        variables, training = restored[VARIABLES], restored[TRAINING]
+        return Restored(variables, training, restored[POSITION], step)
 
     def close(self) -> None:
-        self._latest.close()
-        self._best.close()
+        try:
+            self.finish()
+        finally:
+            self._latest.close()
+            self._best.close()
 
     def __enter__(self) -> Self:
         return self
@@ -225,7 +258,7 @@ def restore_variables(
     step = choose_step(workdir, step)
     latest = step in _steps(workdir / layout.CHECKPOINTS)
     folder = workdir / (layout.CHECKPOINTS if latest else layout.BEST)
-    saved: Any = resolved(folder) / str(step) / _VARIABLES
+    saved: Any = resolved(folder) / str(step) / VARIABLES
     # Onto one device, whatever the run was trained on.
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     others = [str(other) for other in saved_steps(workdir)[0] if other != step]
@@ -235,7 +268,7 @@ def restore_variables(
     with damage_named(folder / str(step), remedy):
         check_checksums(saved.parent)
         read_through(saved)
-        stored = _metadata(saved)
+        stored = storage.metadata(saved)
         if wanted is not None:
             there = {name: stored.get(name, {}) for name in wanted}
             check_fits(folder / str(step), there, wanted)
@@ -251,45 +284,14 @@ def restore_variables(
 
 def save_variables(workdir: Path, variables: dict[str, Any]) -> None:
     """Saves weights that no training led to as the checkpoint of step 0."""
-    manager = _manager(workdir / layout.CHECKPOINTS, 1)
-    _save(manager, 0, ocp.args.Composite(variables=ocp.args.StandardSave(variables)))
+    manager = storage.manager(workdir / layout.CHECKPOINTS, 1)
+    storage.save(
+        manager, 0, ocp.args.Composite(variables=ocp.args.StandardSave(variables))
+    )
     manager.close()
-
-
-def _save(manager: ocp.CheckpointManager, step: int, items: Any) -> None:
-    with refusals_named(Path(manager.directory)):
-        manager.save(step, args=items)
-    write_checksums(Path(manager.directory) / str(step))
-
-
-def _metadata(item: Path) -> Any:
-    """Shapes and types of the arrays that are stored of an item, as a tree."""
-    place: Any = item
-    return ocp.StandardCheckpointHandler().metadata(place).tree
-
-
-def _abstract(tree: Any) -> Any:
-    return jax.tree.map(ocp.utils.to_shape_dtype_struct, tree)
 
 
 def _steps(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(ocp.utils.checkpoint_steps(folder))
-
-
-def _manager(
-    folder: Path, newest: int, keep_period: int | None = None
-) -> ocp.CheckpointManager:
-    options = ocp.CheckpointManagerOptions(
-        max_to_keep=newest,
-        keep_period=keep_period,
-        create=True,
-        cleanup_tmp_directories=True,  # of a save that was killed
-        enable_async_checkpointing=False,
-    )
-    return ocp.CheckpointManager(
-        resolved(folder),
-        options=options,
-        item_names=(_VARIABLES, _TRAINING, _POSITION),
-    )

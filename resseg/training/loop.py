@@ -63,7 +63,7 @@ class Trainable(Protocol[Progress]):
         ...
 
     def save(self, step: int) -> None:
-        """Saves, unless that step has been saved."""
+        """Saves, unless that step has been saved, and waits for it."""
         ...
 
 

@@ -84,6 +84,7 @@ class OpenRun:
             RolledBack: see `Dropping.drop`.
         """
         step, log = pending
+        self._saved.check()
         self._times.write_if_due(step)
         if has_overflowed(log):
             self.say(overflow_line(step, log))
@@ -109,11 +110,16 @@ class OpenRun:
             position = self.loader.state()
             self._saved.save(step, state.variables(), state.training(), position)
 
+    def finish_save(self) -> None:
+        """Waits until what was saved is on the disk."""
+        with self._times.clock.on("save"):
+            self._saved.finish()
+
     def evaluate(self, step: int, state: TrainState) -> bool:
         """Evaluates where due; keeps the best weights, then writes the scores down.
 
-        In this order a kill in between leaves no best weights out: scores that are not
-        in the log are made again.
+        In this order a kill in between leaves no weights out: scores that are not in
+        the log are made again. What was saved meanwhile is waited for.
 
         Returns:
             False where it was asked to stop before it had evaluated.
@@ -129,6 +135,7 @@ class OpenRun:
         scores = self._evaluations.score(state.variables(), *watched, draw=last)
         if scores is None:
             return False
+        self.finish_save()
         if self._evaluations.are_best(scores):
             self._saved.save_best(step, state.variables())
         self._writer.write_metrics(step, "val", scores)
@@ -138,4 +145,5 @@ class OpenRun:
 
     def end(self) -> None:
         """Writes down where the time went; the run has no further step."""
+        self.finish_save()
         self._times.write(self.intervals.steps)

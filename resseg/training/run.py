@@ -187,6 +187,7 @@ class Alone:
 
     def save(self, step: int) -> None:
         self.run.save(step, self._state)
+        self.run.finish_save()
 
 
 def _train(alone: Alone, stop: Stop, clock: Clock) -> None:

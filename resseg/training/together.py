@@ -202,6 +202,8 @@ class _Group:
 
     def save(self, step: int) -> None:
         self._each(OpenRun.save, step)
+        for _, run in self._alive():
+            run.finish_save()
 
     def _each(
         self, work: Callable[[OpenRun, int, TrainState], T], step: int

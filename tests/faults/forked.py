@@ -19,11 +19,11 @@ import warnings
 from pathlib import Path
 
 import resseg
-from resseg.runs import checkpoints, tables
+from resseg.runs import storage, tables
 from resseg.training import run as train
 from resseg.training.program import Programs
 
-WRITES = {"checkpoint": (checkpoints, "_save"), "parquet": (tables, "write_parquet")}
+WRITES = {"checkpoint": (storage, "save"), "parquet": (tables, "write_parquet")}
 
 
 class Inside:

@@ -1,5 +1,6 @@
 """`resseg train` as a user runs it: what it leaves behind, how it survives a kill."""
 
+import errno
 import json
 import os
 import shutil
@@ -26,8 +27,8 @@ from resseg.cli.main import main
 from resseg.data import colorize, pipeline
 from resseg.errors import UserError
 from resseg.inference import evaluator
-from resseg.runs import layout
-from resseg.runs.checkpoints import Checkpoints
+from resseg.runs import layout, storage
+from resseg.runs.checkpoints import Checkpoints, restore_variables, saved_steps
 from resseg.training import run as train
 from resseg.training.program import Programs
 from resseg.training.stops import Stop, Stopped
@@ -324,6 +325,50 @@ def test_a_run_that_is_asked_to_stop_saves_and_goes_on_to_the_same_bits(
     train.train_and_evaluate(config, folder)
     assert f"resumed at step {STEPS} of {STEPS}" in capsys.readouterr().out
     assert_equal_runs(finished, folder, same_steps=False)
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(
+    finished, overrides, programs, tmp_path, monkeypatch
+):
+    """What is written are the weights of its step, whatever the steps after it do."""
+    write, draw, drawn = storage.save, pipeline.TrainLoader.__next__, threading.Event()
+
+    def slow(to, step, items):
+        if step == 4:
+            assert drawn.wait(TIMEOUT)
+        write(to, step, items)
+
+    def note(loader):
+        if loader.state()["next_batch"] == 5:
+            drawn.set()
+        return draw(loader)
+
+    monkeypatch.setattr(storage, "save", slow)
+    monkeypatch.setattr(pipeline.TrainLoader, "__next__", note)
+    config = resseg.load_config(QUICKSTART, overrides | {"eval.every": STEPS})
+    train.train_and_evaluate(config, tmp_path / "run", programs)
+    for step in (4, STEPS):
+        one = restore_variables(finished, step)
+        other = restore_variables(tmp_path / "run", step)
+        jax.tree.map(np.testing.assert_array_equal, one, other)
+
+
+def test_a_checkpoint_that_cannot_be_written_ends_the_run(
+    overrides, programs, tmp_path, monkeypatch
+):
+    write = storage.save
+
+    def full(to, step, items):
+        if step == 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(to.directory))
+        write(to, step, items)
+
+    monkeypatch.setattr(storage, "save", full)
+    config = resseg.load_config(QUICKSTART, overrides | {"eval.every": STEPS})
+    with pytest.raises(OSError, match="No space left on device"):
+        train.train_and_evaluate(config, tmp_path / "run", programs)
+    assert saved_steps(tmp_path / "run")[0] == [2]
+    assert max(resseg.open_run(tmp_path / "run").steps) < STEPS
 
 
 def test_workers_of_the_data_that_the_same_signal_ended_are_no_fault(

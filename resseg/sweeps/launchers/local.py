@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import NamedTuple
 
-from resseg import malloc
 from resseg.sweeps.launchers import Job
 from resseg.sweeps.process import PATIENCE
 
@@ -52,7 +51,6 @@ class LocalLauncher:
                 cores = share_of_cores(slot, self._jobs)
                 command += ["--cores", ",".join(map(str, cores))]
                 environment |= dict.fromkeys(_THREADS, str(len(cores)))
-                environment |= malloc.keeping(environment, len(cores))
             with open(log, "a") as out:
                 process = subprocess.Popen(
                     command,
