@@ -117,7 +117,8 @@ def compare(name: str, mode: str, args: argparse.Namespace) -> Comparison:
         # All of them compile at once.
         peers = {form: start(*torch, mode, form) for form in forms}
         ours = start(sys.executable, OURS, name, mode, taps, weights)
-        check(name, ours, peers[forms[0]], same_weights=bool(weights))
+        for peer in peers.values():
+            check(name, ours, peer, same_weights=bool(weights))
         form = min(forms, key=lambda form: median(peers[form], args.steps))
         seconds = interleaved(
             lambda: ours(args.steps),
