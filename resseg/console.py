@@ -27,6 +27,8 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from resseg.text import shown
+
 console = Console(highlight=False)  # standard output, whatever it is at the time
 
 _UNBOUNDED = 1000  # a pipe has no width of its own, and no table is wider
@@ -42,23 +44,23 @@ def open_console(file: TextIO | None = None) -> Console:
 
 def say(text: str | Text = "", style: str = "", *, out: Console = console) -> None:
     """One line, above a live bar if there is one; never cut: someone may copy it."""
-    line = Text(text, style) if isinstance(text, str) else text
+    line = Text(shown(text), style) if isinstance(text, str) else text
     out.print(line, soft_wrap=True)
 
 
 def left(header: str) -> Column:
     """A column of words, flush left."""
-    return Column(Text(header), no_wrap=True)
+    return Column(Text(shown(header)), no_wrap=True)
 
 
 def right(header: str) -> Column:
     """A column of numbers, flush right."""
-    return Column(Text(header), no_wrap=True, justify="right")
+    return Column(Text(shown(header)), no_wrap=True, justify="right")
 
 
 def folded(header: str) -> Column:
     """A column of words that are broken where a terminal is too narrow for them."""
-    return Column(Text(header), overflow="fold")
+    return Column(Text(shown(header)), overflow="fold")
 
 
 def columns(headers: Sequence[str], words: int = 1) -> list[Column]:
@@ -82,7 +84,7 @@ def add_row(
     table: Table, *cells: str | Text, style: str = "", ends_group: bool = False
 ) -> None:
     """A row of texts as they are."""
-    texts = (Text(cell) if isinstance(cell, str) else cell for cell in cells)
+    texts = (Text(shown(cell)) if isinstance(cell, str) else cell for cell in cells)
     table.add_row(*texts, style=style, end_section=ends_group)
 
 

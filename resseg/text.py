@@ -6,12 +6,16 @@ byte-order mark, of UTF-8 or UTF-16; anything else is refused by name, never gue
 
 import codecs
 import io
+import json
+import re
 import tokenize
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from resseg.errors import UserError, naming
 
+# Control characters but tab and line feed, and those that turn the direction of text.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 # A mark of UTF-32 begins as one of UTF-16 does, so it comes first.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -81,6 +85,23 @@ def never_raise(stream: TextIO) -> None:
     """What the encoding of a terminal or pipe lacks is escaped there, as `\\xe9`."""
     if isinstance(stream, io.TextIOWrapper):
         stream.reconfigure(errors="backslashreplace")
+
+
+def parse_json(content: str | bytes) -> Any:
+    """What JSON says.
+
+    Raises:
+        ValueError: it is none, or nested deeper than anybody would write it.
+    """
+    try:
+        return json.loads(content)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def shown(text: str) -> str:
+    """A text for a terminal, which it does not control: what would is escaped."""
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _content(path: str | Path) -> bytes:

@@ -5,6 +5,7 @@ import sys
 
 from resseg.cli import options
 from resseg.errors import UserError
+from resseg.text import shown
 
 SUMMARY = "print a config, check it, compare it with another, explain a key"
 EPILOG = """\
@@ -60,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             print(line, file=sys.stderr)
         return 0
     rows = diff(config, load_config(arguments.diff))
-    print(f"{arguments.file} | {arguments.diff}: {len(rows)} keys differ")
+    print(shown(f"{arguments.file} | {arguments.diff}: {len(rows)} keys differ"))
     width = max((len(key) for key, _, _ in rows), default=0)
     for key, mine, other in rows:
         print(f"{key:{width}} = {mine!r} | {other!r}")

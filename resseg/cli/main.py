@@ -21,7 +21,7 @@ from resseg.cli.parser import (
     split_overrides,
 )
 from resseg.errors import UserError, choose
-from resseg.text import never_raise
+from resseg.text import never_raise, shown
 
 # Every command, in the order of the help: its name, and its module in this package.
 COMMANDS = {
@@ -142,7 +142,7 @@ def _open_closed_streams() -> None:
 
 
 def _fail(message: str) -> int:
-    line = _ENDLESS.sub(_shortened, " ".join(message.split()))
+    line = shown(_ENDLESS.sub(_shortened, " ".join(message.split())))
     # A name that is no text is shown as it can be.
     line = line.encode("utf-8", "backslashreplace").decode()
     print(f"resseg: error: {line}", file=sys.stderr)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from resseg.cli import options, outputs
 from resseg.errors import UserError, naming
+from resseg.text import shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -102,7 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     for line in others:
         say(line)
     for error in unreadable:
-        print(f"resseg: error: {error}", file=sys.stderr)
+        print(shown(f"resseg: error: {error}"), file=sys.stderr)
     return 2 if unreadable else 0
 
 

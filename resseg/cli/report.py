@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from resseg.cli import interrupts, outputs
 from resseg.errors import UserError, choose
+from resseg.text import shown
 
 SUMMARY = "write a page that shows a run, a few side by side, or a sweep"
 EPILOG = """\
@@ -130,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
         from resseg.report.run import page
 
         write(out, page.render(page.read(runs[0])))
-    print(f"wrote {out}")
+    print(shown(f"wrote {out}"))
     return 0
 
 
@@ -153,7 +154,7 @@ def _write_sweep(arguments: argparse.Namespace, folder: Path) -> int:
         markdown.save(sweep, out)
     else:
         write(out, page.render(sweep))
-    print(f"wrote {out}")
+    print(shown(f"wrote {out}"))
     return 0
 
 
@@ -199,7 +200,7 @@ def _serve(arguments: argparse.Namespace) -> int:
         why = f"{error.strerror} (0 = any port that is free)"
         raise UserError(f"--serve {port}: {why}") from None
     url = f"http://127.0.0.1:{server.server_port}/"
-    print(f"{arguments.run} at {url} (Ctrl-C ends it)", flush=True)
+    print(shown(f"{arguments.run} at {url} (Ctrl-C ends it)"), flush=True)
     with server, _until_stopped():
         server.serve_forever(poll_interval=0.2)
     return 0

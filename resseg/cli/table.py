@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resseg.cli import outputs
+from resseg.text import shown
 
 if TYPE_CHECKING:
     from resseg.sweeps.table.table import Table
@@ -117,11 +118,11 @@ def run(arguments: argparse.Namespace) -> int:
         _print(table, style)
     else:
         _write("--out", out, _text(table, style))
-        print("\n".join([*below(table), f"wrote {out}"]))
+        print(shown("\n".join([*below(table), f"wrote {out}"])))
     if csv is not None:
         _write("--csv", csv, formats.runs_as_csv(table))
         # Standard output may be the table itself, as CSV or LaTeX.
-        print(f"wrote {csv}", file=sys.stderr)
+        print(shown(f"wrote {csv}"), file=sys.stderr)
     return 1 if arguments.check and not table.passed else 0
 
 
@@ -136,7 +137,7 @@ def _print(table: "Table", style: str) -> None:
     if style == "csv":  # what a reader must know, beside a file for programs
         from resseg.sweeps.table.words import below
 
-        print("\n".join(below(table)), file=sys.stderr)
+        print(shown("\n".join(below(table))), file=sys.stderr)
 
 
 def _write(option: str, file: Path, content: str) -> None:

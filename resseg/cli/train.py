@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from resseg.cli import interrupts, options
+from resseg.text import shown
 
 SUMMARY = "train what a config describes, or resume where it stopped"
 EPILOG = """\
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         say(str(stopped))
         return 0
     except Diverged as error:
-        print(f"resseg: {error}", file=sys.stderr)
+        print(shown(f"resseg: {error}"), file=sys.stderr)
         return 1
     # Figures take long to import: not before the first step.
     from resseg.gradient_log.after_training import draw_flow

@@ -15,12 +15,12 @@ stands in braces as its JSON text. A step here is the number of updates made: th
 update, which is row n of the log, is made with the value at n - 1.
 """
 
-import json
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from resseg.errors import nearest
+from resseg.text import parse_json
 
 EXAMPLE = '{"linear": [1.0, 0.0, 0, 1000]}'
 FORMS = {"linear": 4, "depth": 2, "power": 1}  # numbers that each takes
@@ -80,7 +80,7 @@ def decoded(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        form = json.loads(value)
+        form = parse_json(value)
     except ValueError as error:
         raise ValueError(f"expected JSON such as {EXAMPLE}: {error}") from None
     if not isinstance(form, dict):

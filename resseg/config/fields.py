@@ -1,13 +1,13 @@
 """Which keys a config has, and how a value or text becomes what a key holds."""
 
 import difflib
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from resseg.config.rows import KEYS
 from resseg.config.values import COEFFICIENT
 from resseg.errors import UserError, nearest
+from resseg.text import parse_json
 
 
 def check_key(key: str) -> None:
@@ -97,7 +97,7 @@ def _parse_scalar(text: str) -> object:
 def _parse_forms(text: str) -> object:
     """Coefficients as JSON: a schedule, or a list with schedules in it."""
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

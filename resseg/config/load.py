@@ -5,7 +5,6 @@ into the keys of `resseg.config.base`, so all three give equal configs for the s
 but a run has its folders as whole paths.
 """
 
-import json
 import re
 import traceback
 from collections.abc import Mapping
@@ -102,7 +101,7 @@ def _read(path: Path) -> dict[str, object]:
 
 def _read_json(path: Path) -> dict[str, object]:
     try:
-        stored = json.loads(text.read(path))
+        stored = text.parse_json(text.read(path))
     except ValueError as error:
         raise UserError(f"{path}: not readable as JSON: {error}") from None
     if not isinstance(stored, dict):

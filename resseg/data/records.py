@@ -2,6 +2,7 @@
 
 import os
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,10 @@ import tensorflow_datasets as tfds
 from resseg.data.spec import DatasetSpec
 from resseg.data.stored import decode_image, decode_mask
 from resseg.errors import UserError
+from resseg.text import parse_json
+
+_FEATURES = "features.json"
+_CLASS, _OWN_CLASSES = "pythonClassName", "tensorflow_datasets."
 
 
 class Examples(Protocol):
@@ -121,17 +126,48 @@ def open_builder(directory: str | Path) -> Any:
         UserError: what describes it is missing or damaged; names the file.
     """
     folder = Path(directory)
+    _check_features(folder / _FEATURES)
     try:
         return tfds.builder_from_directory(str(folder))
     except MemoryError:
         raise
     except Exception as error:  # TFDS, protobuf and JSON each raise their own
-        for name in ("dataset_info.json", "features.json"):
+        for name in ("dataset_info.json", _FEATURES):
             if not (folder / name).is_file():
                 raise damaged(folder / name, "missing") from error
         raise damaged(f"{folder / 'dataset_info.json'} or features.json", error) from (
             error
         )
+
+
+def _check_features(file: Path) -> None:
+    """That a data set is described by what is in TFDS.
+
+    TFDS imports whatever module the description names.
+
+    Raises:
+        UserError: it names another one.
+    """
+    if not file.is_file():
+        return
+    try:
+        described = parse_json(file.read_bytes())
+    except ValueError as error:
+        raise damaged(file, error) from error
+    for name in _named_classes(described):
+        if not name.startswith(_OWN_CLASSES):
+            raise damaged(file, f"{_CLASS} is {name!r}, which resseg does not write")
+
+
+def _named_classes(described: Any) -> Iterator[str]:
+    if isinstance(described, dict):
+        for key, value in described.items():
+            if key in (_CLASS, "python_class_name", "type") and isinstance(value, str):
+                yield value
+            yield from _named_classes(value)
+    elif isinstance(described, list):
+        for value in described:
+            yield from _named_classes(value)
 
 
 def read_record(records: Any, index: int, folder: Path, split: str) -> dict:

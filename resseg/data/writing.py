@@ -117,7 +117,7 @@ def read_spec(folder: Path) -> DatasetSpec:
     """
     file = folder / _SPEC_FILE
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = text.parse_json(file.read_text(encoding="utf-8"))
         names, splits = tuple(content["classes"]), content["splits"]
         return DatasetSpec(content["name"], names, splits, content.get("bits"))
     except (ValueError, KeyError, TypeError) as error:

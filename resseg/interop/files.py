@@ -11,6 +11,7 @@ import safetensors.numpy
 
 from resseg.errors import UserError, choose
 
+_MOST_UNPACKED, _SMALL = 20, 64 << 20  # times the size of a file, and bytes
 _WRAPPERS = ("state_dict", "model")  # what a checkpoint keeps its tensors under
 
 
@@ -38,6 +39,13 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _read_numpy(path: Path) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(each.file_size for each in archive.infolist())
+    if unpacked > _MOST_UNPACKED * path.stat().st_size + _SMALL:
+        raise UserError(
+            f"{path}: would unpack to {unpacked >> 20:,} MiB, expected at most "
+            f"{_MOST_UNPACKED} times its size; no weights are as alike as that"
+        )
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as arrays:
         return dict(arrays)
 

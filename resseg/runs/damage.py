@@ -7,7 +7,6 @@ whole but of another network, is said as what it is.
 import contextlib
 import functools
 import itertools
-import json
 import logging
 import os
 import re
@@ -22,6 +21,7 @@ import tensorstore
 from resseg.errors import UserError
 from resseg.runs import layout
 from resseg.runs.places import check_readable
+from resseg.text import parse_json
 
 _REFUSED = re.compile(r"os_error_code='(\d+)'")  # so tensorstore quotes the system
 
@@ -123,7 +123,7 @@ def read_through(item: Path) -> None:
     """
     place = check_readable(item)
     with faults_sorted(item):
-        json.loads((place / layout.ITEM_INDEX).read_bytes())
+        parse_json((place / layout.ITEM_INDEX).read_bytes())
         files = {"driver": "file", "path": f"{place}/"}
         spec = {"driver": "ocdbt", "base": files}
         store = tensorstore.KvStore.open(spec).result()
@@ -137,7 +137,7 @@ def read_through(item: Path) -> None:
 def read_json_through(item: Path) -> None:
     """As `read_through`, of an item that is JSON."""
     with faults_sorted(item):
-        json.loads((item / layout.ITEM_JSON).read_bytes())
+        parse_json((item / layout.ITEM_JSON).read_bytes())
 
 
 @contextlib.contextmanager

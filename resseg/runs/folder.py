@@ -12,7 +12,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 from resseg.config.keys import whole_path, with_whole_paths
 from resseg.errors import UserError
 from resseg.runs import layout
-from resseg.runs.json_files import read_json, write_json
+from resseg.runs.json_files import read_json, values_of, write_json
 from resseg.runs.places import check_free, check_writable, make_folder
 
 _NAMED = 6  # differing keys that a message lists
@@ -64,7 +64,8 @@ def read_config(workdir: str | os.PathLike) -> FrozenConfigDict:
     Raises:
         UserError: There is none, or it is not JSON.
     """
-    return FrozenConfigDict(_tuples(_load(workdir)))
+    with values_of(Path(workdir) / layout.CONFIG):
+        return FrozenConfigDict(_tuples(_load(workdir)))
 
 
 def check_same_config(

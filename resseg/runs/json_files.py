@@ -37,13 +37,14 @@ def read_json(path: Path) -> dict[str, Any]:
     Raises:
         UserError: The file is missing or not JSON.
     """
+    _check_regular(path)
     try:
         content = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     written = text.decode(content, path)
     try:
-        return json.loads(written)
+        return text.parse_json(written)
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
 
@@ -105,14 +106,21 @@ def read_lines(path: str | os.PathLike) -> list[dict[str, Any]]:
     return [_decode(path, number, line) for number, line in _complete(path)]
 
 
+def _check_regular(path: Path) -> None:
+    """A pipe or a device of this name would be read for ever."""
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise UserError(f"{path}: expected a file, found a pipe or a device")
+
+
 def _complete(path: Path) -> list[tuple[int, bytes]]:
+    _check_regular(path)
     lines = path.read_bytes().split(b"\n")
     return list(enumerate(lines[:-1], start=1))
 
 
 def _decode(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
-        values = json.loads(line)
+        values = text.parse_json(line)
     except ValueError as error:
         raise UserError(f"{path}, line {number}: not JSON ({error})") from error
     return {

@@ -18,6 +18,7 @@ from typing import IO, NamedTuple
 
 from resseg.errors import UserError, naming
 from resseg.runs import layout
+from resseg.text import parse_json
 
 try:
     import fcntl
@@ -88,7 +89,7 @@ def _holding(path: Path) -> Iterator[bool]:
 def _holder(path: Path) -> Holder | None:
     """Whom a lock file names; an empty one and one of an earlier version nobody."""
     with contextlib.suppress(ValueError, TypeError, FileNotFoundError):
-        return Holder(**json.loads(path.read_bytes()))
+        return Holder(**parse_json(path.read_bytes()))
     return None
 
 

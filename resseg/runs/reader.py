@@ -1,6 +1,5 @@
 """Reads a run folder, finished or still growing."""
 
-import json
 import math
 import os
 import shlex
@@ -19,6 +18,7 @@ from resseg.runs.gradients_table import BLOCK_COLUMNS, COLUMNS
 from resseg.runs.json_files import read_json, read_lines
 from resseg.runs.ledger import read_pace
 from resseg.runs.parts import read_parts
+from resseg.text import parse_json
 
 if TYPE_CHECKING:
     # A training never needs it, and it takes a quarter of a second.
@@ -182,7 +182,7 @@ def _frame(lines: list[dict[str, Any]], first: list[str]) -> "pd.DataFrame":
 def _parameters(index: Path) -> int | None:
     # Asked of orbax it would cost a report the import of jax.
     try:
-        tree: dict[str, Any] = json.loads(index.read_text(encoding="utf-8"))
+        tree: dict[str, Any] = parse_json(index.read_text(encoding="utf-8"))
         shapes = [
             leaf["value_metadata"]["write_shape"]
             for leaf in tree["tree_metadata"].values()

@@ -1,7 +1,6 @@
 """Predictions of a run for its page: samples with masks, or overlays as they are."""
 
 import base64
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from resseg.errors import UserError
 from resseg.inference.pictures import read_image
 from resseg.runs import layout
 from resseg.runs.reader import Run
+from resseg.text import parse_json
 
 _OVERLAYS = 4  # pictures of a run that recorded no samples
 _OVERLAY_WIDTH = 1200  # pixels
@@ -44,7 +44,7 @@ def read_predictions(run: Run) -> Predictions:
     """Reads the index and the samples; overlays alone where a run has no index."""
     folder = run.path / layout.PREDICTIONS
     try:
-        index = json.loads((folder / layout.PREDICTION_INDEX).read_text("utf-8"))
+        index = parse_json((folder / layout.PREDICTION_INDEX).read_text("utf-8"))
     except (OSError, ValueError):
         return Predictions("", (), None, [], [], _overlays(folder))
     samples = [
