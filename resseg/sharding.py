@@ -10,7 +10,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from resseg.errors import UserError
 
-DATA = "data"
+DATA, SPACE = "data", "space"
+LEFT = (0, -1)  # as a number of devices: what the other axis leaves
 VARIANTS = "variants"
 
 
@@ -31,22 +32,42 @@ def devices() -> list[Any]:
         ) from error
 
 
-def make_mesh(data: int = 0) -> Mesh:
-    """One axis, `data`, over `data` devices; 0 = all there are.
+def make_mesh(data: int = 0, space: int = 1) -> Mesh:
+    """Axes `data` and `space`: images of a batch, and the height of each.
+
+    Args:
+        data: devices that share a batch; 0 or -1 = as many as there are for it.
+        space: devices that share an image; -1 = as many as there are for it.
 
     Raises:
-        UserError: there are fewer devices, or none that JAX may use.
+        UserError: there are fewer devices, or none that JAX may use; or those there are
+            cannot be shared out evenly.
     """
     available = len(devices())
-    if data > available:
-        kind = jax.devices()[0].device_kind
-        raise UserError(
-            f"config.mesh.data={data}: expected at most {available}, the number of "
-            f"{kind} devices here, or 0 for all"
-        )
-    count = data or available
+    there = f"{available}, the number of {jax.devices()[0].device_kind} devices here"
+
+    def left_by(key: str, count: int) -> int:
+        if available % count:
+            raise UserError(
+                f"config.mesh.{key}={count}: expected a divisor of {there}, where the "
+                "other axis has what is left"
+            )
+        return available // count
+
+    if data in LEFT:
+        data = left_by("space", max(space, 1))
+    if space in LEFT:
+        space = left_by("data", data)
+    if data * space > available:
+        fields = f"config.mesh.data={data}"
+        if space > 1:
+            fields += f" times config.mesh.space={space}"
+        raise UserError(f"{fields}: expected at most {there}, or 0 for all")
     return jax.make_mesh(
-        (count,), (DATA,), axis_types=(AxisType.Auto,), devices=jax.devices()[:count]
+        (data, space),
+        (DATA, SPACE),
+        axis_types=(AxisType.Auto, AxisType.Auto),
+        devices=jax.devices()[: data * space],
     )
 
 
@@ -68,8 +89,14 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def by_batch(mesh: Mesh) -> NamedSharding:
-    """The first axis split over the data axis."""
-    return NamedSharding(mesh, PartitionSpec(DATA))
+    """The first axis split over the data axis; over space, if any, the height."""
+    height = (SPACE,) if mesh.shape[SPACE] > 1 else ()
+    return NamedSharding(mesh, PartitionSpec(DATA, *height))
+
+
+def by_image(mesh: Mesh) -> NamedSharding:
+    """The first axis split over all devices: whole images on each."""
+    return NamedSharding(mesh, PartitionSpec((DATA, SPACE)))
 
 
 def by_variant(mesh: Mesh) -> NamedSharding:
@@ -87,6 +114,12 @@ def put_batch(
     }
 
 
+def words(mesh: Mesh) -> str:
+    """Number and kind of the devices: `8 x TPU v4, 2 to an image`."""
+    shared = f", {mesh.shape[SPACE]} to an image" if mesh.shape[SPACE] > 1 else ""
+    return f"{mesh.size} x {mesh.devices.flat[0].device_kind}{shared}"
+
+
 def describe(mesh: Mesh) -> dict[str, Any]:
     """What the run folder says of the devices."""
     device = mesh.devices.flat[0]
@@ -94,5 +127,6 @@ def describe(mesh: Mesh) -> dict[str, Any]:
         "platform": device.platform,
         "kind": device.device_kind,
         "count": mesh.size,
+        "mesh": dict(mesh.shape),
         "processes": jax.process_count(),
     }

@@ -101,9 +101,8 @@ def _print_memory(
     arguments: argparse.Namespace, config: Any, size: tuple[int, int]
 ) -> int:
     """Prints what a train step takes; returns the exit status."""
-    import jax
-
     from resseg.console import say
+    from resseg.sharding import make_mesh, words
     from resseg.training.memory import estimate
 
     config.data.crop = size
@@ -111,14 +110,16 @@ def _print_memory(
     if not arguments.json:
         say("compiling the train step")
     found = estimate(config, classes)
-    kind, count = jax.devices()[0].device_kind, config.mesh.data or jax.device_count()
+    mesh = make_mesh(config.mesh.data, config.mesh.space)
+    kind = mesh.devices.flat[0].device_kind
     if arguments.json:
         bytes_of = found._asdict() | {"total": found.total}
-        print(json.dumps({"bytes": bytes_of, "device": kind, "devices": count}))
+        facts = {"device": kind, "devices": mesh.size, "mesh": dict(mesh.shape)}
+        print(json.dumps({"bytes": bytes_of, **facts}))
         return 0
     height, width = size
     print(
-        f"{arguments.config}: a train step on each of {count} x {kind}, batch "
+        f"{arguments.config}: a train step on each of {words(mesh)}, batch "
         f"{config.data.batch_size}, {height}×{width} pixels, "
         f"remat {config.train.remat}, accumulate {config.train.accumulate}"
     )

@@ -164,10 +164,42 @@ def _loss(config: Any) -> None:
 
 
 def _mesh(config: Any) -> None:
-    devices = config.mesh.data
+    devices, space = config.mesh.data, config.mesh.space
+    if devices <= 0 and space < 0:
+        refuse(
+            config,
+            "mesh.space",
+            "expected the number of devices that share an image, as "
+            f"config.mesh.data={devices} takes what is left; or config.mesh.data=1",
+        )
     for key in ("data.batch_size", "data.eval_batch_size"):
-        if devices and value_of(config, key) % devices:
+        if devices > 0 and value_of(config, key) % devices:
             refuse(config, key, f"expected a multiple of config.mesh.data={devices}")
+    if space > 0:
+        check_height(config, space)
+
+
+def check_height(config: Any, space: int) -> None:
+    """Whether so many devices get as many rows each of an image, in every stage.
+
+    Raises:
+        UserError: they do not.
+    """
+    plan, (height, _) = spell_out(config.model), config.data.crop
+    least = plan.output_stride * space
+    if space > 1 and height % least:
+        nearest = max(round(height / least), 1) * least
+        fewer = [n for n in range(1, space) if height % (plan.output_stride * n) == 0]
+        instead = f"; nearest: {nearest}"
+        if fewer:
+            instead += f", or config.mesh.space={fewer[-1]}"
+        refuse(
+            config,
+            "data.crop",
+            f"expected a height divisible by {least}: of {plan.stages[-1]}, at output "
+            f"stride {plan.output_stride}, each of {space} devices (config.mesh.space) "
+            f"has {height / least:g} rows{instead}",
+        )
 
 
 RULES = (

@@ -67,6 +67,12 @@ def check_together(configs: Sequence[Any]) -> None:
                 f"--vectorize: config.train.on_nonfinite={mode!r}: runs "
                 "that drop batches do not stay in step; expected 'stop'"
             )
+        space = config.mesh.space
+        if space != 1:
+            raise UserError(
+                f"--vectorize: config.mesh.space={space}: runs that step together have "
+                "whole images on each device; expected 1"
+            )
     first, *others = map(_to_agree_in, configs)
     for number, other in enumerate(others, 2):
         for key in sorted(first):

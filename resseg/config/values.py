@@ -133,6 +133,8 @@ class Range:
 
 POSITIVE = Range("above 0", lambda x: x > 0)
 NOT_NEGATIVE = Range("0 or above", lambda x: x >= 0)
+COUNT_OR_LEFT = Range("0 or above, or -1", lambda x: x >= -1)
+POSITIVE_OR_LEFT = Range("above 0, or -1", lambda x: x > 0 or x == -1)
 SHARE = Range("between 0 and 1", lambda x: 0 <= x <= 1)
 BELOW_ONE = Range("0 or above, below 1", lambda x: 0 <= x < 1)
 INSIDE_ONE = Range("above 0, below 1", lambda x: 0 < x < 1)

@@ -59,7 +59,7 @@ def compile_evaluation(
     model: Any, num_classes: int, mesh: Mesh, flip: bool = False
 ) -> Any:
     """The jitted evaluation step; each size of image compiles once."""
-    whole, batch = sharding.replicated(mesh), sharding.by_batch(mesh)
+    whole, batch = sharding.replicated(mesh), sharding.by_image(mesh)
     return jax.jit(
         make_eval_step(model, num_classes, flip, confidence=True),
         in_shardings=(whole, batch),
@@ -84,7 +84,7 @@ def run_ahead(
     before = None
     for batch in batches:
         arrays = _fill({name: batch[name] for name in ("image", "label")}, mesh.size)
-        results = step(variables, sharding.put_batch(arrays, sharding.by_batch(mesh)))
+        results = step(variables, sharding.put_batch(arrays, sharding.by_image(mesh)))
         if before is not None:
             yield before[0], jax.device_get(before[1])
         before = batch, results
@@ -102,7 +102,7 @@ class Evaluator:
         config: the run's config; `config.data` may name another data set.
         model: the network.
         spec: of the data set that is evaluated.
-        mesh: batches are split over its data axis.
+        mesh: whole images are split over all its devices.
         flip: average each image with its mirror image.
         step: what `compile_evaluation` made of this network before.
         labels: int32 `[256]`, the class index of the network for each label of the data

@@ -28,7 +28,7 @@ class Predictor:
 
     Args:
         trained: the network and its weights.
-        mesh: batches are split over its data axis.
+        mesh: whole images are split over all its devices.
         flip: average each image with its mirror image.
     """
 

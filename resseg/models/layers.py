@@ -1,5 +1,6 @@
 """Convolution, normalisation, resizing as torch does them, so that weights transfer."""
 
+import functools
 import math
 from typing import Any
 
@@ -8,10 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from resseg.models.ops import bilinear
+from resseg.models.ops import bilinear, halo
 from resseg.models.ops.batch_norm import normalize
 from resseg.models.ops.choice import for_gpu
-from resseg.models.ops.convolution import convolve
+from resseg.models.ops.convolution import convolve, convolve_seen
+from resseg.models.ops.max_pool import max_pool as by_winner
 from resseg.models.ops.relu import relu
 from resseg.models.ops.repeat import repeat
 from resseg.models.ops.spread import spread
@@ -71,11 +73,26 @@ class Conv(nn.Module):
             y = x.convolve(kernel)
         else:
             x = x.astype(self.dtype)
-            y = convolve(x, kernel, self.strides, self.dilation, self.groups)
+            y = self.convolved(x, kernel)
         if self.use_bias:
             bias = self.param("bias", nn.initializers.zeros, (self.features,))
             y = y + spread(bias.reshape(1, 1, 1, -1), y)
         return y
+
+    def convolved(self, x: jax.Array, kernel: jax.Array) -> jax.Array:
+        strides, dilation, groups = self.strides, self.dilation, self.groups
+        if self.kernel == strides == 1 or not halo.is_split():
+            return convolve(x, kernel, strides, dilation, groups)
+        # A halo that is large against the rows of a device is not worth convolving.
+        trims = dilation == 1 or strides > 1 or groups > 1
+        settings = {"strides": strides, "dilation": dilation, "groups": groups}
+        operation = functools.partial(convolve, **settings)
+        if not trims:
+            operation = functools.partial(convolve_seen, dilation=dilation)
+        reach = dilation * (self.kernel - 1) // 2
+        return halo.on_rows(
+            operation, x, kernel, reach=reach, strides=strides, trims=trims
+        )
 
 
 def standardize(kernel: jax.Array) -> jax.Array:
@@ -215,14 +232,27 @@ def resize(
     """
     if x.shape[1:3] == tuple(size):
         return x
-    if for_gpu() and bilinear.is_whole(x, size):
-        return bilinear.by_neighbours(x, size, align_corners)
-    if align_corners:
+    if align_corners and (halo.is_split() or not _by_neighbours(x, size)):
+        # Where devices share the rows XLA splits the product, which has no halo.
         rows, columns = map(corner_weights, size, x.shape[1:3])
         x = jnp.einsum("yh,bhwc->bywc", rows.astype(x.dtype), x)
         return jnp.einsum("xw,bywc->byxc", columns.astype(x.dtype), x)
-    shape = (x.shape[0], *size, x.shape[-1])
-    return jax.image.resize(x, shape, "bilinear", antialias=False)
+    if align_corners:
+        return bilinear.by_neighbours(x, size, align_corners)
+    ratio, width = size[0] / x.shape[1], size[1]
+
+    def operation(x: jax.Array) -> jax.Array:
+        size = round(ratio * x.shape[1]), width
+        if _by_neighbours(x, size):
+            return bilinear.by_neighbours(x, size, align_corners)
+        shape = (x.shape[0], *size, x.shape[-1])
+        return jax.image.resize(x, shape, "bilinear", antialias=False)
+
+    return halo.on_rows(operation, x, reach=1, outside=halo.EDGE)
+
+
+def _by_neighbours(x: jax.Array, size: tuple[int, int]) -> bool:
+    return for_gpu() and bilinear.is_whole(x, size)
 
 
 def corner_weights(to: int, of: int) -> jax.Array:
@@ -236,6 +266,15 @@ def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
     This is torch's rule; `jax.image.resize` goes by the centres of pixels.
     """
+    ratio, width = size[0] / x.shape[1], size[1]
+
+    def operation(x: jax.Array) -> jax.Array:
+        return _resize_nearest(x, (round(ratio * x.shape[1]), width))
+
+    return halo.on_rows(operation, x)
+
+
+def _resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     for axis, to in enumerate(size, 1):
         of = x.shape[axis]
         source, ratio = np.arange(to) * of // to, -(-to // of)
@@ -246,8 +285,18 @@ def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     return x
 
 
+def max_pool(x: jax.Array) -> jax.Array:
+    """3x3, stride 2, padded by one: `[b, h, w, c] -> [b, ceil(h/2), ceil(w/2), c]`."""
+    return halo.on_rows(by_winner, x, reach=1, strides=2, outside=-jnp.inf)
+
+
 def average_pool(x: jax.Array, strides: int) -> jax.Array:
     """2x2 of that stride; windows cut by the border average what they hold."""
+    operation = functools.partial(_average_pool, strides=strides)
+    return halo.on_rows(operation, x, strides=strides)
+
+
+def _average_pool(x: jax.Array, strides: int) -> jax.Array:
     window, steps = (1, 2, 2, 1), (1, strides, strides, 1)
     padding = ((0, 0), *((0, -side % strides) for side in x.shape[1:3]), (0, 0))
 

@@ -5,13 +5,19 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.sharding import NamedSharding
 
 from resseg.models.layers import resize
+from resseg.models.ops.halo import splitting
 
 
 class Segmenter(nn.Module):
     """Images `[batch, height, width, 3]` -> {"logits": …, "aux": …}, each float32
     `[batch, height, width, classes]`; "aux" is there if there is an auxiliary head.
+
+    Attributes:
+        split: how devices share batch and height of the images, see `ops.halo`; None =
+            each has whole images.
     """
 
     backbone: nn.Module
@@ -19,16 +25,18 @@ class Segmenter(nn.Module):
     aux: nn.Module | None = None
     dtype: Any = jnp.float32
     align_corners: bool = False
+    split: NamedSharding | None = None
 
     def __call__(self, images: jax.Array, train: bool = False) -> dict[str, jax.Array]:
         size = (images.shape[1], images.shape[2])
-        features = self.backbone(images.astype(self.dtype), train)
-        features["image"] = images  # its size is where a decoder ends
-        # Nothing behind the head sees half precision.
-        scores = {"logits": self.head(features, train).astype(jnp.float32)}
-        if self.aux is not None:
-            scores["aux"] = self.aux(features, train).astype(jnp.float32)
-        return {
-            name: resize(score, size, self.align_corners)
-            for name, score in scores.items()
-        }
+        with splitting(self.split):
+            features = self.backbone(images.astype(self.dtype), train)
+            features["image"] = images  # its size is where a decoder ends
+            # Nothing behind the head sees half precision.
+            scores = {"logits": self.head(features, train).astype(jnp.float32)}
+            if self.aux is not None:
+                scores["aux"] = self.aux(features, train).astype(jnp.float32)
+            return {
+                name: resize(score, size, self.align_corners)
+                for name, score in scores.items()
+            }

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from resseg.gradients.fork import coefficient
 from resseg.gradients.names import BIAS, FACTOR, GATE, RATE
 from resseg.models.layers import Conv, Norm, average_pool
+from resseg.models.ops import halo
 from resseg.models.ops.spread import spread
 
 
@@ -158,5 +159,6 @@ class Shortcut(nn.Module):
             raise ValueError(
                 f"a shortcut A cannot go from {x.shape[-1]} to {self.features} channels"
             )
-        x = x[:, :: self.strides, :: self.strides]
+        strides = self.strides
+        x = halo.on_rows(lambda x: x[:, ::strides, ::strides], x, strides=strides)
         return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))

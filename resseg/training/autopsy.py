@@ -80,8 +80,9 @@ def replay(run: Run) -> list[str]:
     """
     facts = read_facts(run.path)
     config: Any = load_config(run.path)
-    count = facts["devices"]
-    mesh = sharding.make_mesh(count if count <= len(sharding.devices()) else 1)
+    count, space = facts["devices"], facts.get("space", 1)  # older ones had one axis
+    fits = count <= len(sharding.devices())
+    mesh = sharding.make_mesh(count // space, space) if fits else sharding.make_mesh(1)
     spec = DatasetSpec(config.data.name, run.classes, {})
     program = Programs()(config, spec, mesh)
     state = program.begin(config)
@@ -112,6 +113,7 @@ def _perform(prepared: Prepared, program: Program, until: int) -> str:
         "first": _first(faults),
         "faults": [list(fault) for fault in faults],
         "devices": mesh.size,
+        "space": mesh.shape[sharding.SPACE],
     }
     state = step.state
     kept = Restored(

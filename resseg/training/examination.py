@@ -47,6 +47,7 @@ class Examiner:
     def __init__(self, program: Program, config: Any, classes: int):
         # Not the program itself: who keeps one of these by its program would keep both.
         self._blueprint, self._forks = program.blueprint, program.forks
+        self._model = program.split_model
         self._classes = classes
         self._loss = recipe.build_loss(config, classes)
         self._optimizer_of = recipe.optimizer_of(config)
@@ -85,9 +86,7 @@ class Examiner:
         state, key = begun(state, key)
 
         def loss_of(params, measuring):
-            forward = applied(
-                self._blueprint.model, state, batch, key, params, measuring
-            )
+            forward = applied(self._model, state, batch, key, params, measuring)
             (outputs, _), tallies = self._noted(forward)
             value, terms = total_loss(self._loss, outputs, batch, state)
             return scaling.scaled(value, state), (tallies, terms)

@@ -39,12 +39,12 @@ def estimate(config: Any, num_classes: int) -> Memory:
         num_classes: of the data set.
 
     Raises:
-        UserError: devices, or parts of a batch, would not get as many images each, or
-            there are fewer devices than `config.mesh.data` asks for.
+        UserError: devices, or parts of a batch, would not get as many images or rows
+            each, or there are fewer devices than `config.mesh` asks for.
     """
     classes = tuple(str(number) for number in range(num_classes))
-    mesh = sharding.make_mesh(config.mesh.data)
-    check_shares(config, mesh.size)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.space)
+    check_shares(config, mesh)
     program = Programs()(config, DatasetSpec("any", classes, {}), mesh)
     state, key = program.begin(config), jax.random.key(config.seed)
     compiled = program.step.lower(state, batch_of(config), key).compile()

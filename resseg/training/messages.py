@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 
+from resseg import sharding
 from resseg.architecture import spell_out
 from resseg.console import duration
 from resseg.data import DatasetSpec
@@ -43,7 +44,7 @@ def headline(
     return (
         f"{spec.name} ({spec.num_classes} classes), {model.head.name} on "
         f"{name} of width {plan.width}, {size:,} parameters, {measured}, "
-        f"{mesh.size} x {device.device_kind}"
+        f"{sharding.words(mesh)}"
     )
 
 

@@ -9,6 +9,7 @@ import jax
 from resseg import runs, sharding
 from resseg.config.keys import base_config, free_on_resume
 from resseg.config.load import check_against_data
+from resseg.config.rules import check_height
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
 from resseg.runs import checkpoints, layout
@@ -56,12 +57,14 @@ class Prepared(NamedTuple):
         return program
 
 
-def check_shares(config: Any, devices: int) -> None:
-    """Whether devices, and parts of a batch, get as many images each.
+def check_shares(config: Any, mesh: jax.sharding.Mesh) -> None:
+    """Whether devices, and parts of a batch, get as many images and rows each.
 
     Raises:
         UserError: they do not.
     """
+    devices = mesh.shape[sharding.DATA]
+    check_height(config, mesh.shape[sharding.SPACE])
     for key in ("batch_size", "eval_batch_size"):
         if config.data[key] % devices:
             raise UserError(
@@ -107,8 +110,8 @@ def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
                 "'stop' where several processes train together"
             )
     loader = pipeline.TrainLoader(config.data, config.seed, **share)
-    mesh = sharding.make_mesh(config.mesh.data)
-    check_shares(config, mesh.size)
+    mesh = sharding.make_mesh(config.mesh.data, config.mesh.space)
+    check_shares(config, mesh)
     folder = runs.prepare(workdir)
     runs.check_same_config(folder, config, base_config(), free_on_resume())
     data, splits = config.data, (config.data.split, config.data.eval_split)

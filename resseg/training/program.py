@@ -40,6 +40,7 @@ class Program:
     Attributes:
         blueprint: that of `config`.
         model: with the coefficients of `config`; those of a run come from its state.
+        split_model: the same, for batches as the mesh splits them.
         forks: in depth order.
         step: the jitted train step; it consumes the state it is given.
         train_step: the same, not jitted.
@@ -71,9 +72,11 @@ class Program:
         self.model = self.blueprint.model
         self.forks = self.blueprint.forks(config.data.batch_size)
         # Blueprint and evaluation see the plain network: nothing is kept for them.
+        split = sharding.by_batch(mesh)
+        self.split_model = self.model.clone(split=split)
         backbone = self.model.backbone.clone(remat=config.train.remat)
         self.train_step = make_train_step(
-            self.model.clone(backbone=backbone),
+            self.split_model.clone(backbone=backbone),
             recipe.optimizer_of(config),
             recipe.build_loss(config, self._classes),
             self.blueprint.zero_taps() if config.log.gradients.every else {},
@@ -85,7 +88,7 @@ class Program:
         )
         step = jax.jit(
             self.train_step,
-            in_shardings=(self._whole, sharding.by_batch(mesh), self._whole),
+            in_shardings=(self._whole, split, self._whole),
             out_shardings=self._whole,
             donate_argnums=0,
         )

@@ -11,9 +11,11 @@ from resseg.config.key import (
     Key,
 )
 from resseg.config.values import (
+    COUNT_OR_LEFT,
     INSIDE_ONE,
     NOT_NEGATIVE,
     POSITIVE,
+    POSITIVE_OR_LEFT,
     flag,
     integer,
     real,
@@ -70,8 +72,15 @@ ROWS = (
     ),
     Key(
         "mesh.data",
-        integer(0, NOT_NEGATIVE),
-        "devices on the data axis; 0 = all there are",
+        integer(0, COUNT_OR_LEFT),
+        "devices that share a batch; 0 or -1 = what mesh.space leaves, all by default",
         (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "mesh.space",
+        integer(1, POSITIVE_OR_LEFT),
+        "devices that share the height of an image; -1 = what mesh.data leaves",
+        (SHAPES, FIXED, SAME),
+        later=True,
     ),
 )

@@ -1,5 +1,6 @@
 """FCN: the one-scale head of torchvision, and the skip fusion of Long et al. 2015."""
 
+import functools
 from typing import Any
 
 import flax.linen as nn
@@ -9,6 +10,7 @@ import numpy as np
 
 from resseg.gradients.names import CLASSIFIER, SCORE, SKIP_FACTOR, UPSAMPLE
 from resseg.models.layers import Classifier, ConvNormAct
+from resseg.models.ops import halo
 from resseg.models.shortcuts import LongSkip
 
 
@@ -89,14 +91,14 @@ class Upsample(nn.Module):
         )
         low = 2 * self.ratio - 1 - self.ratio // 2
         high = 2 * self.ratio - 1 - (self.ratio - self.ratio // 2)
-        return jax.lax.conv_general_dilated(
-            x,
-            kernel.astype(self.dtype),
+        operation = functools.partial(
+            jax.lax.conv_general_dilated,
             window_strides=(1, 1),
             padding=((low, high), (low, high)),
             lhs_dilation=(self.ratio, self.ratio),
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )
+        return halo.on_rows(operation, x, kernel.astype(self.dtype), reach=1)
 
 
 def bilinear_kernel(ratio: int, channels: int) -> jax.Array:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from resseg.models.ops.choice import for_cpu
 from resseg.models.ops.convolution import LAYOUT, convolve
+from resseg.models.ops.halo import is_split
 
 FEWEST = 64  # pixels of the small image; below, four small convolutions cost more
 
@@ -46,7 +47,7 @@ def worthwhile(low: jax.Array, size: tuple[int, int]) -> bool:
     height, width = low.shape[1:3]
     exact = size == (2 * height, 2 * width)
     enough = height * width >= FEWEST and low.dtype == jnp.float32
-    return for_cpu() and exact and enough
+    return for_cpu() and exact and enough and not is_split()
 
 
 def _interleaved(low, kernel):
