@@ -198,7 +198,7 @@ def check_height(config: Any, space: int) -> None:
             "data.crop",
             f"expected a height divisible by {least}: of {plan.stages[-1]}, at output "
             f"stride {plan.output_stride}, each of {space} devices (config.mesh.space) "
-            f"has {height / least:g} rows{instead}",
+            f"has {height / least:.3g} rows{instead}",
         )
 
 

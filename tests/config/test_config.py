@@ -577,6 +577,21 @@ REFUSALS = [
         {"mesh.data": 3},
         "config.data.batch_size=8: expected a multiple of config.mesh.data=3",
     ),
+    (
+        {"mesh.data": -1, "mesh.space": -1},
+        "config.mesh.space=-1: expected the number of devices that share an image, as "
+        "config.mesh.data=-1 takes what is left; or config.mesh.data=1",
+    ),
+    (
+        {"mesh.space": 0},
+        "config.mesh.space=0: expected above 0, or -1",
+    ),
+    (
+        {"mesh.space": 3, "data.crop": (64, 80), "model.backbone.output_stride": 16},
+        "config.data.crop=(64, 80): expected a height divisible by 48: of stage4, at "
+        "output stride 16, each of 3 devices (config.mesh.space) has 1.33 rows; "
+        "nearest: 48, or config.mesh.space=2",
+    ),
 ]
 
 

@@ -197,6 +197,14 @@ def test_whether_runs_that_differ_in_a_new_key_step_together(add, program, why):
         )
 
 
+def test_runs_that_step_together_have_whole_images_on_each_device():
+    config = load_config(QUICKSTART, {"mesh.space": 2})
+    assert refusal(check_together, [config, config]) == (
+        "--vectorize: config.mesh.space=2: runs that step together have whole images "
+        "on each device; expected 1"
+    )
+
+
 @pytest.mark.parametrize("resume", Resume)
 def test_whether_a_run_goes_on_with_another_value(add, fake_run, tmp_path, resume):
     add(facts=(OUTSIDE, resume, SAME))

@@ -12,6 +12,7 @@ from tiny import two_stages
 from resseg import sharding
 from resseg.blueprint.drawing import Drawing
 from resseg.blueprint.trace import trace
+from resseg.errors import UserError
 from resseg.gradients.fork import Fork, fork_name, scale_cotangent
 from resseg.inference.evaluator import make_eval_step
 from resseg.training import losses, optim
@@ -261,9 +262,37 @@ def test_confidence_is_the_probability_of_the_prediction(batch, flip):
     assert confidence.min() >= 255 // CLASSES
 
 
-def test_more_devices_than_there_are_is_refused():
-    with pytest.raises(ValueError, match=r"config\.mesh\.data=64: expected at most 4"):
-        sharding.make_mesh(64)
+@pytest.mark.parametrize(
+    ("data", "space", "message"),
+    [
+        (64, 1, "config.mesh.data=64: expected at most 4, the number of cpu devices "),
+        (2, 4, "config.mesh.data=2 times config.mesh.space=4: expected at most 4, "),
+        (0, 3, "config.mesh.space=3: expected a divisor of 4, the number of cpu "),
+        (3, -1, "config.mesh.data=3: expected a divisor of 4, the number of cpu "),
+    ],
+)
+def test_more_devices_than_there_are_is_refused(data, space, message):
+    with pytest.raises(UserError, match=f"^{message}"):
+        sharding.make_mesh(data, space)
+
+
+@pytest.mark.parametrize(
+    ("data", "space", "shape"),
+    [
+        (0, 1, (4, 1)),
+        (-1, 2, (2, 2)),
+        (0, 4, (1, 4)),
+        (1, -1, (1, 4)),
+        (2, -1, (2, 2)),
+        (2, 1, (2, 1)),
+    ],
+)
+def test_an_axis_of_the_mesh_takes_what_the_other_leaves(data, space, shape):
+    mesh = sharding.make_mesh(data, space)
+    assert mesh.devices.shape == shape
+    assert sharding.describe(mesh)["mesh"] == {"data": shape[0], "space": shape[1]}
+    shared = f", {shape[1]} to an image" if shape[1] > 1 else ""
+    assert sharding.words(mesh) == f"{mesh.size} x cpu{shared}"
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
