@@ -100,17 +100,24 @@ def results(split, formulated, images, kernels, seeds):
 
 
 @pytest.mark.parametrize(
-    ("data", "space", "formulated"),
-    [(1, 4, Formulation.CPU), (2, 2, Formulation.GPU)],
+    ("data", "space", "formulated", "rows"),
+    [
+        (2, 2, Formulation.CPU, (2,)),
+        *(
+            pytest.param(*mesh, formulated, (2, 4), marks=pytest.mark.slow)
+            for mesh in ((1, 2), (1, 4), (2, 2))
+            for formulated in Formulation
+        ),
+    ],
 )
-def test_operations_are_those_of_one_device(data, space, formulated):
+def test_operations_are_those_of_one_device(data, space, formulated, rows):
     """Down to two rows on each device, less than many a kernel reaches beyond."""
     mesh, draw = sharding.make_mesh(data, space), np.random.default_rng(0)
 
     def drawn(*shape):
         return draw.normal(size=shape).astype(np.float32)
 
-    heights = (2 * space, 4 * space)
+    heights = [space * each for each in rows]
     images = {height: drawn(BATCH, height, WIDTH, CHANNELS) for height in heights}
     kernels = {name: drawn(*shape) for name, (_, shape) in CONVOLUTIONS.items()}
     seeds = {name: seed for seed, name in enumerate([*CONVOLUTIONS, *OTHERS])}
