@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from resseg import runs
+from resseg.console import say
 from resseg.errors import UserError
 from resseg.sweeps.attempts import State
 from resseg.sweeps.launchers import Job, Launcher
@@ -101,6 +102,8 @@ class Sweep:
         """Keeps as many workers alive as there are runs for."""
         steps = sum(state.step for state in self._states.values())
         troubles = self._launcher.troubles()
+        for line in troubles:
+            say(line)
         if troubles:
             check_room(self.plan.folder)
             self._fruitless = self._fruitless + 1 if steps == self._steps_before else 1
@@ -108,7 +111,14 @@ class Sweep:
                 raise UserError(f"{self.plan.folder}: {troubles[-1]}")
         self._steps_before = steps
         idle = [state for state in self._open() if state.word != "running"]
-        missing = min(self._jobs - self._launcher.alive(), len(idle))
+        alive = self._launcher.alive()
+        left = self._jobs - self._launcher.cancelled
+        if left <= 0 and not alive:
+            raise UserError(
+                f"{self.plan.folder}: all of its workers were cancelled; the same "
+                "command goes on"
+            )
+        missing = min(left - alive, len(idle))
         if missing > 0:
             self._launcher.start(self._job, missing)
 

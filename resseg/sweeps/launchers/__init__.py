@@ -27,7 +27,13 @@ class Job(NamedTuple):
 
 
 class Launcher(Protocol):
-    """Starts workers and watches them."""
+    """Starts workers and watches them.
+
+    Attributes:
+        cancelled: workers that somebody else cancelled: none is to take their place.
+    """
+
+    cancelled: int
 
     def start(self, job: Job, count: int) -> None:
         """Starts `count` more workers, or queues them.

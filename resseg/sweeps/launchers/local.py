@@ -31,6 +31,7 @@ class LocalLauncher:
     """
 
     def __init__(self, jobs: int):
+        self.cancelled = 0
         self._jobs = jobs
         self._started: list[_Started] = []
         self._count = 0

@@ -50,6 +50,7 @@ class RayLauncher:
         address, self._resources = parse(where)
         self._ray = _connect(address)
         self._logs: dict[Any, Path] = {}  # of the tasks whose end has not been told
+        self.cancelled = 0
         self._count = 0
         try:
             _check_nodes(self._ray.nodes(), self._resources)

@@ -20,15 +20,16 @@ from typing import Any, NamedTuple
 
 from resseg.errors import UserError
 from resseg.sweeps.launchers import Job
+from resseg.sweeps.launchers.slurm_options import minutes, seconds, words
 
 OURS = ("array", "error", "job-name", "open-mode", "output", "requeue", "signal")
 GRACE = 90  # seconds from the signal to the time limit
 TIME = "1:00:00"  # of a job; a sweep that takes longer goes on in the next
 _EVER = 10**6  # how often a job may go on after its time limit
-_ENDED_WELL = ("COMPLETED", "CANCELLED")
+_COMPLETED, _CANCELLED = "COMPLETED", "CANCELLED"
 _ENDED_BADLY = (
     *("FAILED", "TIMEOUT", "OUT_OF_MEMORY", "NODE_FAIL", "BOOT_FAIL"),
-    *("DEADLINE", "PREEMPTED", "LOST"),
+    *("DEADLINE", "PREEMPTED", "REVOKED", "SPECIAL_EXIT", "LOST"),
 )
 _NEVER = (  # reasons why a queued job will not start, whatever becomes free
     *("PartitionConfig", "PartitionTimeLimit", "BadConstraints", "InvalidAccount"),
@@ -98,8 +99,9 @@ class SlurmLauncher:
 
     Args:
         options: of `sbatch`, by their long names without dashes, as in `partition`,
-            `time`, `gpus-per-node`; and `grace`, seconds that a worker is ended before
-            its time limit.
+            `time`, `gpus-per-node`; and two of ours: `grace`, seconds that a worker is
+            ended before its time limit, and `container-command`, in whose container a
+            worker is started, as `python` there.
         poll: seconds between two questions.
 
     Raises:
@@ -111,25 +113,31 @@ class SlurmLauncher:
         for key, value in options.items():
             if key in OURS:
                 raise UserError(f"--slurm {key}={value}: is set by resseg itself")
-        self._grace = _grace(options.pop("grace", str(GRACE)))
+        self._grace = seconds(options.pop("grace", str(GRACE)))
         self._minutes = minutes(options.setdefault("time", TIME))
         if self._grace >= self._minutes * 60:
             raise UserError(
                 f"--slurm grace={self._grace}: expected less than the time limit, "
                 f"{options['time']}"
             )
+        self._container = words(options.pop("container-command", ""))
         _check_installed()
+        self.cancelled = 0  # jobs, by others: no job takes their place
         self._options = options
         self._poll = poll
         self._asked = float("-inf")
         self._jobs: dict[str, Path] = {}  # those that have not ended, and their logs
         self._troubles: list[str] = []
+        self._stopping = False
 
     def start(self, job: Job, count: int) -> None:
         """See `Launcher`."""
         import submitit
         from submitit.core.utils import FailedJobError
 
+        if self._container:
+            inside = [*self._container, "python", *job.command[1:]]
+            job = job._replace(command=inside)
         folder = job.logs / "slurm"
         folder.mkdir(parents=True, exist_ok=True)
         executor = submitit.SlurmExecutor(folder, max_num_timeout=_EVER)
@@ -166,6 +174,7 @@ class SlurmLauncher:
         if not self._jobs:
             return
         subprocess.run(["scancel", *self._jobs], capture_output=True)
+        self._stopping = True
         end = time.monotonic() + _STOP
         while self._jobs and time.monotonic() < end:
             self._asked = float("-inf")
@@ -189,44 +198,15 @@ class SlurmLauncher:
                 )
             elif state in _ENDED_BADLY:
                 self._troubles.append(f"Slurm job {name}: {state}: {_tail(log)}")
-            elif state not in _ENDED_WELL:
+            elif state == _CANCELLED and not self._stopping:
+                self.cancelled += 1
+                self._troubles.append(
+                    f"Slurm job {name}: {state}, not by this sweep: no other takes its "
+                    "place"
+                )
+            elif state not in (_COMPLETED, _CANCELLED):
                 continue
             del self._jobs[name]
-
-
-def minutes(text: str) -> int:
-    """A time limit as `sbatch --time` takes it, in minutes, rounded up.
-
-    Raises:
-        UserError: it is none.
-    """
-    wrong = UserError(
-        f"--slurm time={text}: expected minutes, [hours:]minutes:seconds or "
-        "days-hours[:minutes[:seconds]]"
-    )
-    days, dash, rest = text.rpartition("-")
-    fields = rest.split(":")
-    if not all(field.isdecimal() for field in [*fields, *([days] if dash else [])]):
-        raise wrong
-    numbers = [int(field) for field in fields]
-    if len(numbers) > 3:
-        raise wrong
-    if dash:
-        hours, mins, seconds = (*numbers, 0, 0)[:3]
-    elif len(numbers) == 3:
-        hours, mins, seconds = numbers
-    else:
-        hours, mins, seconds = 0, *(*numbers, 0)[:2]
-    total = (int(days or 0) * 24 + hours) * 3600 + mins * 60 + seconds
-    if total == 0:
-        raise wrong
-    return -(-total // 60)
-
-
-def _grace(text: str) -> int:
-    if not text.isdecimal():
-        raise UserError(f"--slurm grace={text}: expected seconds")
-    return int(text)
 
 
 def _check_installed() -> None:
@@ -267,7 +247,7 @@ def _forgotten(log: Path) -> str:
 
     result = log.with_name(log.name.replace("_log.out", "_result.pkl"))
     well = result.exists() and pickle_load(result)[0] == "success"
-    return "COMPLETED" if well else "LOST"
+    return _COMPLETED if well else "LOST"
 
 
 def _tail(log: Path) -> str:

@@ -41,12 +41,64 @@ def test_what_is_no_time_limit_is_refused(text):
             {"grace": "600", "time": "10"},
             "--slurm grace=600: expected less than the time limit, 10",
         ),
+        (
+            {"container-command": "apptainer exec 'a"},
+            "--slurm container-command=apptainer exec 'a: No closing quotation",
+        ),
     ],
 )
 def test_wrong_options_of_slurm_are_one_line(options, message):
     with pytest.raises(UserError) as caught:
         slurm.SlurmLauncher(options)
     assert str(caught.value) == message
+
+
+@pytest.fixture
+def watched(monkeypatch, tmp_path):
+    """A launcher with two jobs, and what Slurm says of them."""
+    monkeypatch.setattr(slurm, "_check_installed", lambda: None)
+    launcher, said = slurm.SlurmLauncher({}, poll=0.0), {}
+    launcher._jobs = {name: tmp_path / f"{name}.log" for name in ("7_0", "7_1")}
+    for log in launcher._jobs.values():
+        log.write_text("last word\n")
+    monkeypatch.setattr(slurm, "_ask", lambda _: said)
+    said |= dict.fromkeys(launcher._jobs, slurm._Queued("RUNNING", "None"))
+    return launcher, said
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        *("OUT_OF_MEMORY", "NODE_FAIL", "TIMEOUT", "PREEMPTED", "BOOT_FAIL"),
+        *("DEADLINE", "FAILED", "REVOKED"),
+    ],
+)
+def test_a_job_that_is_lost_is_named_by_its_state_and_may_be_replaced(watched, state):
+    launcher, said = watched
+    said["7_1"] = slurm._Queued(state, "None")
+    assert (launcher.alive(), launcher.cancelled) == (1, 0)
+    (trouble,) = launcher.troubles()
+    assert trouble.startswith(f"Slurm job 7_1: {state}: last word (")
+
+
+@pytest.mark.parametrize("state", ["PENDING", "REQUEUED", "COMPLETING", "SUSPENDED"])
+def test_a_job_that_slurm_starts_again_is_alive(watched, state):
+    launcher, said = watched
+    said["7_1"] = slurm._Queued(state, "BeginTime")
+    assert (launcher.alive(), launcher.troubles()) == (2, [])
+
+
+def test_a_job_that_somebody_cancels_is_not_replaced(watched, monkeypatch):
+    launcher, said = watched
+    said["7_1"] = slurm._Queued("CANCELLED", "None")
+    assert (launcher.alive(), launcher.cancelled) == (1, 1)
+    assert launcher.troubles() == [
+        "Slurm job 7_1: CANCELLED, not by this sweep: no other takes its place"
+    ]
+    said["7_0"] = said["7_1"]
+    monkeypatch.setattr(slurm.subprocess, "run", lambda *_, **__: None)
+    launcher.stop()
+    assert (launcher.alive(), launcher.cancelled, launcher.troubles()) == (0, 1, [])
 
 
 def test_what_slurm_needs_and_misses_is_named(monkeypatch, tmp_path):

@@ -1,6 +1,7 @@
 """Sweeps under a real Slurm, and jobs of it that are cut."""
 
 import subprocess
+import sys
 
 import pytest
 from cluster_sweeps import (
@@ -95,6 +96,34 @@ def test_stopping_cancels_the_jobs(slurm, tmp_path):
     launcher.stop()
     assert (launcher.alive(), launcher.troubles(), queued()) == (0, [], [])
     assert notes(tmp_path) == ["started", "told"]
+
+
+def test_a_job_that_somebody_cancels_is_not_replaced(slurm, tmp_path):
+    launcher = SlurmLauncher({}, poll=0.2)
+    launcher.start(dummy(tmp_path, seconds=100), 1)
+    wait_until(lambda: notes(tmp_path) == ["started"])
+    subprocess.run(["scancel", *queued()], check=True)
+    wait_until(lambda: launcher.alive() == 0)
+    (trouble,) = launcher.troubles()
+    assert "CANCELLED, not by this sweep" in trouble and launcher.cancelled == 1
+
+
+def test_a_worker_is_started_by_the_command_of_a_container(slurm, tmp_path):
+    """One that notes what it is to run, as `python` of the container."""
+    container = tmp_path / "container"
+    container.write_text(
+        f'#!/bin/sh\necho "$1 $2 $3" >"{tmp_path}/ran"\nshift 3\n'
+        f'exec "{sys.executable}" "$@"\n'
+    )
+    container.chmod(0o755)
+    launcher = SlurmLauncher(
+        {"container-command": f"'{container}' exec image.sif"}, poll=0.2
+    )
+    launcher.start(dummy(tmp_path, seconds=0), 1)
+    wait_until(lambda: launcher.alive() == 0)
+    assert launcher.troubles() == []
+    assert (tmp_path / "ran").read_text() == "exec image.sif python\n"
+    assert notes(tmp_path)[0] == "started"
 
 
 def test_a_job_that_fits_no_node_is_given_up(slurm, tmp_path):
