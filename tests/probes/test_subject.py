@@ -64,3 +64,12 @@ def test_statistics_are_collected_under_the_dropout_of_a_seed(asked):
     assert any(
         not np.array_equal(one, two) for one, two in zip(first, other, strict=True)
     )
+
+
+def test_a_network_of_float16_is_looked_at_in_float32(smallest_overrides):
+    """No loss scale lifts what a probe differentiates."""
+    overrides = smallest_overrides | {"model.dtype": "float16"}
+    config = load_config("configs/quickstart.py", overrides)
+    asked = subject.at_init("half", config)
+    assert asked.config.model.dtype == "float32" and config.model.dtype == "float16"
+    assert np.dtype(asked.model.dtype) == "float32"
