@@ -15,6 +15,7 @@ from resseg.data import counts
 from resseg.data.records import open_builder
 from resseg.errors import UserError
 from resseg.interop.files import read_weights
+from resseg.runs.autopsy import read_batch
 from resseg.runs.checkpoints import restore_variables, save_variables
 
 ESCAPE = "r\x1b[2J\x1b]0;title\x07<script>alert(1)<\u202ecod."
@@ -162,3 +163,10 @@ def test_a_checkpoint_is_read_without_a_pickle(tmp_path, monkeypatch):
         monkeypatch.setattr(pickle, name, refuse)
     found = restore_variables(tmp_path)
     np.testing.assert_array_equal(found["params"]["w"], saved["params"]["w"])
+
+
+def test_the_batch_of_an_autopsy_is_no_bomb(tmp_path):
+    (tmp_path / "autopsy").mkdir()
+    bomb(tmp_path / "autopsy" / "batch.npz", "image", np.zeros((1, 512, 512, 3)))
+    with pytest.raises(UserError, match=r"batch\.npz: damaged \(image is larger"):
+        read_batch(tmp_path, (1, 2, 2))
