@@ -8,6 +8,7 @@ PYTEST_ARGS :=
 WORKERS := logical
 CASES := 2000
 KILLS := 100
+RESTARTS := 100
 
 # Tests mostly compile, which takes one core. Those of a file share what they compiled;
 # the order is that of tests/own_level.py. WORKERS=0 is this process alone.
@@ -50,8 +51,8 @@ test-slow: environment  ## what takes longer than a minute
 	$(PYTEST) -m slow $(PYTEST_ARGS)
 
 .PHONY: test-faults
-test-faults: environment  ## 100 kills at random moments, each gone on from to the same bits
-	RESSEG_FAULTS=$(KILLS) $(PYTEST) -m faults $(PYTEST_ARGS)
+test-faults: environment  ## 100 kills, 100 restarts on other devices, processes that die or are stuck
+	RESSEG_FAULTS=$(KILLS) RESSEG_RESTARTS=$(RESTARTS) $(PYTEST) -m faults $(PYTEST_ARGS)
 
 .PHONY: test-hostile
 test-hostile: environment  ## 2,000 cases of each kind of odd files, words and options

@@ -104,6 +104,25 @@ def by_variant(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(VARIANTS))
 
 
+def put(tree: Any, sharding: NamedSharding) -> Any:
+    """Arrays that every process has whole -> global ones, placed by `sharding`."""
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+
+    def place(array: Any) -> jax.Array:
+        array = np.asarray(array)
+        return jax.make_array_from_callback(array.shape, sharding, lambda at: array[at])
+
+    return jax.tree.map(place, tree)
+
+
+def readable(split: NamedSharding) -> NamedSharding:
+    """`split`, or the whole array where not every part of it is on a device of ours."""
+    if split.is_fully_addressable:
+        return split
+    return NamedSharding(split.mesh, PartitionSpec())
+
+
 def put_batch(
     batch: Mapping[str, np.ndarray], sharding: NamedSharding
 ) -> dict[str, jax.Array]:

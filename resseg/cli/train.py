@@ -1,13 +1,22 @@
 """`resseg train`."""
 
 import argparse
+import contextlib
+import os
 import sys
 import time
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from resseg.cli import interrupts, options
+from resseg.processes.devices import start_jax
+from resseg.processes.group import ALONE, Group
+from resseg.processes.joining import join
+from resseg.processes.membership import find
 from resseg.text import shown
+from resseg.training.stops import Stop
 
 SUMMARY = "train what a config describes, or resume where it stopped"
 EPILOG = """\
@@ -43,6 +52,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="RUN",
         help="start from the weights of that run (config.init.variables_from)",
     )
+    several = parser.add_argument_group(
+        "several processes", "the same for all but the last; Slurm needs none of them"
+    )
+    several.add_argument(
+        "--coordinator",
+        metavar="HOST:PORT",
+        help="host of process 0, and a port that is free there, as is the next",
+    )
+    several.add_argument(
+        "--processes", type=int, metavar="N", help="how many there are"
+    )
+    several.add_argument(
+        "--process", type=int, metavar="I", help="which this one is, from 0"
+    )
     options.add_overrides(parser)
 
 
@@ -64,16 +87,19 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg.training.run import Diverged, train_and_evaluate
     from resseg.training.stops import Stopped
 
-    try:
-        clock = Clock(time.monotonic() - began)
-        programs = Programs(keeps=True)
-        train_and_evaluate(config, arguments.workdir, programs, stop, clock)
-    except Stopped as stopped:
-        say(str(stopped))
+    with joined(arguments, stop) as group:
+        try:
+            clock = Clock(time.monotonic() - began)
+            programs = Programs(keeps=True)
+            train_and_evaluate(config, arguments.workdir, programs, stop, clock, group)
+        except Stopped as stopped:
+            say(str(stopped))
+            return 0
+        except Diverged as error:
+            print(shown(f"resseg: {error}"), file=sys.stderr)
+            return 1
+    if not group.leads:
         return 0
-    except Diverged as error:
-        print(shown(f"resseg: {error}"), file=sys.stderr)
-        return 1
     # Figures take long to import: not before the first step.
     from resseg.gradient_log.after_training import draw_flow
     from resseg.runs.ledger import add_row
@@ -84,3 +110,41 @@ def run(arguments: argparse.Namespace) -> int:
             say(line)
     add_row(folder, config.train.steps, clock.ledger(clock.earlier(folder)))
     return 0
+
+
+@contextlib.contextmanager
+def joined(arguments: argparse.Namespace, stop: Stop) -> Iterator[Group]:
+    """The processes that train together while the context lasts; often one alone.
+
+    Raises:
+        UserError: not all of them are there.
+    """
+    given = arguments.coordinator, arguments.processes, arguments.process
+    membership = find(*given, os.environ)
+    if membership is None:
+        yield ALONE
+        return
+    with join(membership) as group:
+        from resseg.console import console
+
+        stop.leave = group.ends_by(stop.leave)
+        stop.join(group)
+        console.quiet = not group.leads
+        start_jax(membership)
+        try:
+            yield group
+        except Exception as error:
+            group.hear(error)
+            _leave(error, stop)
+            raise
+
+
+def _leave(error: Exception, stop: Stop) -> None:
+    """Ends the process: at its own end JAX would wait for all others, which end too."""
+    from resseg.cli.main import refusal
+
+    reason = refusal(error)
+    if reason is None:
+        traceback.print_exc()
+    if stop.leave is not None:
+        stop.leave(1 if reason is None else 2, f"error: {reason or error}")

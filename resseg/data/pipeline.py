@@ -3,7 +3,7 @@
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import grain
 import numpy as np
@@ -12,6 +12,7 @@ from resseg.data import workers
 from resseg.data.counts import median_frequency_weights
 from resseg.data.memory import MIB, Kept
 from resseg.data.normalization import Normalizer, denormalize
+from resseg.data.planning import PlannedBatch, plan_batches
 from resseg.data.replacing import REPLACES, SKIP, Replacing, draw, make_batch
 from resseg.data.sources import count_split, open_split
 from resseg.data.spec import VOID
@@ -32,7 +33,6 @@ __all__ = [
 
 _ENDLESS = 2**62  # examples: grain's own end, 2**63 - 1, is none that floats can hold
 BEGINNING = {"next_batch": 0}  # of the data, as a position of `TrainLoader`
-_EVAL_AREA = 512 * 512  # pixels; larger images are evaluated in smaller batches
 
 
 class TrainLoader:
@@ -96,11 +96,12 @@ class TrainLoader:
             .repeat()
             .random_map(partial(draw, transform) if replaces else transform.draw)
         )
-        # Sharing comes after the augmentation, which depends on the position in the
-        # whole: a batch holds the same examples for any number of processes.
-        share = examples[process_index:_ENDLESS:process_count]
         batch_of: Any = partial(make_batch, transform) if replaces else transform.batch
-        self._batches = share.batch(size // process_count, batch_fn=batch_of)
+        # Sharing comes after the augmentation, which depends on the position in the
+        # whole: a batch holds the same examples, in the same order, for any number of
+        # processes. Each has a part that is in one piece.
+        parts = examples[:_ENDLESS].batch(size // process_count, batch_fn=batch_of)
+        self._batches = parts[process_index::process_count]
         self._next, self._left_out = 0, frozenset[int]()
         self._running: grain.DatasetIterator | None = None
         self._processes: list[Any] | None = None  # once they have given a batch
@@ -160,7 +161,12 @@ class TrainLoader:
             self._running = self._processes = None
 
 
-def eval_batches(data_config, split: str, multiple: int) -> Iterator[dict]:
+def eval_batches(
+    data_config,
+    split: str,
+    multiple: int,
+    rows: Callable[[int], slice] | None = None,
+) -> Iterator[dict]:
     """Reads each image of a split once, at its own size.
 
     They are planned by `plan_batches` and padded by `padded_batch`, as those are that
@@ -170,6 +176,8 @@ def eval_batches(data_config, split: str, multiple: int) -> Iterator[dict]:
         data_config: the `data` section of a config.
         split: name of the split.
         multiple: that height and width of a batch are divisible by.
+        rows: of a batch of so many images, those to be read; beyond its end it is
+            filled up. None = all.
 
     Yields:
         What `padded_batch` gives.
@@ -182,54 +190,15 @@ def eval_batches(data_config, split: str, multiple: int) -> Iterator[dict]:
     plan = plan_batches(sizes, multiple, data_config.eval_batch_size)
 
     def read(planned: PlannedBatch) -> dict:
+        if rows is not None:
+            part = rows(planned.images)
+            planned = planned._replace(
+                images=part.stop - part.start, indices=planned.indices[part]
+            )
         examples = [source[index] for index in planned.indices]
         return padded_batch(planned, examples, data_config)
 
     return _in_order(plan, read, data_config.threads)
-
-
-class PlannedBatch(NamedTuple):
-    """A batch of images of one padded size.
-
-    Attributes:
-        images: of the batch, those included that fill it up.
-        height, width: padded, pixels.
-        indices: of the images in it, among those that were planned.
-    """
-
-    images: int
-    height: int
-    width: int
-    indices: list[int]
-
-
-def plan_batches(
-    sizes: np.ndarray, multiple: int, batch_size: int
-) -> list[PlannedBatch]:
-    """How images of any sizes are evaluated and predicted.
-
-    The padded size of an image follows from its own size alone: what else is
-    predicted beside it changes no prediction. Those of equal padded size share batches,
-    and all batches of a padded size have one shape: each shape compiles once. Batches
-    are smaller for images beyond 512 x 512.
-
-    Args:
-        sizes: int `[images, 2]`, height and width.
-        multiple: that height and width of a batch are divisible by.
-        batch_size: of images up to 512 x 512, at most.
-    """
-    padded = -(-np.asarray(sizes) // multiple) * multiple
-    plan = []
-    for height, width in np.unique(padded, axis=0).tolist():
-        members = np.flatnonzero((padded == (height, width)).all(axis=1)).tolist()
-        most = batch_size * _EVAL_AREA // (height * width)
-        most = min(batch_size, max(1, most))
-        # As many batches as it takes, but no larger than it takes: less is filled up.
-        count = -(-len(members) // -(-len(members) // most))
-        for start in range(0, len(members), count):
-            indices = members[start : start + count]
-            plan.append(PlannedBatch(count, height, width, indices))
-    return plan
 
 
 def padded_batch(

@@ -1,5 +1,6 @@
 """One exact pass over a split."""
 
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,8 +13,10 @@ from jax.sharding import Mesh
 from resseg import sharding
 from resseg.architecture import padding_multiple
 from resseg.console import counting
-from resseg.data import VOID, DatasetSpec, pipeline
+from resseg.data import DatasetSpec, pipeline
 from resseg.inference import metrics
+from resseg.inference.parts import fill, part_of
+from resseg.processes.group import ALONE, Group
 
 Batch = Mapping[str, Any]
 # Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], the name, and
@@ -63,12 +66,16 @@ def compile_evaluation(
     return jax.jit(
         make_eval_step(model, num_classes, flip, confidence=True),
         in_shardings=(whole, batch),
-        out_shardings=(batch, whole, batch),
+        out_shardings=(sharding.readable(batch), whole, sharding.readable(batch)),
     )
 
 
 def run_ahead(
-    step: Any, variables: Mapping, batches: Iterable[Batch], mesh: Mesh
+    step: Any,
+    variables: Mapping,
+    batches: Iterable[Batch],
+    mesh: Mesh,
+    part: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None,
 ) -> Iterator[tuple[Batch, tuple[np.ndarray, ...]]]:
     """Each batch with its predictions, confusion matrix and confidence.
 
@@ -80,10 +87,12 @@ def run_ahead(
         variables: of the network.
         batches: with `image` and `label`; filled up until devices share them evenly.
         mesh: its devices.
+        part: of the arrays of a batch, what this process puts on devices, where several
+            share one; None = all, filled up until devices share it evenly.
     """
-    before = None
+    before, part = None, part or functools.partial(fill, multiple=mesh.size)
     for batch in batches:
-        arrays = _fill({name: batch[name] for name in ("image", "label")}, mesh.size)
+        arrays = part({name: batch[name] for name in ("image", "label")})
         results = step(variables, sharding.put_batch(arrays, sharding.by_image(mesh)))
         if before is not None:
             yield before[0], jax.device_get(before[1])
@@ -107,6 +116,7 @@ class Evaluator:
         step: what `compile_evaluation` made of this network before.
         labels: int32 `[256]`, the class index of the network for each label of the data
             set, see `match_labels`; None = they are the same.
+        group: of the processes that evaluate together, of which each reads its part.
     """
 
     def __init__(
@@ -119,7 +129,9 @@ class Evaluator:
         flip: bool = False,
         step: Any = None,
         labels: np.ndarray | None = None,
+        group: Group = ALONE,
     ):
+        self._group = group
         self._config, self._spec, self._mesh = config, spec, mesh
         self._labels = labels
         self._step = step or compile_evaluation(model, spec.num_classes, mesh, flip)
@@ -130,26 +142,38 @@ class Evaluator:
         split: str,
         on_image: OnImage | None = None,
         before_batch: Callable[[], None] | None = None,
+        *,
+        whole: bool = False,
     ) -> dict[str, Any]:
-        """Scores of `variables` on `split`; see `metrics.scores` for the keys."""
+        """Scores of `variables` on `split`; see `metrics.scores` for the keys.
+
+        With `whole`, which all processes of the group have to agree in, the first reads
+        all images, for `on_image`.
+        """
         data, classes = self._config.data, self._spec.num_classes
         confusion = np.zeros((classes, classes), np.int64)
         boundary = np.zeros((classes, 2), np.int64)
+        part = part_of(self._group, self._mesh.size, whole)
         batches = pipeline.eval_batches(
-            data, split, padding_multiple(self._config.model)
+            data, split, padding_multiple(self._config.model), part.rows
         )
         with counting(f"{self._spec.name}/{split}", self._spec.splits[split]) as done:
             for batch, outputs in run_ahead(
-                self._step, variables, map(self._labelled, batches), self._mesh
+                self._step,
+                variables,
+                map(self._labelled, batches),
+                self._mesh,
+                part.of,
             ):
                 if before_batch is not None:
                     before_batch()
                 predictions, counted, sure = outputs
                 confusion += counted
-                for i, name in enumerate(batch["name"]):
+                first = part.first(len(batch["image"]))
+                for i, name in enumerate(batch["name"] if part.counts else ()):
                     height, width = batch["size"][i]
                     label = batch["label"][i, :height, :width]
-                    prediction = predictions[i, :height, :width]
+                    prediction = predictions[first + i, :height, :width]
                     boundary += metrics.boundary_counts(
                         label, prediction, classes, self._config.eval.boundary
                     )
@@ -157,9 +181,10 @@ class Evaluator:
                         image = pipeline.denormalize(
                             batch["image"][i, :height, :width], data.mean, data.std
                         )
-                        confidence = sure[i, :height, :width]
+                        confidence = sure[first + i, :height, :width]
                         on_image(image, label, prediction, name, confidence)
                 done(len(batch["name"]))
+        boundary = np.sum(self._group.gather(boundary.tolist()), axis=0)
         return metrics.scores(confusion) | metrics.boundary_scores(boundary)
 
     def _labelled(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -167,22 +192,6 @@ class Evaluator:
         if self._labels is None:
             return batch
         return batch | {"label": self._labels[batch["label"]]}
-
-
-def _fill(batch: dict[str, np.ndarray], multiple: int) -> dict[str, np.ndarray]:
-    """Adds all-void images until the devices share the batch evenly."""
-    missing = -len(batch["image"]) % multiple
-    if not missing:
-        return batch
-    values = {"image": 0.0, "label": VOID}
-    return {
-        name: np.pad(
-            array,
-            [(0, missing), *[(0, 0)] * (array.ndim - 1)],
-            constant_values=values[name],
-        )
-        for name, array in batch.items()
-    }
 
 
 def score_lines(scores: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:

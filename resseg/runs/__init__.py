@@ -11,10 +11,11 @@ from resseg.runs.folder import (
 from resseg.runs.json_files import read_json, write_json
 from resseg.runs.lock import Holder, claimed, is_claimed, is_locked, locked
 from resseg.runs.reader import Run, open_run, read_evaluations, read_metrics
-from resseg.runs.writer import RunWriter
+from resseg.runs.writer import NoWriter, RunWriter
 
 __all__ = [
     "Holder",
+    "NoWriter",
     "Run",
     "RunWriter",
     "check_same_config",

@@ -157,7 +157,9 @@ class Checkpoints:
                 damaged[step] = error.what
                 continue
             folder = Path(self._latest.directory)
-            moved = [set_aside(folder / str(other), self._aside) for other in damaged]
+            moved = [folder / str(other) for other in damaged]
+            if jax.process_index() == 0:
+                moved = [set_aside(saved, self._aside) for saved in moved]
             self._latest.reload()
             lines = (
                 f"{what}; moved to {place}, the run goes on from step {step}"

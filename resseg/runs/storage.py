@@ -25,7 +25,8 @@ def save(to: ocp.CheckpointManager, step: int, items: Any) -> None:
     folder = Path(to.directory)
     with _ONE, refusals_named(folder):
         to.save(step, args=items)
-    write_checksums(folder / str(step))
+    if jax.process_index() == 0:
+        write_checksums(folder / str(step))
 
 
 def copied(tree: Any) -> Any:

@@ -58,8 +58,8 @@ class RunWriter:
         else:
             for table in self._tables.values():
                 table.cut(resume_step)
-        self._metrics = JsonLines(folder / layout.METRICS, resume_step)
-        self._timing = JsonLines(folder / layout.TIMING, resume_step)
+        self._metrics: Any = JsonLines(folder / layout.METRICS, resume_step)
+        self._timing: Any = JsonLines(folder / layout.TIMING, resume_step)
         self._events = (
             EventWriter(folder / layout.EVENTS, resume_step) if tensorboard else None
         )
@@ -119,3 +119,25 @@ class RunWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+class NoWriter(RunWriter):
+    """Writes nothing: for a process whose run another one writes down."""
+
+    def __init__(self):
+        self._tables, self._events = {}, None
+        self._metrics = self._timing = _NoLines()
+
+    def _append(self, table: str, step: int, rows: Mapping[str, Sequence]) -> None:
+        pass
+
+
+class _NoLines:
+    def write(self, values: Mapping[str, Any]) -> None:
+        pass
+
+    def sync(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass

@@ -8,6 +8,7 @@ from typing import Any
 from resseg import runs
 from resseg.data import DatasetSpec
 from resseg.inference.evaluator import Evaluator
+from resseg.processes.group import ALONE, Group
 from resseg.runs import layout
 from resseg.training.clock import Clock
 from resseg.training.stops import Stop
@@ -21,18 +22,29 @@ class Evaluations:
         config: of the run.
         spec: of its data.
         evaluator: of its network.
+        group: of the processes that train it; the first alone reads the log and draws.
     """
 
     def __init__(
-        self, folder: Path, config: Any, spec: DatasetSpec, evaluator: Evaluator
+        self,
+        folder: Path,
+        config: Any,
+        spec: DatasetSpec,
+        evaluator: Evaluator,
+        group: Group = ALONE,
     ):
+        self._group = group
         self._folder, self._spec, self._evaluator = folder, spec, evaluator
         self._split, self._pictures = config.data.eval_split, config.eval.predictions
 
     def are_made(self, step: int) -> bool:
         """Whether the log has that of a step."""
-        rows = runs.read_evaluations(self._folder)
-        return any(row["step"] == step for row in rows)
+
+        def made() -> bool:
+            rows = runs.read_evaluations(self._folder)
+            return any(row["step"] == step for row in rows)
+
+        return self._group.by_first(made)
 
     def score(
         self,
@@ -47,7 +59,7 @@ class Evaluations:
         None where it was asked to stop meanwhile.
         """
         gallery = None
-        if draw:
+        if draw and self._group.leads:
             # Figures take long to import: not before the first step.
             from resseg.inference.gallery import Gallery
 
@@ -57,11 +69,13 @@ class Evaluations:
         def look() -> None:
             if clock is not None:
                 clock.beats += 1
-            if stop is not None and stop.asked:
-                raise _Cut
+            if stop is not None:
+                stop.agree()
+                if stop.asked:
+                    raise _Cut
 
         try:
-            return self._evaluator(variables, self._split, gallery, look)
+            return self._evaluator(variables, self._split, gallery, look, whole=draw)
         except _Cut:
             return None
 
@@ -72,8 +86,14 @@ class Evaluations:
         """
         if math.isnan(scores["mean_iou"]):
             return False
-        earlier = [row["mean_iou"] for row in runs.read_evaluations(self._folder)]
-        return all(scores["mean_iou"] > score for score in earlier if score == score)
+
+        def above() -> bool:
+            earlier = [row["mean_iou"] for row in runs.read_evaluations(self._folder)]
+            return all(
+                scores["mean_iou"] > score for score in earlier if score == score
+            )
+
+        return self._group.by_first(above)
 
 
 class _Cut(Exception):

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from flax import traverse_util
 
-from resseg import runs
+from resseg import runs, sharding
 from resseg.errors import UserError
 from resseg.gradients.names import (
     AUX,
@@ -73,7 +73,7 @@ class Initial(NamedTuple):
             flat = dict(_flatten({name: getattr(state, name)}))
             for path, leaf in flat.items():
                 if path in self.arrays:
-                    flat[path] = jax.device_put(self.arrays[path], leaf.sharding)
+                    flat[path] = sharding.put(self.arrays[path], leaf.sharding)
             collections |= traverse_util.unflatten_dict(flat, sep="/")
         params = collections["params"]
         ema = jax.tree.map(lambda leaf: leaf.copy(), params) if state.ema else {}

@@ -38,6 +38,7 @@ class OpenRun:
         intervals: of what is done between steps.
         start: the step it begins at.
         say: called with each line that is for people.
+        waits_for: which other processes it waits for; "" for none.
     """
 
     def __init__(
@@ -61,16 +62,28 @@ class OpenRun:
             self.folder, config.train.on_nonfinite, writer, self.say
         )
         self._stop, self._times = stop, times
+        self.waits_for = prepared.group.waits_for
         lines = scheduled(program.lines(config))
         self._recorder = Recorder(writer, self.intervals, program.forks, lines)
         evaluator = Evaluator(
-            config, program.model, spec, prepared.mesh, step=program.evaluation
+            config,
+            program.model,
+            spec,
+            prepared.mesh,
+            step=program.evaluation,
+            group=prepared.group,
         )
-        self._evaluations = Evaluations(prepared.folder, config, spec, evaluator)
+        self._evaluations = Evaluations(
+            prepared.folder, config, spec, evaluator, prepared.group
+        )
 
     def note_data(self) -> None:
         """Says which images of the batch that came last could not be read."""
         self._unread.note()
+
+    def agree(self) -> None:
+        """Whether to stop is now the same for all processes that train the run."""
+        self._stop.agree()
 
     def record(self, progress: TrainingProgress, pending: Pending) -> bool:
         """Writes down a step whose log has been fetched; see `Recorder.record`.
@@ -99,6 +112,7 @@ class OpenRun:
     def pause(self, step: int, state: TrainState) -> None:
         """Puts all rows on the disk; then saves where due."""
         with self._times.clock.on("save"):
+            self.agree()
             self._times.write(step)
             self._writer.flush()
         if self.intervals.save_due(step):

@@ -12,10 +12,10 @@ from resseg.config.load import check_against_data
 from resseg.config.rules import check_height
 from resseg.data import DatasetSpec, pipeline, sources
 from resseg.errors import UserError, choose
+from resseg.processes.group import ALONE, Group
 from resseg.runs import checkpoints, layout
 from resseg.runs.dataset import check_unchanged
-from resseg.training import initial
-from resseg.training.guard import STOP
+from resseg.training import initial, several
 from resseg.training.program import Program, Programs
 
 
@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
         dataset: what its data set is, see `sources.fingerprint`; None where the folder
             says so already.
         notes: lines for people.
+        group: of the processes that train it.
     """
 
     config: Any
@@ -42,19 +43,28 @@ class Prepared(NamedTuple):
     start: initial.Initial | None
     dataset: Mapping[str, Any] | None
     notes: Sequence[str]
+    group: Group = ALONE
 
     def program(self, programs: Programs) -> Program:
         """Writes down what is trained, and returns what trains it.
 
         The folder must be locked.
+
+        Raises:
+            UserError: not all processes see the same folder.
         """
+        self.group.by_first(self._write_down)
+        several.check_folder(self.folder, self.group)
+        program = programs(self.config, self.spec, self.mesh)
+        if self.group.leads:
+            runs.write_json(self.folder / layout.NETWORK, program.network)
+        return program
+
+    def _write_down(self) -> None:
         runs.write_config(self.folder, self.config)
         if self.dataset is not None:
             runs.write_dataset(self.folder, self.dataset)
         runs.write_environment(self.folder, sharding.describe(self.mesh))
-        program = programs(self.config, self.spec, self.mesh)
-        runs.write_json(self.folder / layout.NETWORK, program.network)
-        return program
 
 
 def check_shares(config: Any, mesh: jax.sharding.Mesh) -> None:
@@ -80,13 +90,29 @@ def check_shares(config: Any, mesh: jax.sharding.Mesh) -> None:
         )
 
 
-def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
+def other_devices(folder: Path, devices: int) -> list[str]:
+    """A line where a run goes on with another number of devices than it had last."""
+    if not (folder / layout.ENVIRONMENT).exists():
+        return []
+    before = runs.read_json(folder / layout.ENVIRONMENT)["devices"]["count"]
+    if before == devices:
+        return []
+    return [
+        f"devices: {devices}, before {before}: the same batches, but their sums in "
+        "another order, so the last bits of what follows are others"
+    ]
+
+
+def prepare(
+    config: Any, workdir: str | Path, programs: Programs, group: Group = ALONE
+) -> Prepared:
     """Checks data, devices, folder and initial weights.
 
     Args:
         config: as `load_config` returns it.
         workdir: the run folder.
         programs: those that the run will be made with.
+        group: of the processes that train it.
 
     Raises:
         UserError: something is wrong; nothing has been written but an empty folder.
@@ -100,29 +126,27 @@ def prepare(config: Any, workdir: str | Path, programs: Programs) -> Prepared:
             f"config.data.split={config.data.split!r}: no pixel of it is labelled in "
             f"data set {spec.name}; there is nothing to learn from"
         )
-    share = {}
-    if jax.distributed.is_initialized():
-        share["process_index"] = jax.process_index()
-        share["process_count"] = jax.process_count()
-        if config.train.on_nonfinite != STOP:
-            raise UserError(
-                f"config.train.on_nonfinite={config.train.on_nonfinite!r}: expected "
-                "'stop' where several processes train together"
-            )
-    loader = pipeline.TrainLoader(config.data, config.seed, **share)
+    loader = pipeline.TrainLoader(
+        config.data,
+        config.seed,
+        process_index=group.process,
+        process_count=group.processes,
+    )
     mesh = sharding.make_mesh(config.mesh.data, config.mesh.space)
     check_shares(config, mesh)
+    several.check_config(config, mesh, group)
     folder = runs.prepare(workdir)
     runs.check_same_config(folder, config, base_config(), free_on_resume())
     data, splits = config.data, (config.data.split, config.data.eval_split)
     known = sources.fingerprint(data, splits)
     known["shared"] = len(sources.shared_images(data, splits[1], data, splits[0]))
-    if checkpoints.latest_step(folder) is not None:
-        notes = check_unchanged(folder, known)
+    several.check_same(config, known, group)
+    if group.by_first(lambda: checkpoints.latest_step(folder)) is not None:
+        notes = check_unchanged(folder, known) + other_devices(folder, mesh.size)
         kept = (folder / layout.DATASET).exists()
         # What its images were when it began, nobody knows.
         dataset = None if kept else {**known, "contents": {}}
-        return Prepared(config, folder, spec, loader, mesh, None, dataset, notes)
+        return Prepared(config, folder, spec, loader, mesh, None, dataset, notes, group)
     variables = programs.blueprint(config, spec.num_classes).variables
     start = initial.load(config, variables, spec.classes)
-    return Prepared(config, folder, spec, loader, mesh, start, known, ())
+    return Prepared(config, folder, spec, loader, mesh, start, known, (), group)

@@ -167,7 +167,7 @@ class Program:
             numbers=recipe.numbers(config),
             scaling=scaling.start(config),
         )
-        return jax.device_put(state, self._whole)
+        return sharding.put(state, self._whole)
 
     def lines(self, config: Any) -> dict[str, Any]:
         """The lines of the coefficients of a config: `TrainState.schedules`."""
@@ -213,7 +213,9 @@ class Programs:
     def _store(self, devices: Sequence[Any]) -> Store | None:
         key = tuple(devices)
         if key not in self._stores:
-            self._stores[key] = Store.open(key) if self._keeps else None
+            # What several processes compile, no executable that is kept stands for.
+            keeps = self._keeps and jax.process_count() == 1
+            self._stores[key] = Store.open(key) if keeps else None
         return self._stores[key]
 
     def __call__(

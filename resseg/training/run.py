@@ -12,6 +12,7 @@ import numpy as np
 from resseg import runs, sharding
 from resseg.config.remarks import remarks
 from resseg.console import duration, say
+from resseg.processes.group import ALONE, Group
 from resseg.runs import layout
 from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.dropped import read_dropped
@@ -36,6 +37,7 @@ def train_and_evaluate(
     programs: Programs | None = None,
     stop: Stop | None = None,
     clock: Clock | None = None,
+    group: Group = ALONE,
 ) -> dict[str, Any]:
     """Trains what `config` describes in `workdir`; goes on where a run there stopped.
 
@@ -45,6 +47,7 @@ def train_and_evaluate(
         programs: those of earlier runs of this process, to be shared.
         stop: may ask for an end before the last step; None = nothing does.
         clock: that has counted since the run began; None = it begins now.
+        group: of the processes that train it, all of which call this.
 
     Returns:
         The scores on `config.data.eval_split` after the last step.
@@ -56,9 +59,12 @@ def train_and_evaluate(
     """
     programs, stop = programs or Programs(), stop or Stop()
     clock = clock or Clock()
-    prepared = prepare(config, workdir, programs)
-    with runs.locked(prepared.folder) as killed:
-        if killed is not None:
+    prepared = prepare(config, workdir, programs, group)
+    with contextlib.ExitStack() as held:
+        killed = group.by_first(
+            lambda: held.enter_context(runs.locked(prepared.folder))
+        )
+        if killed is not None and group.leads:
             say(messages.killed_line(killed))
         program = prepared.program(programs)
         try:
@@ -67,7 +73,7 @@ def train_and_evaluate(
         except Diverged as error:
             raise autopsy.examined(prepared, program, error) from error
         stop.at_once("the run is finished; its figures are not drawn")
-        return finish(prepared)
+        return group.by_first(lambda: finish(prepared))
 
 
 def _trained(prepared: Prepared, program: Program, stop: Stop, clock: Clock) -> bool:
@@ -115,7 +121,7 @@ def begin(
         say(messages.headline(config, spec, state, program.forks, mesh))
         for line in remarks(config):
             say(line)
-        if prepared.start is not None:
+        if prepared.start is not None and prepared.group.leads:
             _record_start(prepared.start, folder, say)
     else:
         say(f"resumed at step {start} of {config.train.steps}")
@@ -124,12 +130,7 @@ def begin(
     saved.forget_best_after(start)
     clock = clock or Clock()
     earlier = clock.earlier(folder)
-    writer = runs.RunWriter(
-        folder,
-        tensorboard=config.log.tensorboard,
-        resume_step=start if (folder / layout.METRICS).exists() else None,
-    )
-    held.enter_context(writer)
+    writer = held.enter_context(_writer(prepared, start))
     if dropped := read_dropped(folder):
         writer.write_count(BATCHES, start, len(dropped))
     stop = stop or Stop()
@@ -137,6 +138,18 @@ def begin(
     times = Times(clock, earlier, writer)
     times.write(start)
     return OpenRun(prepared, program, saved, writer, start, stop, say, times), state
+
+
+def _writer(prepared: Prepared, start: int) -> runs.RunWriter:
+    """Writes the log of a run that goes on at a step, or nothing at all."""
+    folder = prepared.folder
+    if not prepared.group.leads:
+        return runs.NoWriter()
+    return runs.RunWriter(
+        folder,
+        tensorboard=prepared.config.log.tensorboard,
+        resume_step=start if (folder / layout.METRICS).exists() else None,
+    )
 
 
 def finish(prepared: Prepared, say: Say = say) -> dict[str, Any]:
@@ -173,6 +186,7 @@ class Alone:
 
     def record(self, progress: TrainingProgress, pending: Pending) -> bool:
         with self._clock.on("wait"):
+            self.run.agree()
             log = jax.device_get(pending.log)
         with self._clock.on("log"):
             return self.run.record(progress, pending._replace(log=log))
@@ -197,7 +211,7 @@ def _train(alone: Alone, stop: Stop, clock: Clock) -> None:
     patience = run.config.train.stall_seconds
     with (
         TrainingProgress(start, steps, run.config.data.batch_size) as progress,
-        watching(clock, patience, stop.leave, run.say),
+        watching(clock, patience, stop.leave, run.say, run.waits_for),
     ):
         run_steps(alone, start, progress, stop, clock)
     run.end()

@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable, Collection
 from typing import Any
 
+from resseg.processes.group import ALONE, Group
+
 STOPPING = (signal.SIGINT, signal.SIGTERM)
 STALLED = 75  # exit status of a process that did not get on; as sysexits.h has it
 _ARRIVES = 1.0  # seconds in which a signal to a group of processes reaches them all
@@ -40,18 +42,20 @@ class Stop:
         leave: ends the process at once, from whatever thread; None = nobody asks.
 
     Attributes:
-        asked: it has.
+        asked: it has; where several processes train together, once `agree` has said so.
         leave: as given; the watchdog ends the process by it too.
     """
 
     def __init__(self, leave: Leave | None = None):
-        self.asked = False
+        self.asked = self._heard = False
         self.leave, self._event = leave, threading.Event()
+        self._group: Group = ALONE
         self._nothing_to_lose = "stopped before it began; the same command begins again"
 
     def ask(self, number: int) -> None:
         """A signal has come; called in a thread of its own."""
-        again, self.asked = self.asked, True
+        again, self._heard = self._heard, True
+        self.asked = self.asked or self._group.processes == 1
         self._event.set()
         if self.leave is None:
             return
@@ -59,6 +63,15 @@ class Stop:
             self.leave(128 + number, f"{signal.Signals(number).name} twice: ended")
         if self._nothing_to_lose:
             self.leave(0, self._nothing_to_lose)
+
+    def join(self, group: Group) -> None:
+        """From now on, all processes of a group stop where one of them was asked."""
+        self._group, self.asked = group, False
+
+    def agree(self) -> None:
+        """All processes of the group call it at the same places of the training."""
+        if self._group.processes > 1:
+            self.asked = any(self._group.gather(self._heard))
 
     def has_arrived(self) -> bool:
         """`asked`, where something has just ended that the signal may have ended."""

@@ -28,6 +28,7 @@ def watching(
     seconds: float | None,
     leave: Callable[[int, str], None] | None,
     say: Callable[[str], None],
+    waits_for: Callable[[], str] = str,
 ) -> Iterator[None]:
     """Ends the process where nothing has been done for so many seconds.
 
@@ -39,12 +40,13 @@ def watching(
         seconds: that are too long; None = none are.
         leave: ends the process; called with `STALLED` and a line. None = nobody can.
         say: called with lines for people.
+        waits_for: names the other processes that it waits for, if any.
     """
     if seconds is None or leave is None:
         yield
         return
     over = threading.Event()
-    arguments = (over, clock, seconds, leave, say)
+    arguments = (over, clock, seconds, leave, say, waits_for)
     thread = threading.Thread(target=_watch, args=arguments, name="watchdog")
     thread.daemon = True
     thread.start()
@@ -61,6 +63,7 @@ def _watch(
     seconds: float,
     leave: Callable[[int, str], None],
     say: Callable[[str], None],
+    waits_for: Callable[[], str],
 ) -> None:
     look = seconds / _LOOKS
     beats, waited, before = clock.beats, 0.0, time.monotonic()
@@ -71,15 +74,15 @@ def _watch(
         if clock.beats != beats:
             beats, waited = clock.beats, 0.0
         elif waited >= seconds and clock.at in _WAITED_FOR:
-            _end(clock.at, waited, leave)
+            _end(waits_for() or _WAITED_FOR[clock.at], waited, leave)
             return
         elif waited >= seconds:
             say(f"{duration(waited)} more without a step: {clock.at}")
             waited = 0.0
 
 
-def _end(at: str, waited: float, leave: Callable[[int, str], None]) -> None:
-    line = f"stalled: waited {duration(waited)} for {_WAITED_FOR[at]}"
+def _end(what: str, waited: float, leave: Callable[[int, str], None]) -> None:
+    line = f"stalled: waited {duration(waited)} for {what}"
     # Where the disk of the log is what does not answer, the line may never end.
     threading.Timer(30.0, leave, [STALLED, line]).start()
     sys.stderr.flush()

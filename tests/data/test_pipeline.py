@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from plain_transform import PlainTransform
 
 from resseg.config import base
-from resseg.data import VOID, pipeline, sources
+from resseg.data import VOID, pipeline, planning, sources
 from resseg.data.normalization import normalize
 from resseg.errors import UserError
 
@@ -218,8 +218,7 @@ def test_processes_share_each_batch(data):
     for batch, left, right in zip(whole, *parts, strict=True):
         assert len(left["image"]) == len(right["image"]) == 2
         for key, expected in batch.items():
-            found = np.stack([left[key], right[key]], axis=1).reshape(expected.shape)
-            assert np.array_equal(found, expected)
+            assert np.array_equal(np.concatenate([left[key], right[key]]), expected)
 
 
 def test_fewer_images_than_a_batch_is_an_error(data):
@@ -302,7 +301,7 @@ def test_images_are_padded_by_their_own_size_however_many_sizes_there_are(data):
 
 
 def test_evaluation_takes_large_images_in_small_batches(data, monkeypatch):
-    monkeypatch.setattr(pipeline, "_EVAL_AREA", 32 * 32)
+    monkeypatch.setattr(planning, "_EVAL_AREA", 32 * 32)
     data.eval_batch_size = 4
     counts = {
         batch["image"].shape[1:3]: len(batch["image"])

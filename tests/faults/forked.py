@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -18,10 +19,19 @@ import time
 import warnings
 from pathlib import Path
 
+import jax
+import numpy as np
+
 import resseg
-from resseg.runs import storage, tables
+from resseg import sharding
+from resseg.data import sources
+from resseg.data.pipeline import TrainLoader
+from resseg.runs import checkpoints, layout, storage, tables
 from resseg.training import run as train
 from resseg.training.program import Programs
+from resseg.training.stops import STOPPING, Stop, Stopped, listen
+
+STOPPED = 3  # exit status of a training that was asked to stop, and saved
 
 WRITES = {"checkpoint": (storage, "save"), "parquet": (tables, "write_parquet")}
 
@@ -69,10 +79,19 @@ def replace(kind, around):
 
 
 def work(task):
-    """Trains, in the fork; what it says goes to a file beside the run folder."""
+    """Does it, in the fork; what it says goes to a file beside the run folder."""
     log = os.open(f"{task['folder']}.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    if task["devices"] is not None:
+        jax.config.update("jax_num_cpu_devices", task["devices"])
+    if task["counts"]:
+        measure(task)
+    else:
+        train_in(task)
+
+
+def train_in(task):
     spent = {kind: [] for kind in WRITES}
     if task["inside"]:
         around = Inside(task["after"], task["delay"], f"{task['folder']}.inside")
@@ -80,9 +99,54 @@ def work(task):
     else:
         for kind in WRITES:
             replace(kind, functools.partial(timed, spent[kind]))
+    stop = Stop(lambda status, line: os._exit(status or STOPPED))
+    listen(STOPPING, stop.ask)
     config = resseg.load_config("quickstart", task["keys"])
-    train.train_and_evaluate(config, task["folder"], Programs(keeps=True))
+    try:
+        train.train_and_evaluate(config, task["folder"], Programs(keeps=True), stop)
+    except Stopped:
+        os._exit(STOPPED)
     Path(f"{task['folder']}.spent").write_text(json.dumps(spent))
+
+
+def measure(task):
+    """How far one step from each kept checkpoint comes apart on several devices."""
+    folder, counts = Path(task["folder"]), task["counts"]
+    config = resseg.load_config(folder)
+    spec, key = sources.dataset_spec(config.data), jax.random.key(config.seed)
+    programs = {
+        count: Programs(keeps=True)(config, spec, sharding.make_mesh(count))
+        for count in counts
+    }
+    loader, found = TrainLoader(config.data, config.seed), {}
+    for step in sorted(int(p.name) for p in (folder / layout.CHECKPOINTS).iterdir()):
+        alone = Path(f"{folder}.alone")
+        saved = layout.CHECKPOINTS + f"/{step}"
+        shutil.copytree(folder / saved, alone / saved)
+        with checkpoints.Checkpoints(alone) as checkpoint:
+            blank = programs[counts[0]].begin(config)
+            restored = checkpoint.restore(blank.variables(), blank.training())
+        shutil.rmtree(alone)
+        held = jax.device_get((restored.variables, restored.training))
+        loader.restore(restored.position)
+        batch, after = next(loader), []
+        for count, program in programs.items():
+            mesh = sharding.make_mesh(count)
+            state = program.begin(config)
+            state = state.restored(*jax.device_put(held, sharding.replicated(mesh)))
+            put = sharding.put_batch(batch, sharding.by_batch(mesh))
+            after.append(jax.device_get(program.step(state, put, key)[0].params))
+        found[step] = [distance(after[0], other) for other in after[1:]]
+    Path(f"{folder}.distances").write_text(json.dumps(found))
+
+
+def distance(one, two):
+    """Global relative difference of two trees of arrays."""
+    pairs = [*zip(jax.tree.leaves(one), jax.tree.leaves(two), strict=True)]
+    moved = sum(np.sum(np.square(a.astype(float) - b)) for a, b in pairs)
+    return float(
+        np.sqrt(moved / sum(np.sum(np.square(a, dtype=float)) for a, _ in pairs))
+    )
 
 
 def child(task):
@@ -109,7 +173,8 @@ def main():
             child(task)
         timer = None
         if task["kill"] is not None:
-            timer = threading.Timer(task["kill"], os.kill, [number, signal.SIGKILL])
+            fault = [number, task["signal"]]
+            timer = threading.Timer(task["kill"], os.kill, fault)
             timer.start()
         _, status = os.waitpid(number, 0)
         if timer is not None:

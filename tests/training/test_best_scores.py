@@ -15,7 +15,7 @@ def judged(tmp_path):
     """`judged(earlier, now)`: whether `now` is best after evaluations of `earlier`."""
     config = ConfigDict({"data": {"eval_split": "val"}, "eval": {"predictions": 0}})
     spec = DatasetSpec("shapes", ("a", "b"), {})
-    evaluations = Evaluations(tmp_path, config, spec, lambda *_: {})
+    evaluations = Evaluations(tmp_path, config, spec, lambda *_, **__: {})
 
     def judge(earlier, now):
         rows = [
@@ -53,7 +53,7 @@ def test_what_is_evaluated_is_the_split_that_the_config_names(tmp_path):
         tmp_path,
         config,
         DatasetSpec("s", ("a",), {}),
-        lambda *a: asked.append(a[:3]) or {},
+        lambda *a, **_: asked.append(a[:3]) or {},
     )
     evaluations.score({"params": 1}, draw=False)
     assert asked == [({"params": 1}, "test", None)]

@@ -8,6 +8,7 @@ from tiny import tiny_shapes
 from resseg.config.load import load_config
 from resseg.data import sources
 from resseg.errors import UserError
+from resseg.processes.group import ALONE
 from resseg.runs.json_files import encode
 from resseg.training import messages
 from resseg.training.evaluations import Evaluations
@@ -41,6 +42,7 @@ def test_the_best_is_the_highest_score_there_is(
     (tmp_path / "metrics.jsonl").write_text("".join(f"{line}\n" for line in lines))
     evaluations = Evaluations.__new__(Evaluations)
     monkeypatch.setattr(evaluations, "_folder", tmp_path, raising=False)
+    monkeypatch.setattr(evaluations, "_group", ALONE, raising=False)
     assert evaluations.are_best({"mean_iou": score}) is best
 
 

@@ -434,7 +434,9 @@ def test_a_killed_run_goes_on_to_the_same_bits(overrides, tmp_path):
     assert_equal_runs(whole, killed, same_steps=False)
 
 
-def test_four_devices_train_and_evaluate_as_one_does(overrides, programs, tmp_path):
+def test_four_devices_train_and_evaluate_as_one_does(
+    overrides, programs, tmp_path, capsys
+):
     """Six images are no multiple of four devices: the filling must count nowhere."""
     settings = {"mesh.data": 4, "train.steps": 3, "eval.every": 0}
     settings |= {"checkpoint.keep_every": 2}
@@ -452,6 +454,35 @@ def test_four_devices_train_and_evaluate_as_one_does(overrides, programs, tmp_pa
     )
     metrics = [resseg.open_run(tmp_path / str(n)).metrics for n in (1, 4)]
     np.testing.assert_allclose(metrics[0]["loss"][0], metrics[1]["loss"][0], rtol=1e-5)
+    assert_goes_on_elsewhere(tmp_path / "4", 1, overrides | settings, programs, capsys)
+
+
+def assert_goes_on_elsewhere(whole, devices, settings, programs, capsys):
+    """From its kept checkpoint, with other devices: the same images, no gap."""
+    cut = shutil.copytree(whole, whole.with_name("cut"))
+    last, kept = settings["train.steps"], settings["checkpoint.keep_every"]
+    shutil.rmtree(cut / layout.CHECKPOINTS / str(last))
+    config = resseg.load_config(QUICKSTART, settings | {"mesh.data": devices})
+    capsys.readouterr()
+    train.train_and_evaluate(config, cut, programs)
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == f"resumed at step {kept} of {last}"
+    assert said[1].startswith(f"devices: {devices}, before 4: the same batches")
+    runs = resseg.open_run(whole), resseg.open_run(cut)
+    seen = [r.metrics[["step", "batch_hash"]].fillna("").to_numpy() for r in runs]
+    np.testing.assert_array_equal(*seen)
+    assert len(set(seen[0][:last, 1])) == last
+    keys = ["step", "fork", "path"]
+    pd.testing.assert_frame_equal(runs[0].gradients[keys], runs[1].gradients[keys])
+    leaves = [jax.tree.leaves(run.variables(last)["params"]) for run in runs]
+    assert distance(*leaves) < 1e-5  # after one step
+
+
+def distance(one, two):
+    """Global relative difference of two lists of arrays."""
+    differences = [a.astype(float) - b for a, b in zip(one, two, strict=True)]
+    squares = [sum(np.sum(np.square(x)) for x in xs) for xs in (differences, one)]
+    return np.sqrt(squares[0] / squares[1])
 
 
 def test_two_processes_do_not_train_in_one_folder(finished, overrides):

@@ -74,7 +74,7 @@ ROWS = (
         "mesh.data",
         integer(0, COUNT_OR_LEFT),
         "devices that share a batch; 0 or -1 = what mesh.space leaves, all by default",
-        (SHAPES, FIXED, SAME),
+        (SHAPES, FREE, SAME),
     ),
     Key(
         "mesh.space",
