@@ -92,10 +92,20 @@ def environment_of(root):
 def checkpoint_of(folder):
     """All of the last checkpoint: parameters, statistics, EMA, optimizer, position."""
     saved = folder / layout.CHECKPOINTS / str(STEPS)
-    handler = ocp.StandardCheckpointHandler()
-    arrays = {item: handler.restore(saved / item) for item in ("variables", "training")}
+    arrays = {item: arrays_of(saved / item) for item in ("variables", "training")}
     position = json.loads((saved / "position" / layout.ITEM_JSON).read_text())
     return arrays | {"position": position}
+
+
+def arrays_of(item):
+    """Onto one device, whatever they were saved from."""
+    handler = ocp.StandardCheckpointHandler()
+    one = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    like = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=one),
+        handler.metadata(item).tree,
+    )
+    return handler.restore(item, args=ocp.args.StandardRestore(like))
 
 
 def assert_same(whole, cut):
