@@ -13,7 +13,6 @@ from resseg.models.ops import bilinear, halo
 from resseg.models.ops.batch_norm import normalize
 from resseg.models.ops.choice import for_gpu
 from resseg.models.ops.convolution import convolve, convolve_seen
-from resseg.models.ops.max_pool import max_pool as by_winner
 from resseg.models.ops.relu import relu
 from resseg.models.ops.repeat import repeat
 from resseg.models.ops.spread import spread
@@ -283,25 +282,3 @@ def _resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
         else:
             x = jnp.take(x, source, axis=axis)
     return x
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """3x3, stride 2, padded by one: `[b, h, w, c] -> [b, ceil(h/2), ceil(w/2), c]`."""
-    return halo.on_rows(by_winner, x, reach=1, strides=2, outside=-jnp.inf)
-
-
-def average_pool(x: jax.Array, strides: int) -> jax.Array:
-    """2x2 of that stride; windows cut by the border average what they hold."""
-    operation = functools.partial(_average_pool, strides=strides)
-    return halo.on_rows(operation, x, strides=strides)
-
-
-def _average_pool(x: jax.Array, strides: int) -> jax.Array:
-    window, steps = (1, 2, 2, 1), (1, strides, strides, 1)
-    padding = ((0, 0), *((0, -side % strides) for side in x.shape[1:3]), (0, 0))
-
-    def windows(values: jax.Array) -> jax.Array:
-        # A plain zero: with a traced one jax sees no windowed sum, and no gradient.
-        return jax.lax.reduce_window(values, 0.0, jax.lax.add, window, steps, padding)
-
-    return windows(x) / windows(jnp.ones((1, *x.shape[1:3], 1), x.dtype))

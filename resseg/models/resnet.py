@@ -8,8 +8,9 @@ from resseg.gradients.fork import Fork
 from resseg.gradients.names import AUX, DEEPER, EXIT, SKIP, STAGE
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
-from resseg.models.layers import Conv, Norm, max_pool
+from resseg.models.layers import Conv, Norm
 from resseg.models.ops.relu import relu
+from resseg.models.pooling import max_pool
 
 TRAIN = 2  # place of `train` among the arguments of a block or stage, self included
 

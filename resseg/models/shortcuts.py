@@ -8,9 +8,10 @@ import jax.numpy as jnp
 
 from resseg.gradients.fork import coefficient
 from resseg.gradients.names import BIAS, FACTOR, GATE, RATE
-from resseg.models.layers import Conv, Norm, average_pool
+from resseg.models.layers import Conv, Norm
 from resseg.models.ops import halo
 from resseg.models.ops.spread import spread
+from resseg.models.pooling import average_pool
 
 
 def learned(kind: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resseg import sharding
-from resseg.models import layers
+from resseg.models import layers, pooling
 from resseg.models.heads.fcn import Upsample
 from resseg.models.ops import halo
 from resseg.models.ops.choice import Formulation, formulation
@@ -60,8 +60,8 @@ def every_second(x):
 
 
 OTHERS = {
-    "max-pooling": layers.max_pool,
-    "average pooling": functools.partial(layers.average_pool, strides=2),
+    "max-pooling": pooling.max_pool,
+    "average pooling": functools.partial(pooling.average_pool, strides=2),
     "bilinear, 2": enlarged(layers.resize, 2),
     "bilinear, 4": enlarged(layers.resize, 4),
     "bilinear, aligned corners": enlarged(layers.resize, 2, True),
@@ -142,7 +142,7 @@ def test_rows_that_cannot_be_shared_are_refused():
     x = jnp.zeros((1, 12, 4, 1))
     said = "12 rows, strides 2: 3 on each of 4 devices"
     with halo.splitting(split), pytest.raises(ValueError, match=said):
-        layers.average_pool(x, 2)
+        pooling.average_pool(x, 2)
 
 
 def test_whole_images_have_no_halo():
