@@ -17,6 +17,7 @@ from resseg.cli import main as cli
 from resseg.cli.parser import split_overrides
 from resseg.config import builtin
 from resseg.errors import UserError
+from resseg.processes.group import ALONE
 from resseg.training.clock import Clock
 from resseg.training.program import Programs
 
@@ -33,8 +34,8 @@ def train(monkeypatch):
     """Records what `resseg train` would have started; raises `.error` if set."""
     calls = SimpleNamespace(started=[], error=None)
 
-    def train_and_evaluate(config, workdir, programs, stop, clock):
-        assert isinstance(programs, Programs)
+    def train_and_evaluate(config, workdir, programs, stop, clock, group):
+        assert isinstance(programs, Programs) and group is ALONE
         assert not stop.asked and isinstance(clock, Clock)
         calls.started.append((config, workdir))
         if calls.error is not None:
