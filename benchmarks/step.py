@@ -44,9 +44,9 @@ def surroundings() -> dict[str, str]:
 
 
 def ours() -> dict[str, str]:
-    """That of our side, which keeps memory as `resseg train` does."""
+    """That of our side, which keeps memory where `resseg train` does."""
     given = surroundings()
-    return given | malloc.keeping(given, len(malloc.cores()))
+    return given | malloc.keeping(given)
 
 
 class Process:

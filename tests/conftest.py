@@ -9,7 +9,6 @@ import own_level
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-os.environ.setdefault("RESSEG_KEEP_MEMORY", "0")  # it compiles more than it steps
 # Tests that run the same program, in this process or in one they start, compile once.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="resseg-"))
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")

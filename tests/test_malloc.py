@@ -45,21 +45,18 @@ def faults(*arguments, **environment):
 
 @LINUX
 def test_memory_is_there_the_next_time_whichever_thread_asks():
-    assert faults(RESSEG_KEEP_MEMORY="0") >= 128 << 20
+    assert faults() >= 128 << 20
     assert faults("keep", RESSEG_KEEP_MEMORY="1") < 1 << 20
-    given = malloc.keeping({malloc.ASKED: "1"}, 64)
+    given = malloc.keeping({malloc.ASKED: "1"})
     assert faults(**given) < 1 << 20
 
 
 @LINUX
-def test_who_says_otherwise_is_heard():
-    few, many = malloc.MOST_CORES, malloc.MOST_CORES + 1
-    assert malloc.keeps({}, few) and not malloc.keeps({}, many)
-    assert malloc.keeps({malloc.ASKED: "1"}, many)
-    assert not malloc.keeps({malloc.ASKED: "0"}, few)
+def test_it_is_asked_for_and_no_choice_is_overruled():
+    assert malloc.keeps({malloc.ASKED: "1"})
+    assert malloc.keeping({}) == malloc.keeping({malloc.ASKED: "0"}) == {}
     for name in malloc.CHOSEN:
-        assert not malloc.keeps({name: "x", malloc.ASKED: "1"}, few)
-    assert malloc.keeping({}, many) == {}
+        assert not malloc.keeps({name: "x", malloc.ASKED: "1"})
 
 
 @pytest.mark.parametrize(
