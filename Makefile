@@ -14,9 +14,11 @@ RESTARTS := 100
 # the order is that of tests/own_level.py. WORKERS=0 is this process alone.
 BESIDE := -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
-# What most depends on the versions of Python and JAX: gradients, models, steps, resume,
-# sweeps. Paths, so that one which moved is an error and not a test less.
-CORE_TESTS := $(addprefix tests/,gradients models runs sweeps training)
+# What most depends on the versions of Python and JAX: gradients, what networks compute,
+# steps, resume, a sweep's programs. Paths, so that one which moved is an error and not a
+# test less.
+CORE_TESTS := $(addprefix tests/,gradients models/ops runs sweeps/test_worker.py training) \
+    $(patsubst %,tests/models/test_%.py,ablations applying gradients heads layers properties)
 
 EVERYDAY := -m "not slow and not faults and not cluster and not browser"
 

@@ -201,7 +201,7 @@ SETTINGS = hypothesis.settings(
 )
 
 
-@hypothesis.settings(SETTINGS, max_examples=5)
+@hypothesis.settings(SETTINGS, max_examples=3)
 @hypothesis.given(overrides())
 def test_a_few_random_networks_compute_and_learn(drawn):
     check(drawn)

@@ -49,18 +49,22 @@ def projections(**settings):
     [
         # torchvision
         (50, "fcn", WITH_AUX, 21, 35_322_218),
-        (101, "fcn", WITH_AUX, 21, 54_314_346),
+        pytest.param(101, "fcn", WITH_AUX, 21, 54_314_346, marks=pytest.mark.slow),
         (50, "deeplabv3", WITH_AUX, 21, 42_004_074),
-        (101, "deeplabv3", WITH_AUX, 21, 60_996_202),
+        pytest.param(
+            101, "deeplabv3", WITH_AUX, 21, 60_996_202, marks=pytest.mark.slow
+        ),
         (50, "fcn", DILATED, 21, 32_957_013),
         (50, "deeplabv3", DILATED, 21, 39_638_869),
         # segmentation_models.pytorch
         (18, "unet", {}, 1, 14_328_209),
         (34, "unet", {}, 1, 24_436_369),
         (50, "unet", {}, 1, 32_521_105),
-        (101, "unet", {}, 1, 51_513_233),
+        pytest.param(101, "unet", {}, 1, 51_513_233, marks=pytest.mark.slow),
         (50, "deeplabv3plus", SMP_DEEPLAB, 1, 26_677_585),
-        (101, "deeplabv3plus", SMP_DEEPLAB, 1, 45_669_713),
+        pytest.param(
+            101, "deeplabv3plus", SMP_DEEPLAB, 1, 45_669_713, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_segmenters_have_the_published_number_of_parameters(
@@ -79,7 +83,7 @@ def test_segmenters_have_the_published_number_of_parameters(
         (50, {}, 25_557_032),
         (50, {"backbone.variant": "v1"}, 25_557_032),
         (101, {}, 44_549_160),
-        (152, {}, 60_192_808),
+        pytest.param(152, {}, 60_192_808, marks=pytest.mark.slow),
         (50, {"backbone.groups": 32, "backbone.group_width": 4}, 25_028_904),
         (50, {"backbone.width_factor": 2.0}, 68_883_240),
         (50, {"backbone.group_width": 128}, 68_883_240),

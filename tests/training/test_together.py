@@ -25,11 +25,11 @@ STEPS = 4
 # Numbers of every kind: of forks, of the random stream, of the optimizer, of schedules.
 VARIANTS = (
     {},
-    {"seed": 1},
-    {"model.gradient.shortcut": 0.5, "optim.weight_decay": 0.1},
-    {"model.shortcut.rate": 0.2, "optim.learning_rate": 0.002},
+    {"seed": 1, "model.gradient.shortcut": 0.5, "optim.weight_decay": 0.1},
     {
+        "model.shortcut.rate": 0.2,
         "model.branch.scale": {"linear": [0.2, 1.0, 0, 3]},
+        "optim.learning_rate": 0.002,
         "optim.schedule": "poly",
         "optim.clip_norm": 0.5,
     },
@@ -164,7 +164,7 @@ def test_another_group_of_the_same_size_compiles_nothing(
     config_of, together, programs, tmp_path
 ):
     counter = compilations.Counter()
-    configs = [config_of({"seed": seed, "train.steps": 1}) for seed in range(5, 10)]
+    configs = [config_of({"seed": seed, "train.steps": 1}) for seed in range(5, 8)]
     vectorized.train_together(prepare(configs, tmp_path, programs), programs)
     assert counter.now().train_steps == 0
     assert counter.now().cached == 0
@@ -222,7 +222,7 @@ DIVERGING = {"optim.learning_rate": 1e30}
 def test_a_slice_that_diverges_leaves_the_others_alone(config_of, programs, tmp_path):
     """Bit for bit: it takes the place of a run that does not."""
     groups = []
-    for variants in (VARIANTS[2:], (VARIANTS[2], DIVERGING, VARIANTS[4])):
+    for variants in (VARIANTS, (VARIANTS[0], DIVERGING, VARIANTS[2])):
         configs, folder = map(config_of, variants), tmp_path / str(len(groups))
         prepared = prepare(configs, folder, programs)
         groups.append(vectorized.train_together(prepared, programs))
@@ -306,7 +306,7 @@ def test_an_interrupted_group_goes_on_to_the_same_bits(
         crash_after(3, patched)
         with pytest.raises(Interrupted):
             vectorized.train_together(prepare(configs, tmp_path, programs), programs)
-    assert {vectorized.resume_step(tmp_path / str(i)) for i in range(5)} == {3}
+    assert {vectorized.resume_step(tmp_path / str(i)) for i in range(3)} == {3}
     outcomes = vectorized.train_together(prepare(configs, tmp_path, programs), programs)
     for one, two in zip(together, outcomes, strict=True):
         assert_equal_runs(one.folder, two.folder)
@@ -334,9 +334,9 @@ def test_a_run_begun_together_goes_on_alone_and_the_other_way_round(
             assert_same_run(alone[i], folder)
 
 
-def test_four_devices_share_five_runs(config_of, alone, tmp_path):
+def test_two_devices_share_three_runs(config_of, alone, tmp_path):
     """Two each and one of them twice; no device hears of the slices of another."""
-    configs = [config_of(variant, {"mesh.data": 4}) for variant in VARIANTS]
+    configs = [config_of(variant, {"mesh.data": 2}) for variant in VARIANTS]
     outcomes = vectorized.train_together(prepare(configs, tmp_path, Programs()))
     for folder, outcome in zip(alone, outcomes, strict=True):
         one, two = resseg.open_run(folder), resseg.open_run(outcome.folder)
