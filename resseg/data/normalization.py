@@ -14,6 +14,7 @@ class Normalizer:
         values = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], _TABLE)
         self._table = normalize(values, mean, std)
         self._shift, self._factor = _coefficients(mean, std)
+        self._wide = np.empty((2, 0), np.float32)  # both, for a row of the last width
 
     def put(self, image: np.ndarray, out: np.ndarray) -> None:
         """Normalises an image of bytes: 256 values a channel, each computed once.
@@ -27,8 +28,12 @@ class Normalizer:
     def scale(self, image: np.ndarray) -> None:
         """Normalises contiguous float32 `[height, width, 3]`, 0 to 255, in place."""
         rows = image.reshape(len(image), -1)  # inner loops as long as a row, not of 3
-        np.subtract(rows, np.tile(self._shift, image.shape[1]), out=rows)
-        np.multiply(rows, np.tile(self._factor, image.shape[1]), out=rows)
+        wide = self._wide
+        if wide.shape[1] != rows.shape[1]:
+            wide = np.tile((self._shift, self._factor), image.shape[1])
+            self._wide = wide
+        np.subtract(rows, wide[0], out=rows)
+        np.multiply(rows, wide[1], out=rows)
 
 
 def normalize(

@@ -2,18 +2,18 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import grain
 import numpy as np
 
 from resseg.data import workers
+from resseg.data.batches import Batches
 from resseg.data.counts import median_frequency_weights
 from resseg.data.memory import MIB, Kept
 from resseg.data.normalization import Normalizer, denormalize
 from resseg.data.planning import PlannedBatch, plan_batches
-from resseg.data.replacing import REPLACES, SKIP, Replacing, draw, make_batch
+from resseg.data.replacing import REPLACES, SKIP, Replacing
 from resseg.data.sources import count_split, open_split
 from resseg.data.spec import VOID
 from resseg.data.transforms import make_train_transform
@@ -31,7 +31,6 @@ __all__ = [
     "rare_classes",
 ]
 
-_ENDLESS = 2**62  # examples: grain's own end, 2**63 - 1, is none that floats can hold
 BEGINNING = {"next_batch": 0}  # of the data, as a position of `TrainLoader`
 
 
@@ -89,19 +88,15 @@ class TrainLoader:
         self._kept = Kept(source, bound)
         self._replacing, self.replaced = Replacing(self._kept), dict[int, str]()
         replaces = data_config.on_error == SKIP
-        examples = (
-            grain.MapDataset.source(self._replacing if replaces else self._kept)
-            .seed(seed)
-            .shuffle()
-            .repeat()
-            .random_map(partial(draw, transform) if replaces else transform.draw)
+        self._batches = grain.MapDataset.source(
+            Batches(
+                self._replacing if replaces else self._kept,
+                transform,
+                seed,
+                size // process_count,
+                (process_index, process_count),
+            )
         )
-        batch_of: Any = partial(make_batch, transform) if replaces else transform.batch
-        # Sharing comes after the augmentation, which depends on the position in the
-        # whole: a batch holds the same examples, in the same order, for any number of
-        # processes. Each has a part that is in one piece.
-        parts = examples[:_ENDLESS].batch(size // process_count, batch_fn=batch_of)
-        self._batches = parts[process_index::process_count]
         self._next, self._left_out = 0, frozenset[int]()
         self._running: grain.DatasetIterator | None = None
         self._processes: list[Any] | None = None  # once they have given a batch

@@ -1,11 +1,6 @@
 """Images that cannot be read, replaced by others: `config.data.on_error`."""
 
-from collections.abc import Sequence
-
-import numpy as np
-
 from resseg.data.memory import Kept
-from resseg.data.transforms import Drawn, TrainTransform
 from resseg.errors import UserError
 
 STOP, SKIP = "stop", "skip"
@@ -57,18 +52,3 @@ class Replacing:
         except UserError as error:
             return str(error)
         return f"image {index} could not be read at first"
-
-
-def draw(
-    transform: TrainTransform, example: dict, rng: np.random.Generator
-) -> tuple[Drawn, int]:
-    """What a crop of an example is made of, and the index of what it `REPLACES`."""
-    return transform.draw(example, rng), example[REPLACES]
-
-
-def make_batch(
-    transform: TrainTransform, drawn: Sequence[tuple[Drawn, int]]
-) -> dict[str, np.ndarray]:
-    """The batch of such crops, with the indices in it."""
-    batch = transform.batch([crop for crop, _ in drawn])
-    return batch | {REPLACES: np.array([index for _, index in drawn], np.int32)}

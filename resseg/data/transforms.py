@@ -6,7 +6,7 @@ batch: no pixel that is not of the crop, and no array between the crop and the b
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -17,6 +17,7 @@ from resseg.data.crops import crop_matrix, cut, draw_corner, rare_pixel, warp
 from resseg.data.normalization import Normalizer
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+_SAME, _GREY = np.eye(3), np.tile(_LUMA, (3, 1))  # matrices from colour to colour
 _FLIPS = {(True, False): 1, (False, True): 0, (True, True): -1}  # across, down
 
 
@@ -84,7 +85,7 @@ class TrainTransform:
             `image` float32 `[crop height, crop width, 3]`, normalised, and `label`
             int32 `[crop height, crop width]`.
         """
-        batch = self.batch([self.draw(example, rng)])
+        batch = self.batch([self.draw(example, rng)], 1)
         return {name: array[0] for name, array in batch.items()}
 
     def draw(self, example: dict, rng: np.random.Generator) -> Drawn:
@@ -102,18 +103,24 @@ class TrainTransform:
         color = draw_color(self.color, rng)
         return Drawn(image, mask, corner, scale, degrees, across, down, color)
 
-    def batch(self, drawn: Sequence[Drawn]) -> dict[str, np.ndarray]:
+    def batch(self, drawn: Iterable[Drawn], size: int) -> dict[str, np.ndarray]:
         """Crops as they were drawn, each made in its place of the batch.
+
+        Args:
+            drawn: crops; each is made before the next is asked for, so that what an
+                image is decoded into is used again, while caches still have it.
+            size: how many there are.
 
         Returns:
             `image` float32 `[batch, crop height, crop width, 3]`, normalised, and
             `label` int32 `[batch, crop height, crop width]`.
         """
-        shape = (len(drawn), *self.crop)
+        shape = (size, *self.crop)
         images = self._buffers.empty((*shape, 3), np.float32)
         labels = self._buffers.empty(shape, np.int32)
+        flipped = np.empty((*self.crop, 3), np.uint8), np.empty(self.crop, np.uint8)
         for crop, image, label in zip(drawn, images, labels, strict=True):
-            self._put(crop, image, label)
+            self._put(crop, image, label, flipped)
         return {"image": images, "label": labels}
 
     @functools.cached_property
@@ -124,12 +131,20 @@ class TrainTransform:
     def _normalizer(self) -> Normalizer:
         return Normalizer(self.mean, self.std)
 
-    def _put(self, drawn: Drawn, image: np.ndarray, label: np.ndarray) -> None:
-        """Writes the pixels of a crop into its place of a batch."""
+    def _put(
+        self,
+        drawn: Drawn,
+        image: np.ndarray,
+        label: np.ndarray,
+        flipped: tuple[np.ndarray, np.ndarray],
+    ) -> None:
+        """Writes a crop into its place of a batch, where need be through `flipped`."""
         pixels, mask = self._window(drawn)
         if drawn.across or drawn.down:
-            pixels = cv2.flip(pixels, _FLIPS[drawn.across, drawn.down])
-        label[...] = mask[:: -1 if drawn.down else 1, :: -1 if drawn.across else 1]
+            code = _FLIPS[drawn.across, drawn.down]
+            pixels = cv2.flip(pixels, code, dst=flipped[0])
+            mask = cv2.flip(mask, code, dst=flipped[1])
+        label[...] = mask
         if drawn.color is None:
             self._normalizer.put(pixels, image)
         else:
@@ -188,8 +203,9 @@ def jitter_color(image: np.ndarray, factors: np.ndarray, out: np.ndarray) -> Non
     bright, contrast, saturation = factors
     grey = float(_LUMA @ cv2.mean(image)[:3])
     # The three are affine in the colour, so together they are one 3 x 4 matrix.
-    mix = saturation * np.eye(3) + (1 - saturation) * np.tile(_LUMA, (3, 1))
-    shift = np.full((3, 1), (1 - contrast) * bright * grey)
-    matrix = np.hstack([bright * contrast * mix, shift]).astype(np.float32)
+    mix = saturation * _SAME + (1 - saturation) * _GREY
+    matrix = np.empty((3, 4), np.float32)
+    matrix[:, :3] = bright * contrast * mix
+    matrix[:, 3] = (1 - contrast) * bright * grey
     cv2.transform(image.astype(np.float32), matrix, dst=out)
     np.clip(out, 0, 255, out=out)

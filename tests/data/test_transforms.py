@@ -1,5 +1,7 @@
 """Image and mask move together, and a mask is never interpolated."""
 
+import weakref
+
 import numpy as np
 import pytest
 from ml_collections import ConfigDict
@@ -259,3 +261,19 @@ def test_a_window_inside_is_no_copy_and_leaves_its_image_alone():
 
 def stored(example):
     return example["image"], example["mask"]
+
+
+def test_a_crop_is_made_before_the_next_image_is_asked_for(data):
+    """So memory of a decoded image is free for the next."""
+    transform, rng = make_train_transform(data, ()), np.random.default_rng(0)
+    images, alive = [], []
+
+    def drawn():
+        for _ in range(5):
+            example = noise(60, 70)
+            images.append(weakref.ref(example["image"]))
+            alive.append(sum(image() is not None for image in images))
+            yield transform.draw(example, rng)
+
+    assert transform.batch(drawn(), 5)["image"].shape == (5, 40, 48, 3)
+    assert max(alive) <= 3
