@@ -73,7 +73,7 @@ def load(file: Path) -> Counts | None:
                 return None
         with np.load(file, allow_pickle=False) as stored:
             return Counts(stored["sizes"], stored["pixels"], stored["void"])
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except (OSError, KeyError, ValueError, MemoryError, zipfile.BadZipFile):
         return None
 
 

@@ -32,7 +32,7 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         return _READERS[file.suffix](file)
     except (safetensors.SafetensorError, zipfile.BadZipFile, EOFError) as error:
         raise UserError(f"{file}: damaged or not {file.suffix}: {error}") from error
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, MemoryError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{file}: cannot be read: {error}") from error

@@ -106,8 +106,8 @@ class Checkpoints:
             with damage_named(
                 saved, "it was written a moment ago: choose a folder on another disk"
             ):
-                read_through(saved / VARIABLES)
-                read_through(saved / TRAINING)
+                read_through(saved / VARIABLES, variables)
+                read_through(saved / TRAINING, training)
                 read_json_through(saved / POSITION)
             self._read_back = True
 
@@ -176,7 +176,7 @@ class Checkpoints:
         with damage_named(saved, ""):
             check_checksums(saved)
             for item, wanted in ((VARIABLES, variables), (TRAINING, training)):
-                read_through(saved / item)
+                read_through(saved / item, wanted)
                 check_fits(saved, storage.metadata(saved / item), wanted)
             read_json_through(saved / POSITION)
             restored = self._latest.restore(
@@ -269,7 +269,7 @@ def restore_variables(
         remedy = f"choose another with --step (there are {', '.join(others)})"
     with damage_named(folder / str(step), remedy):
         check_checksums(saved.parent)
-        read_through(saved)
+        read_through(saved, wanted)
         stored = storage.metadata(saved)
         if wanted is not None:
             there = {name: stored.get(name, {}) for name in wanted}

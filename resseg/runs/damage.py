@@ -21,8 +21,14 @@ import tensorstore
 from resseg.errors import UserError
 from resseg.runs import layout
 from resseg.runs.places import check_readable
+from resseg.runs.unpacking import DESCRIPTION, Arrays
 from resseg.text import parse_json
 
+# What orbax and TensorStore raise where a file says something else than they expect.
+UNEXPECTED = (
+    *(ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError),
+    OSError,
+)
 _REFUSED = re.compile(r"os_error_code='(\d+)'")  # so tensorstore quotes the system
 
 
@@ -48,7 +54,7 @@ def damage_named(saved: Path, remedy: str) -> Iterator[None]:
         ) from error
     except UserError:
         raise
-    except (ValueError, OSError, KeyError) as error:
+    except UNEXPECTED as error:
         # The hook stays: what orbax has left under way fails later.
         reason = textwrap.shorten(str(error), 200)
         raise DamagedCheckpoint(
@@ -109,12 +115,18 @@ def _suffixes() -> Iterator[str]:
         yield f"-{number}"
 
 
-def read_through(item: Path) -> None:
+def read_through(item: Path, wanted: Any = None) -> None:
     """Reads all that is stored of an item, one value after the other.
 
     Orbax reads all arrays at the same time and leaves the others under way when one
     fails: what these raise later, in threads of their own, nobody can catch. So files
-    that are cut or missing are found here first.
+    that are cut or missing are found here first, and arrays that are not as large as
+    they say.
+
+    Args:
+        item: its folder.
+        wanted: what it is to be restored to, or a part of it; arrays of any size are
+            believed where it has them.
 
     Raises:
         UserError: the system refuses to read a file, or no library can read a folder of
@@ -123,15 +135,27 @@ def read_through(item: Path) -> None:
     """
     place = check_readable(item)
     with faults_sorted(item):
-        parse_json((place / layout.ITEM_INDEX).read_bytes())
+        kinds = parse_json((place / layout.ITEM_INDEX).read_bytes())
+        if kinds["use_zarr3"] or not kinds["use_ocdbt"]:
+            raise ValueError(f"{item.name}: arrays of another format than resseg's")
         files = {"driver": "file", "path": f"{place}/"}
         spec = {"driver": "ocdbt", "base": files}
         store = tensorstore.KvStore.open(spec).result()
-        keys = store.list().result()
+        keys = [key.decode() for key in store.list().result()]
         if not keys:
             raise ValueError(f"{item.name}: no arrays")
-        for key in keys:
-            store.read(key).result()
+        described = [key for key in keys if key.endswith(f"/{DESCRIPTION}")]
+        arrays = Arrays({key: _value(store, key) for key in described})
+        stored = 0
+        for key in sorted(set(keys) - set(described)):
+            value = _value(store, key)
+            arrays.check_unpacks(key, value)
+            stored += len(value)
+        arrays.check_backed(stored, wanted)
+
+
+def _value(store: Any, key: str) -> bytes:
+    return store.read(key).result().value
 
 
 def read_json_through(item: Path) -> None:

@@ -13,16 +13,22 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from resseg.errors import UserError
-from resseg.runs.tables import Column, schema, write_parquet
+from resseg.runs.tables import (
+    Column,
+    read_parquet,
+    rows_of,
+    schema,
+    write_parquet,
+)
 
 if TYPE_CHECKING:
     # A training never needs it, and it takes a quarter of a second.
     import pandas as pd
 
 BUFFER_ROWS = 65_536
+_CELL = 8  # bytes of a number
 
 
 class PartedTable:
@@ -84,7 +90,7 @@ class PartedTable:
                 kept.append(part)
         if kept:  # parts do not overlap: only the last can reach past the step
             with _damage_named(kept[-1]):
-                table = pq.read_table(kept[-1])
+                table = read_parquet(kept[-1])
             short = table.filter(pc.field("step") <= step)
             if short.num_rows < table.num_rows:
                 write_parquet(short, kept[-1])
@@ -110,16 +116,31 @@ def read_parts(
     folder that is missing or empty gives an empty table with the same columns.
 
     Raises:
-        UserError: a part is damaged.
+        UserError: a part is damaged, or larger than the memory.
     """
     whole = schema(columns)
     wanted = whole if names is None else pa.schema([whole.field(n) for n in names])
-    tables = []
-    for part in parts(folder):
+    found, tables = parts(folder), []
+    _check_memory(Path(folder), found, len(wanted))
+    for part in found:
         with _damage_named(part):
-            tables.append(pq.read_table(part, columns=wanted.names, schema=whole))
+            tables.append(read_parquet(part, wanted.names, whole))
     table = pa.concat_tables(tables) if tables else wanted.empty_table()
     return table.to_pandas()
+
+
+def _check_memory(folder: Path, found: Sequence[Path], columns: int) -> None:
+    """Refuses a table that is larger than the memory of this machine."""
+    rows = 0
+    for part in found:
+        with _damage_named(part):
+            rows += rows_of(part)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if rows * columns * _CELL > memory:
+        raise UserError(
+            f"{folder}: {rows:,} rows take {rows * columns * _CELL >> 30:,} GiB, this "
+            f"machine has {memory >> 30:,}"
+        )
 
 
 @contextlib.contextmanager
@@ -143,7 +164,7 @@ def _damage_named(part: Path) -> Iterator[None]:
 
 def _can_be_read(part: Path) -> bool:
     try:
-        pq.read_table(part)
+        read_parquet(part)
     except (pa.ArrowInvalid, OSError):
         return False
     return True

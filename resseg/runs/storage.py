@@ -8,8 +8,9 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from resseg.errors import UserError
 from resseg.runs.checksums import write_checksums
-from resseg.runs.damage import refusals_named
+from resseg.runs.damage import UNEXPECTED, refusals_named
 from resseg.runs.places import resolved
 
 VARIABLES, TRAINING, POSITION = "variables", "training", "position"  # items
@@ -48,7 +49,11 @@ def abstract(tree: Any) -> Any:
 def manager(
     folder: Path, newest: int, keep_period: int | None = None
 ) -> ocp.CheckpointManager:
-    """Of a folder that keeps the `newest`, and one every `keep_period` steps."""
+    """Of a folder that keeps the `newest`, and one every `keep_period` steps.
+
+    Raises:
+        UserError: what describes a checkpoint there is damaged.
+    """
     options = ocp.CheckpointManagerOptions(
         max_to_keep=newest,
         keep_period=keep_period,
@@ -56,8 +61,15 @@ def manager(
         cleanup_tmp_directories=True,  # of a save that was killed
         enable_async_checkpointing=False,
     )
-    return ocp.CheckpointManager(
-        resolved(folder),
-        options=options,
-        item_names=(VARIABLES, TRAINING, POSITION),
-    )
+    place = resolved(folder)
+    try:
+        return ocp.CheckpointManager(
+            place, options=options, item_names=(VARIABLES, TRAINING, POSITION)
+        )
+    except UNEXPECTED as error:
+        if isinstance(error, OSError):
+            raise
+        raise UserError(
+            f"{folder}: a _CHECKPOINT_METADATA in it is damaged ({error}); move the "
+            "folder of that checkpoint away"
+        ) from error
