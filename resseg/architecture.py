@@ -105,7 +105,8 @@ SHORTCUT_KINDS = (
     *GATED,
     "dropout",
 )
-BRANCH_INITS = ("he", "zero_gamma", "fixup")
+BRANCH_INITS = ("he", "zero_gamma", "fixup", "dirac", "delta_orthogonal")
+WITHIN = ("no", "site", "image")  # what an inner product of two paths is taken over
 DILATIONS = ("torchvision", "uniform")
 
 

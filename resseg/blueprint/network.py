@@ -93,6 +93,7 @@ class Coefficients:
             self(model.gradient.detach_rate, places, 0.0),
             self(model.shortcut.rate, places, 0.0),
             self(model.shortcut.gate_bias, places, 0.0),
+            self(model.gradient.clip_sites, places, 0.0),
         )
         return tuple(BlockFactors(*row) for row in zip(*columns, strict=True))
 
@@ -116,7 +117,10 @@ def block_style(model: Any, plan: Backbone, blocks: int) -> BlockStyle:
         blocks=blocks,
         span=model.shortcut.span,
         detach=not coefficients.is_neutral(model.gradient.detach_rate, 0.0),
+        orthogonal=model.branch.orthogonal,
         preserve=model.gradient.normalize == "block",
+        surgery=model.gradient.surgery,
+        clip=not coefficients.is_neutral(model.gradient.clip_sites, 0.0),
         dropout=model.backbone.dropout,
         dtype=jnp.dtype(model.dtype).type,
     )

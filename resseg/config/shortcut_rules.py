@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from resseg.architecture import spell_out
+from resseg.architecture import GATED, spell_out
 from resseg.config import coefficients
 from resseg.config.heads import ADD, CONCAT, block_places, head_of, skip_names
 from resseg.config.keys import refuse, value_of
@@ -65,8 +65,11 @@ def _absent_shortcut(config: Any) -> None:
         "model.gradient.bypass": 0.0,  # nothing would go back
         "model.gradient.detach_rate": 0.0,
         "model.backbone.stochastic_depth": 0.0,  # a dropped branch would leave nothing
-        "model.branch.init": "he",  # each block would start as the zero map
+        "model.branch.orthogonal": "no",
+        "model.gradient.surgery": "no",
     }
+    if config.model.branch.init in ("zero_gamma", "fixup"):
+        neutral["model.branch.init"] = "he"  # each block would start as the zero map
     for key, value in neutral.items():
         if value_of(config, key) != value:
             refuse(
@@ -118,11 +121,33 @@ def _branch_start(config: Any) -> None:
         refuse(config, key, "is for networks with norm 'none'")
     if start == "he":
         return
+    if start in ("dirac", "delta_orthogonal"):
+        _isometric_start(config)
+        return
     if plan.order == "relu_before_add":
         refuse(config, key, "order 'relu_before_add' ends in a ReLU, dead at zero")
     bare = plan.order in ("pre", "bn_after_add") or model.norm == "none"
     if bare and model.weight_standardization:
         refuse(config, key, "the last kernel cannot be both zero and standardised")
+
+
+def _isometric_start(config: Any) -> None:
+    """Kernels that start as an isometry keep it, and have it over all channels."""
+    start = config.model.branch.init
+    if config.model.weight_standardization:
+        refuse(config, "model.branch.init", "standardised kernels have no such start")
+    if config.model.backbone.groups > 1:
+        wanted = f"branch.init {start!r} mixes all channels, expected 1"
+        refuse(config, "model.backbone.groups", wanted)
+
+
+def _surgery(config: Any) -> None:
+    """Two cotangents are freed of each other; a gate has a third."""
+    kind = config.model.shortcut.kind
+    if config.model.gradient.surgery != "no" and kind in GATED:
+        refuse(
+            config, "model.gradient.surgery", f"a block of kind {kind!r} has three ways"
+        )
 
 
 def _span(config: Any) -> None:
@@ -139,5 +164,6 @@ RULES = (
     _long_skips,
     _transition,
     _branch_start,
+    _surgery,
     _span,
 )

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from resseg.architecture import GATED
 from resseg.gradients.fork import Fork, coefficient, scale_cotangent
@@ -13,6 +14,7 @@ from resseg.gradients.names import (
     BRANCH_FACTOR,
     BRANCH_OUT,
     BYPASS,
+    CLIP_SITES,
     DETACH_RATE,
     FORK,
     GATE,
@@ -20,6 +22,12 @@ from resseg.gradients.names import (
     SHORTCUT_FACTOR,
 )
 from resseg.gradients.preserve import enter, leave
+from resseg.gradients.surgery import (
+    WITHIN,
+    along,
+    without_conflict,
+    without_largest_sites,
+)
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Norm
 from resseg.models.ops.relu import relu
@@ -43,6 +51,7 @@ class BlockFactors(NamedTuple):
         detach_rate: probability that a step leaves it out; the others make up for it.
         rate: of a shortcut that drops out.
         gate_bias: initial, of the gate.
+        clip_sites: share of pixels, those of the largest gradient, that send none.
     """
 
     shortcut: float = 1.0
@@ -54,6 +63,7 @@ class BlockFactors(NamedTuple):
     detach_rate: float = 0.0
     rate: float = 0.5
     gate_bias: float = -6.0
+    clip_sites: float = 0.0
 
 
 class Block(nn.Module, Join):
@@ -82,6 +92,9 @@ class Block(nn.Module, Join):
         ticket = None
         if style.preserve:
             x, ticket = enter(x)
+        if style.clip:
+            share = coefficient(self, CLIP_SITES, self.factors.clip_sites)
+            x = without_largest_sites(x, share)
         activated = style.order == "pre" and changes_shape(
             x, self.features, self.strides
         )
@@ -92,8 +105,8 @@ class Block(nn.Module, Join):
         if GATE in ways:
             gate = self.gate_of(ways[GATE])
         if SHORTCUT in ways:
-            y = self.carried(ways[SHORTCUT], train, gate)
-            y = y + self.computed(ways[BRANCH], train, activated, gate)
+            carried = self.carried(ways[SHORTCUT], train, gate)
+            y = carried + self.computed(ways[BRANCH], train, activated, gate, carried)
         else:
             y = self.computed(ways[BRANCH], train, activated)
         y = self.finish(y, train)
@@ -118,7 +131,11 @@ class Block(nn.Module, Join):
             if train:
                 kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate)
                 to_branch = to_branch * kept / (1 - rate)
-        return dict(zip(backward, fork(x, {BRANCH: to_branch}), strict=True))
+        ways = dict(zip(backward, fork(x, {BRANCH: to_branch}), strict=True))
+        if style.surgery != "no":
+            pair = without_conflict(ways[SHORTCUT], ways[BRANCH], style.surgery)
+            ways |= zip((SHORTCUT, BRANCH), pair, strict=True)
+        return ways
 
     def carried(
         self, x: jax.Array, train: bool, gate: jax.Array | None = None
@@ -150,6 +167,7 @@ class Block(nn.Module, Join):
         train: bool,
         activated: bool,
         gate: jax.Array | None = None,
+        carried: jax.Array | None = None,
     ) -> jax.Array:
         """W_r · h(x; W)"""
         style = self.style
@@ -160,6 +178,9 @@ class Block(nn.Module, Join):
         y = factor(branch(x, train))
         if gate is not None and style.shortcut == "gate_exclusive":
             y = gate * y
+        if carried is not None and style.orthogonal != "no":
+            parallel = along(y, carried, WITHIN[style.orthogonal])
+            y = y - (parallel * carried.astype(jnp.float32)).astype(y.dtype)
         gamma = coefficient(self, BRANCH_OUT, self.factors.gradient_out)
         drop = nn.Dropout(self.drop_rate, (1, 2, 3), deterministic=not train)
         return drop(scale_cotangent(y, gamma))

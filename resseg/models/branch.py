@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from resseg.architecture import EXPANSION
-from resseg.models.layers import Conv, Norm
+from resseg.models.layers import KERNEL_INITS, Conv, Norm
 from resseg.models.ops.relu import relu
 from resseg.models.ops.spread import spread
 
@@ -18,11 +18,16 @@ class BlockStyle:
     """What all blocks of a network share. See `resseg.config.base` for the meanings.
 
     Attributes:
-        init: he, zero_gamma or fixup.
+        init: one of `architecture.BRANCH_INITS`.
         blocks: number of residual blocks L, for fixup.
         span: 3x3 convolutions of a basic block; 0 = two.
         detach: draw in each step which branches send nothing back to their input.
+        orthogonal: the branch adds what stands at a right angle to the shortcut: no, in
+            each site (over its channels), in each image.
         preserve: the backward pass of each block keeps the norm of the cotangent.
+        surgery: cotangents of shortcut and branch that conflict each lose a part; no,
+            site, image.
+        clip: the pixels of the largest cotangent send none to the block before.
     """
 
     block: str = "basic"
@@ -41,7 +46,10 @@ class BlockStyle:
     blocks: int = 1
     span: int = 0
     detach: bool = False
+    orthogonal: str = "no"
     preserve: bool = False
+    surgery: str = "no"
+    clip: bool = False
     dropout: float = 0.0
     dtype: Any = jnp.float32
 
@@ -60,7 +68,8 @@ class Branch(nn.Module):
     With `zero_gamma` the branch starts as the zero map: its last norm has scale 0
     (Goyal 2017), or, where no norm follows, its last kernel is 0. With `fixup` (Zhang
     2019, for networks without norm) that kernel is 0 and the deviation of the others is
-    multiplied by L^(-1 / (2m - 2)), for L blocks of m convolutions.
+    multiplied by L^(-1 / (2m - 2)), for L blocks of m convolutions. With `dirac` and
+    `delta_orthogonal` all kernels start as in `layers.KERNEL_INITS`.
 
     Attributes:
         activated: the input has been normalised and rectified already (`pre` only).
@@ -111,6 +120,7 @@ class Branch(nn.Module):
             dtype=style.dtype,
             standardized=style.standardized,
             init_scale=scale,
+            start=style.init if style.init in KERNEL_INITS else "he",
             name=f"conv{i}",
         )
 

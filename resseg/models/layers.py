@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -33,6 +34,30 @@ def scaled_he_normal(scale: float) -> nn.initializers.Initializer:
     return nn.initializers.variance_scaling(2.0 * scale**2, "fan_out", "normal")
 
 
+def at_centre(matrix: Callable[..., jax.Array]) -> nn.initializers.Initializer:
+    """Kernels that see the pixel in their centre alone, `[h, w, in, out]`.
+
+    Args:
+        matrix: `(key, (in, out), dtype)` -> what they make of its channels.
+    """
+
+    def start(key, shape, dtype=jnp.float32):
+        height, width, *channels = shape
+        centre = matrix(key, tuple(channels), dtype)
+        empty = jnp.zeros(shape, dtype)
+        return empty.at[height // 2, width // 2].set(centre)
+
+    return start
+
+
+# Kernels that start as an isometry: the identity as far as there are channels for it
+# (Zagoruyko 2017, section 3.1), or a random rotation of them (Xiao 2018, section 3).
+KERNEL_INITS = {
+    "dirac": at_centre(lambda key, shape, dtype: jnp.eye(*shape, dtype=dtype)),
+    "delta_orthogonal": at_centre(nn.initializers.orthogonal()),
+}
+
+
 class Conv(nn.Module):
     """Convolution, `[batch, h, w, in] -> [batch, h/strides, w/strides, features]`.
 
@@ -45,6 +70,7 @@ class Conv(nn.Module):
         standardized: the kernel in use has mean 0 and variance 2 / fan-in in each
             output channel (weight standardisation, Qiao 2019, with He's gain).
         init_scale: factor on the initial kernel; 0 = it starts at zero.
+        start: he, or one of `KERNEL_INITS`, which know no scale and no groups.
 
     What is still to be upsampled may be handed to a plain 3x3, float32.
     """
@@ -58,13 +84,17 @@ class Conv(nn.Module):
     groups: int = 1
     standardized: bool = False
     init_scale: float = 1.0
+    start: str = "he"
 
     @nn.compact
     def __call__(self, x: jax.Array | Upsampled) -> jax.Array:
         merged = isinstance(x, Upsampled)
         inputs = (x.channels if merged else x.shape[-1]) // self.groups
         shape = (self.kernel, self.kernel, inputs, self.features)
-        kernel = self.param("kernel", scaled_he_normal(self.init_scale), shape)
+        drawn = scaled_he_normal(self.init_scale)
+        if self.start != "he":
+            drawn = KERNEL_INITS[self.start]
+        kernel = self.param("kernel", drawn, shape)
         if self.standardized:
             kernel = standardize(kernel)
         kernel = kernel.astype(self.dtype)

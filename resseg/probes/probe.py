@@ -81,12 +81,13 @@ def require_linear_backward(subject: Subject, name: str) -> None:
     Raises:
         UserError: it does.
     """
-    kind = subject.config.model.gradient.normalize
-    if kind != "no":
-        raise UserError(
-            f"config.model.gradient.normalize={kind!r}: --what {name} needs a backward "
-            "pass that is linear in the gradient; expected 'no'"
-        )
+    gradient = subject.config.model.gradient
+    for key, neutral in (("normalize", "no"), ("surgery", "no"), ("clip_sites", 0.0)):
+        if gradient[key] != neutral:
+            raise UserError(
+                f"config.model.gradient.{key}={gradient[key]!r}: --what {name} needs a "
+                f"backward pass that is linear in the gradient; expected {neutral!r}"
+            )
 
 
 def slope(depth: ArrayLike, log_values: ArrayLike) -> float:

@@ -102,14 +102,14 @@ class Subject:
         second derivatives must refuse. One for a kind of fork that the network does not
         have scales nothing.
         """
-        zero = {"bypass", "detach_rate"}
+        zero = {"bypass", "detach_rate", "clip_sites"}
         kinds = {fork.kind for fork in self.forks}
         absent = {key for key, kind in _OF_KIND.items() if kind not in kinds}
         scaled = []
         for key, value in sorted(self.config.model.gradient.items()):
             if key in absent:
                 continue
-            if key == "normalize":
+            if key in ("normalize", "surgery"):
                 neutral = value == "no"
             else:
                 neutral = is_neutral(value, 0.0 if key in zero else 1.0)

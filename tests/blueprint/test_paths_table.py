@@ -41,6 +41,7 @@ STRUCTURES = {
         "model.aux.weight": 0.4,
         "model.shortcut.kind": "dropout",
         "model.gradient.detach_rate": 0.25,
+        "model.gradient.clip_sites": 0.125,
     },
     "unet": {"model.head.name": "unet", "model.long_skip.kind": "add"},
     "deeplabv3plus": {
@@ -81,24 +82,30 @@ OF_BLOCKS = {
     "model.gradient.branch_out": ("branch_out", 1.0),
     "model.gradient.bypass": ("bypass", 0.0),
     "model.gradient.detach_rate": ("detach_rate", 0.25),
+    "model.gradient.clip_sites": ("clip_sites", 0.125),
 }
+SWITCHES = (
+    "model.shortcut.rate",
+    "model.gradient.detach_rate",
+    "model.gradient.clip_sites",
+)
 NOT_THERE = {
     "resunet": (),
-    "unet": ("model.shortcut.rate", "model.gradient.detach_rate"),
-    "deeplabv3plus": ("model.shortcut.rate", "model.gradient.detach_rate"),
-    "fcn8s": ("model.shortcut.rate", "model.gradient.detach_rate"),
+    "unet": SWITCHES,
+    "deeplabv3plus": SWITCHES,
+    "fcn8s": SWITCHES,
     "plain": (
         "model.shortcut.scale",
         "model.shortcut.rate",
         "model.gradient.shortcut",
         "model.gradient.bypass",  # refused: nothing would go back
-        "model.gradient.detach_rate",
+        *SWITCHES[1:],
     ),
     "learned": (
         "model.shortcut.scale",
         "model.shortcut.rate",
         "model.branch.scale",
-        "model.gradient.detach_rate",
+        *SWITCHES[1:],
     ),
 }
 PYRAMID = ("conv1x1", "rate1", "rate2", "rate3", "pool")
@@ -317,7 +324,7 @@ def squares_of(forks):
 
 def backward_leaves(name):
     for key, (leaves, _) in leaves_of(name).items():
-        if key.startswith("model.gradient.") and not key.endswith("detach_rate"):
+        if key.startswith("model.gradient.") and key not in SWITCHES:
             yield from leaves
     yield from constants_of(name)
 

@@ -72,6 +72,7 @@ def test_every_coefficient_of_a_network_has_a_name_of_its_own():
         "model.shortcut.kind": "dropout",
         **PYRAMID,
         "model.gradient.detach_rate": 0.5,
+        "model.gradient.clip_sites": 0.5,
         "model.aux.weight": 0.4,
     }
     config = resseg.load_config("quickstart", TINY | settings)
@@ -80,7 +81,13 @@ def test_every_coefficient_of_a_network_has_a_name_of_its_own():
     names = set(scheduled(lines))
     assert len(names) == len(jax.tree.leaves(paths))
     leaves = ("W_c", "W_r", "gradient shortcut", "gradient branch", "bypass")
-    leaves = (*leaves, "detach_rate", "branch_out", "shortcut_dropout rate")
+    leaves = (
+        *leaves,
+        "detach_rate",
+        "clip_sites",
+        "branch_out",
+        "shortcut_dropout rate",
+    )
     wanted = {
         f"{block}{'/' if 'dropout' in leaf else ' '}{leaf}"
         for block in BLOCKS

@@ -60,6 +60,9 @@ BACKBONE = {
     "model.gradient.bypass": st.sampled_from([0.0, 0.5]),
     "model.gradient.detach_rate": st.sampled_from([0.0, 0.5]),
     "model.gradient.normalize": choices("model.gradient.normalize"),
+    "model.gradient.surgery": choices("model.gradient.surgery"),
+    "model.gradient.clip_sites": st.sampled_from([0.0, 0.1]),
+    "model.branch.orthogonal": choices("model.branch.orthogonal"),
 }
 BOTTLENECK = {
     "model.backbone.groups": st.sampled_from([1, 2]),

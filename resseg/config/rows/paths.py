@@ -6,7 +6,13 @@ number, by stage: {"linear": [1.0, 0.0, 0, 1000]} | {"depth": [1.0, 0.3]} |
 act backward only: the forward value stays, bit for bit.
 """
 
-from resseg.architecture import BRANCH_INITS, LEARN, SHORTCUT_KINDS, TRANSITIONS
+from resseg.architecture import (
+    BRANCH_INITS,
+    LEARN,
+    SHORTCUT_KINDS,
+    TRANSITIONS,
+    WITHIN,
+)
 from resseg.config.key import FIXED, NUMBER, SAME, SHAPES, SWITCH, Key
 from resseg.config.values import (
     ANY_NUMBERS,
@@ -77,8 +83,17 @@ ROWS = (
     Key(
         "model.branch.init",
         choice("he", BRANCH_INITS),
-        "he | zero_gamma (starts as the zero map) | fixup (without norm: Zhang 2019)",
+        "he | zero_gamma (starts as the zero map) | fixup (without norm: Zhang 2019) | "
+        "dirac (kernels start as the identity) | delta_orthogonal (as a rotation)",
         (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.branch.orthogonal",
+        choice("no", WITHIN),
+        "the branch adds what is at a right angle to the shortcut (Oh 2025): no | site "
+        "(over the channels of a pixel) | image",
+        (SHAPES, FIXED, SAME),
+        later=True,
     ),
     Key(
         "model.gradient.shortcut",
@@ -116,6 +131,22 @@ ROWS = (
         choice("no", ("no", "block")),
         "block: each block keeps the norm of the cotangent",
         (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.gradient.surgery",
+        choice("no", WITHIN),
+        "where gradients of shortcut and branch conflict each loses its part along the "
+        "other (Yu 2020): no | site | image",
+        (SHAPES, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "model.gradient.clip_sites",
+        coefficient(0.0, BLOCK, RATES),
+        "share of an image's pixels, those of the largest gradient, that send none to "
+        "the block before",
+        (SWITCH, FIXED, SAME),
+        later=True,
     ),
     Key(
         "model.gradient.long_skip",

@@ -1,0 +1,238 @@
+"""Rules of the residual zoo, each against its published formula: docs/zoo.md."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from tiny import drawn, two_stages
+
+from resseg.config.load import load_config
+from resseg.errors import UserError
+from resseg.gradients.fork import statistics_by_fork
+from resseg.gradients.joins import moments, with_addends
+from resseg.gradients.surgery import WITHIN, without_conflict, without_largest_sites
+from resseg.models.blocks import Block, BlockFactors
+from resseg.models.branch import BlockStyle
+from resseg.models.layers import Conv
+
+WIDTH = 4
+SHAPE = (2, 5, 6, WIDTH)
+EACH = pytest.mark.parametrize("within", WITHIN)
+
+
+def normal(seed, shape=SHAPE):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def linear_block(matrix, x, factors=None, **style):
+    """y = c x + w A x, on positive signals, and its variables."""
+    # One 3x3 behind a ReLU, which positive signals do not see.
+    settings = {"order": "pre", "norm": "none", "span": 1} | style
+    given = {"factors": factors} if factors else {}
+    block = Block(WIDTH, style=BlockStyle(**settings), **given)
+    variables = drawn(block, x, train=False)
+    kernel = jnp.zeros((3, 3, WIDTH, WIDTH)).at[1, 1].set(jnp.asarray(matrix))
+    params = jax.tree.map(
+        lambda leaf: kernel if leaf.ndim == 4 else leaf, variables["params"]
+    )
+    return block, variables | {"params": params}
+
+
+def rotation(theta):
+    """Of the first two channels and of the last two."""
+    turn = np.array([[np.cos(theta), -np.sin(theta)], [np.sin(theta), np.cos(theta)]])
+    return np.kron(np.eye(2), turn)
+
+
+def taps_and_gradient(block, variables, x, g):
+    """What the fork measured, and dL/dx, for a cotangent of the output."""
+
+    def loss(taps, x):
+        return jnp.vdot(block.apply(variables | {"taps": taps}, x, False), g)
+
+    taps, dx = jax.grad(loss, (0, 1))(variables["taps"], x)
+    (statistics,) = statistics_by_fork({"block": taps}).values()
+    return statistics, dx
+
+
+@EACH
+@pytest.mark.parametrize("degrees", [60, 120, 170])
+def test_conflicting_gradients_lose_what_they_have_of_each_other(degrees, within):
+    """At an angle above 90 degrees: norms times its sine, and minus its cosine."""
+    theta, w = np.radians(degrees), 0.5
+    x, g = jnp.abs(normal(0)) + 0.1, normal(1)
+    factors = BlockFactors(branch=w)
+    block, variables = linear_block(rotation(theta), x, factors, surgery=within)
+    seen, dx = taps_and_gradient(block, variables, x, g)
+    norm, cosine = float(jnp.linalg.norm(g)), np.cos(theta)
+    shrunk, turned = (np.sin(theta), -1) if degrees > 90 else (1, 1)
+    np.testing.assert_allclose(
+        np.sqrt(seen.squares), [shrunk * norm, shrunk * w * norm], rtol=1e-5
+    )
+    inner = turned * cosine * w * (shrunk * norm) ** 2
+    np.testing.assert_allclose(seen.inner, inner, rtol=1e-4)
+    total = (shrunk * norm) ** 2 * (1 + w**2) + 2 * inner
+    np.testing.assert_allclose(jnp.vdot(dx, dx), total, rtol=1e-4)
+    plain = linear_block(rotation(theta), x, factors)[0]
+    np.testing.assert_array_equal(
+        block.apply(variables, x, False), plain.apply(variables, x, False)
+    )
+
+
+def test_conflicts_are_found_where_they_are():
+    """In one image of two, or at single pixels."""
+    one, other = np.array(normal(2)), np.array(normal(3))
+    for within, axes in WITHIN.items():
+        _, pull = jax.vjp(lambda x, within=within: without_conflict(x, x, within), one)
+        expected = one + other
+        inner = (one * other).sum(axes, keepdims=True)
+        squares = [(g * g).sum(axes, keepdims=True) for g in (one, other)]
+        lost = inner / squares[1] * other + inner / squares[0] * one
+        expected = np.where(inner < 0, one + other - lost, one + other)
+        (found,) = pull((jnp.asarray(one), jnp.asarray(other)))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        if within == "site":
+            assert 0 < (inner < 0).mean() < 1
+    (found,) = pull((jnp.asarray(one), jnp.zeros(SHAPE)))
+    np.testing.assert_array_equal(found, one)  # nothing conflicts with nothing
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.1, 3), (0.99, 29)])
+def test_the_largest_sites_of_each_image_send_nothing(share, count):
+    x, g = normal(4), normal(5)
+    y, pull = jax.vjp(lambda x: without_largest_sites(x, jnp.float32(share)), x)
+    np.testing.assert_array_equal(y, x)
+    (dx,) = map(np.asarray, pull(g))
+    norms = np.linalg.norm(g, axis=-1)
+    for image, (found, sent) in enumerate(zip(dx, np.asarray(g), strict=True)):
+        gone = ~found.any(-1)
+        assert gone.sum() == count
+        np.testing.assert_array_equal(found[~gone], sent[~gone])
+        if count:
+            assert norms[image][gone].min() > norms[image][~gone].max()
+
+
+def test_a_block_clips_what_it_sends_to_the_block_before():
+    x, g = jnp.abs(normal(6)) + 0.1, normal(7)
+    factors = BlockFactors(clip_sites=0.2)
+    block, variables = linear_block(rotation(0.3), x, factors, clip=True)
+    plain, same = linear_block(rotation(0.3), x)
+    seen, dx = taps_and_gradient(block, variables, x, g)
+    before, whole = taps_and_gradient(plain, same, x, g)
+    np.testing.assert_allclose(seen.array, before.array, rtol=1e-6)
+    gone = ~np.asarray(dx).any(-1)
+    np.testing.assert_array_equal(gone.sum((1, 2)), [6, 6])  # a fifth of 30 pixels
+    np.testing.assert_array_equal(dx[~gone], whole[~gone])
+    none = variables | {"paths": same["paths"] | {"clip_sites": jnp.float32(0)}}
+    _, all_of_it = taps_and_gradient(block, none, x, g)
+    np.testing.assert_array_equal(all_of_it, whole)
+
+
+@EACH
+def test_an_orthogonal_branch_adds_squares(within):
+    """O31: <h, x> = 0, |y|^2 = |x|^2 + |h|^2; of a branch along x nothing is left."""
+    x, axes = jnp.abs(normal(8)) + 0.1, WITHIN[within]
+    block, variables = linear_block(normal(9, (WIDTH,) * 2), x, orthogonal=within)
+    y, found = with_addends(functools.partial(block.apply, variables, x, False))
+    (addends,) = found.values()
+    np.testing.assert_array_equal(addends["carried"], x)
+    inner = jnp.sum(addends["computed"] * x, axes)
+    sizes = [jnp.sqrt(jnp.sum(part**2, axes)) for part in addends.values()]
+    assert jnp.abs(inner / (sizes[0] * sizes[1])).max() < 1e-5
+    np.testing.assert_allclose(
+        jnp.sum(y**2, axes), sizes[0] ** 2 + sizes[1] ** 2, rtol=1e-5
+    )
+    both = moments(addends)
+    assert abs(both.product) < 1e-5 * np.sqrt(both.shortcut * both.branch)
+    _, along = linear_block(0.7 * np.eye(WIDTH), x, orthogonal=within)
+    np.testing.assert_allclose(block.apply(along, x, False), x, atol=1e-6)
+
+
+def test_dirac_branches_without_shortcuts_are_the_identity_bit_for_bit():
+    """Without norm, on what a ReLU lets through; its gradient is that of nothing."""
+    style = BlockStyle(shortcut="none", norm="none", init="dirac", order="post")
+    block = Block(WIDTH, style=style)
+    x, g = jnp.abs(normal(10)), normal(11)
+    variables = drawn(block, x, train=False)
+    variables.pop("taps")
+    y, pull = jax.vjp(lambda x: block.apply(variables, x, False), x)
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(pull(g)[0], g)
+
+
+@pytest.mark.parametrize(("inputs", "features"), [(4, 4), (4, 6), (6, 4)])
+@pytest.mark.parametrize("init", ["dirac", "delta_orthogonal"])
+def test_an_isometric_start_has_singular_values_of_one(init, inputs, features):
+    conv = Conv(features, start=init)
+    kernel = drawn(conv, jnp.zeros((1, 5, 6, inputs)))["params"]["kernel"]
+    around = np.array(kernel)
+    centre = around[1, 1].copy()
+    around[1, 1] = 0
+    assert not around.any()
+    values = np.linalg.svd(centre, compute_uv=False)
+    np.testing.assert_allclose(values, 1, rtol=1e-5)
+    assert (np.count_nonzero(centre) == min(inputs, features)) == (init == "dirac")
+
+
+def test_a_decayed_identity_multiplies_up():
+    """A05: c_l = 1 - l / L (1 - c_min) for the blocks l = 1 ... L, branches of zero."""
+    least, sizes = 0.4, (2, 2)
+    blocks = sum(sizes)
+    first = 1 - (1 - least) / blocks
+    model = two_stages(
+        sizes, 3, "fcn", **{"shortcut.scale": f'{{"depth": [{first}, {least}]}}'}
+    )
+    paths = drawn(model, jnp.zeros((1, 16, 16, 3)))["paths"]["backbone"]
+    found = [
+        float(paths[f"stage{i}"][f"block{j}"]["shortcut_factor"]["factor"])
+        for i in (1, 2)
+        for j in (1, 2)
+    ]
+    expected = [1 - i / blocks * (1 - least) for i in range(1, blocks + 1)]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_deepnorm_weighs_the_gradient_of_the_shortcut():
+    """A27: LN(a x + h), a = (2N)^(1/4): the fork sees a to 1 whatever the norm does."""
+    a = (2 * 6) ** 0.25
+    x = jnp.abs(normal(12)) + 0.1
+    style = {"order": "bn_after_add", "norm": "group", "span": 1}
+    block = Block(WIDTH, style=BlockStyle(**style), factors=BlockFactors(shortcut=a))
+    variables = drawn(block, x, train=False)
+    kernel = jnp.zeros((3, 3, WIDTH, WIDTH)).at[1, 1].set(rotation(1.0))
+    variables["params"]["branch"]["conv1"]["kernel"] = kernel
+    seen, _ = taps_and_gradient(block, variables, x, normal(13))
+    np.testing.assert_allclose(np.sqrt(seen.squares[0] / seen.squares[1]), a, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            {"model.gradient.surgery": "site", "model.shortcut.kind": "gate_exclusive"},
+            "config.model.gradient.surgery='site': a block of kind 'gate_exclusive'",
+        ),
+        (
+            {"model.gradient.surgery": "image", "model.shortcut.kind": "none"},
+            "config.model.gradient.surgery='image': impossible without shortcuts",
+        ),
+        (
+            {"model.branch.orthogonal": "image", "model.shortcut.kind": "none"},
+            "config.model.branch.orthogonal='image': impossible without shortcuts",
+        ),
+        (
+            {"model.branch.init": "dirac", "model.weight_standardization": True},
+            "config.model.branch.init='dirac': standardised kernels",
+        ),
+        (
+            {"model.gradient.clip_sites": 1.0},
+            "config.model.gradient.clip_sites=1.0: expected numbers of 0 or above",
+        ),
+    ],
+)
+def test_what_does_not_go_together_is_one_line(keys, message):
+    with pytest.raises(UserError) as raised:
+        load_config("quickstart", keys)
+    assert str(raised.value).startswith(message)
