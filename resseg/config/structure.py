@@ -15,6 +15,8 @@ from resseg.config.rows import KEYS
 from resseg.errors import UserError
 
 FLOAT16 = "float16"  # the type of `model.dtype` whose loss is scaled
+# Values of keys that the host alone tells apart from another, by which they count.
+_ALIKE = {"train.on_nonfinite": {"rollback": "stop"}}
 
 
 def structure(config: Any) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def structure(config: Any) -> dict[str, Any]:
     kept = {}
     for key, row in KEYS.items():
         if row.program is ProgramRole.SHAPES:
-            kept[key] = flat[key]
+            kept[key] = _ALIKE.get(key, {}).get(flat[key], flat[key])
         elif row.program in (ProgramRole.SWITCH, ProgramRole.LOOP_SWITCH):
             kept[key] = _is_on(flat[key])
     return kept

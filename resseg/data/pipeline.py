@@ -109,15 +109,21 @@ class TrainLoader:
             self._draw()
         return self._draw()
 
-    def _draw(self) -> dict[str, np.ndarray]:
-        if self._running is None:
-            rest = _read(self._batches[self._next :], self._threads)
-            if self._workers:
-                workers.parse_flags()
-                rest = rest.mp_prefetch(grain.MultiprocessingOptions(self._workers))
+    def _first(self) -> dict[str, np.ndarray]:
+        """The next batch; threads or workers start, for all that follow."""
+        rest = _read(self._batches[self._next :], self._threads)
+        if not self._workers:
             self._running = iter(rest)
+            return next(self._running)
+        workers.parse_flags()
+        rest = rest.mp_prefetch(grain.MultiprocessingOptions(self._workers))
+        with workers.deaf():
+            self._running = iter(rest)
+            return next(self._running)
+
+    def _draw(self) -> dict[str, np.ndarray]:
         try:
-            batch = next(self._running)
+            batch = self._first() if self._running is None else next(self._running)
         except (RuntimeError, BrokenPipeError) as error:
             if not self._workers:
                 raise

@@ -5,10 +5,11 @@ process that `multiprocessing` spawns. So a script that trains outside of
 `if __name__ == "__main__":` would train again in each of its workers.
 """
 
+import contextlib
 import inspect
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import ModuleType
@@ -53,6 +54,20 @@ def parse_flags() -> None:
     """Before workers start: they read an absl flag, which only absl's main parses."""
     if not flags.FLAGS.is_parsed():
         flags.FLAGS.mark_as_parsed()
+
+
+@contextlib.contextmanager
+def deaf() -> Iterator[None]:
+    """Workers that are started within do not hear Ctrl-C, which a terminal sends them.
+
+    Who started them ends them, once what is at work is done. They inherit what is
+    blocked in this thread, before the first line of Python in them.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def ended(

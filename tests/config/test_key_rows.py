@@ -168,6 +168,13 @@ def test_what_a_new_key_is_to_the_program(add, program, shown):
     assert len(programs) == (1 if shown is None else len(set(shown.values())))
 
 
+def test_rollback_is_the_program_of_stop_and_skip_another():
+    modes = ("stop", "rollback", "skip")
+    configs = [load_config(QUICKSTART, {"train.on_nonfinite": mode}) for mode in modes]
+    stop, rollback, skip = map(structure_key, configs)
+    assert stop == rollback != skip
+
+
 def test_a_switch_that_is_unset_is_off(add):
     add(optional_real(POSITIVE), (SWITCH, FIXED, SAME))
     assert structure(with_toy(None))[TOY] is False

@@ -156,11 +156,15 @@ def test_stop_is_one_line_that_names_the_file(data):
     "workers", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 4))]
 )
 def test_workers_replace_the_same_and_one_that_dies_is_named(data, workers):
-    expected, replaced = take(data, 8)
+    expected, replaced = take(data, 12)
     data.workers = workers
     loader = pipeline.TrainLoader(data, 3)
-    assert_equal([next(loader) for _ in range(8)], expected)
+    assert_equal([next(loader) for _ in range(8)], expected[:8])
     assert loader.replaced == replaced
+    for worker in multiprocessing.active_children():
+        os.kill(worker.pid, signal.SIGINT)  # as a terminal does; they say nothing
+    assert_equal([next(loader) for _ in range(4)], expected[8:])
+    assert len(multiprocessing.active_children()) == workers
     victim = multiprocessing.active_children()[0]
     os.kill(victim.pid, signal.SIGKILL)
     message = (

@@ -37,12 +37,9 @@ POISONED = (1, 3)  # numbers of batches; the second is met right after a checkpo
 
 
 class SharedPrograms(Programs):
-    """Two train steps and one evaluation for all: to compile is most of the time."""
+    """One evaluation for all: to compile is most of the time."""
 
     def __call__(self, config, spec, mesh):
-        if config.train.on_nonfinite == ROLLBACK:
-            config = config.copy_and_resolve_references()
-            config.train.on_nonfinite = STOP  # the same step
         program = super().__call__(config, spec, mesh)
         program.evaluation = next(iter(self._made.values())).evaluation
         return program
