@@ -20,7 +20,9 @@ def sum_squares_by_block(parameters: Any) -> dict[str, jax.Array]:
     sums: dict[str, jax.Array] = {}
     flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(parameters)
     for path, leaf in flat.items():
-        value = jnp.sum(jnp.square(leaf.astype(jnp.float32)))
+        # `jnp.sum` and `+` would trace a function of their own for each leaf.
+        wide = jax.lax.convert_element_type(leaf, jnp.float32)
+        value = jax.lax.reduce_sum(jax.lax.square(wide), range(leaf.ndim))
         block = block_of(path)
-        sums[block] = sums[block] + value if block in sums else value
+        sums[block] = jax.lax.add(sums[block], value) if block in sums else value
     return sums
