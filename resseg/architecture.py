@@ -106,6 +106,7 @@ SHORTCUT_KINDS = (
     "dropout",
 )
 BRANCH_INITS = ("he", "zero_gamma", "fixup", "dirac", "delta_orthogonal")
+MIXINGS = ("free", "doubly_stochastic")
 WITHIN = ("no", "site", "image")  # what an inner product of two paths is taken over
 DILATIONS = ("torchvision", "uniform")
 

@@ -198,7 +198,9 @@ def _recipe(term: Any, shape: tuple[int, ...], dtype: Any) -> Recipe | None:
     if isinstance(term, _Number):
         return Constant(shape, str(dtype), np.asarray(term.value).item())
     numbers: dict[str, Any] = {}
-    if dtype != np.float32 or _without_numbers(term, numbers) != _normal_term(shape):
+    if dtype != np.float32 or len(shape) < 2:  # such as have a fan
+        return None
+    if _without_numbers(term, numbers) != _normal_term(shape):
         return None
     return Normal(shape, int(numbers["random_fold_in"]), float(numbers["sqrt"]))
 

@@ -117,6 +117,8 @@ def block_style(model: Any, plan: Backbone, blocks: int) -> BlockStyle:
         blocks=blocks,
         span=model.shortcut.span,
         detach=not coefficients.is_neutral(model.gradient.detach_rate, 0.0),
+        streams=model.shortcut.streams,
+        constrained=model.shortcut.mixing == "doubly_stochastic",
         orthogonal=model.branch.orthogonal,
         preserve=model.gradient.normalize == "block",
         surgery=model.gradient.surgery,

@@ -150,6 +150,25 @@ def _surgery(config: Any) -> None:
         )
 
 
+def _streams(config: Any) -> None:
+    """What mixes streams takes the place of the identity."""
+    model = config.model
+    key = "model.shortcut.streams"
+    if model.shortcut.streams == 1:
+        if model.shortcut.mixing != "free":
+            refuse(config, "model.shortcut.mixing", f"needs config.{key} above 1")
+        return
+    if model.shortcut.kind not in ("identity", "constant"):
+        refuse(config, key, f"is for kind 'identity', not {model.shortcut.kind!r}")
+    if model.shortcut.transition == "C":
+        refuse(config, key, "transition 'C' projects in every block, expected another")
+    plan = spell_out(model)
+    if max(plan.stage_sizes) < 2:
+        refuse(config, key, "needs a stage of 2 blocks or more, as the first has one")
+    if plan.order == "bn_after_add":
+        refuse(config, key, "order 'bn_after_add' would normalise across streams")
+
+
 def _span(config: Any) -> None:
     span = config.model.shortcut.span
     if span and spell_out(config.model).block != "basic":
@@ -165,5 +184,6 @@ RULES = (
     _transition,
     _branch_start,
     _surgery,
+    _streams,
     _span,
 )

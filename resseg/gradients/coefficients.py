@@ -8,21 +8,26 @@ import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
 
+from resseg.gradients.mixing import doubly_stochastic, kept
 from resseg.gradients.names import (
     BIAS,
     BRANCH_FACTOR,
     FACTOR,
     FORK,
     GATE,
+    LOGITS,
+    MIXING,
     SHORTCUT_FACTOR,
     SKIP_FACTOR,
 )
 
+_MIXINGS = {MIXING: lambda mixing: mixing, MIXING + LOGITS: doubly_stochastic}
 _FACTORS = {SHORTCUT_FACTOR: "W_c", BRANCH_FACTOR: "W_r"}
 
 
 def coefficient_name(path: tuple[str, ...]) -> str:
-    """`backbone/stage1/block2 W_c`, `… gradient shortcut`, `… gate bias`, `… rate`.
+    """`backbone/stage1/block2 W_c`, `… gradient shortcut`, `… gate bias`, `… rate`,
+    `… streams kept`.
 
     Raises:
         ValueError: a factor of something that has no name here.
@@ -35,6 +40,8 @@ def coefficient_name(path: tuple[str, ...]) -> str:
         if module not in _FACTORS:
             raise ValueError(f"{'/'.join(path)}: a factor of no path that is known")
         return f"{'/'.join(outer)} {_FACTORS[module]}"
+    if leaf in _MIXINGS:
+        return f"{'/'.join(outer)} streams kept"
     if module == FORK:
         return f"{'/'.join(outer)} gradient {leaf}"
     if module == GATE:
@@ -43,13 +50,22 @@ def coefficient_name(path: tuple[str, ...]) -> str:
 
 
 def learned_means(params: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Name -> mean over its channels of each learned factor and bias of a gate."""
+    """Name -> mean over its channels of each learned factor and bias of a gate.
+
+    And of what mixes streams, the share of itself that each keeps.
+    """
     flat: dict[tuple[str, ...], Any] = traverse_util.flatten_dict(params)
-    return {
+    means = {
         coefficient_name(path): jnp.mean(leaf)
         for path, leaf in flat.items()
         if path[-1] == FACTOR or path[-2:] == (GATE, BIAS)
     }
+    mixed = {
+        coefficient_name(path): kept(_MIXINGS[path[-1]](leaf))
+        for path, leaf in flat.items()
+        if path[-1] in _MIXINGS
+    }
+    return means | mixed
 
 
 def scheduled(lines: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -21,5 +21,7 @@ EXIT = "_exit"  # behind the name of a fork: the norm of what leaves there
 
 # Parameters, or coefficients in the `paths` collection.
 FACTOR, BIAS, RATE = "factor", "bias", "rate"
+MIXING, READ, WRITE = "mixing", "read", "write"  # of streams; or behind them
+LOGITS = "_logits"
 BYPASS, DETACH_RATE, BRANCH_OUT = "bypass", "detach_rate", "branch_out"
 CLIP_SITES = "clip_sites"

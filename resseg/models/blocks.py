@@ -39,6 +39,7 @@ from resseg.models.shortcuts import (
     changes_shape,
     learned,
 )
+from resseg.models.streams import StreamMix, StreamRead, StreamWrite
 
 
 class BlockFactors(NamedTuple):
@@ -77,6 +78,8 @@ class Block(nn.Module, Join):
         features: true output width, expansion included.
         drop_rate: probability with which a sample skips the branch (Huang 2016), scaled
             so that the expectation stays.
+        stream: number of the block among those of a stage of several streams, see
+            `resseg.models.streams`; None = its signal is one.
     """
 
     features: int
@@ -85,6 +88,7 @@ class Block(nn.Module, Join):
     style: BlockStyle = BlockStyle()
     factors: BlockFactors = BlockFactors()
     drop_rate: float = 0.0
+    stream: int | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -95,8 +99,10 @@ class Block(nn.Module, Join):
         if style.clip:
             share = coefficient(self, CLIP_SITES, self.factors.clip_sites)
             x = without_largest_sites(x, share)
-        activated = style.order == "pre" and changes_shape(
-            x, self.features, self.strides
+        activated = (
+            style.order == "pre"
+            and self.stream is None
+            and changes_shape(x, self.features, self.strides)
         )
         if activated:
             x = relu(Norm(style.norm, dtype=style.dtype, name="norm")(x, train))
@@ -144,7 +150,7 @@ class Block(nn.Module, Join):
         style = self.style
         shortcut = Shortcut(
             style.shortcut,
-            self.features,
+            self.features if self.stream is None else x.shape[-1],
             self.strides,
             style.norm,
             normalized=style.order != "pre",
@@ -156,7 +162,10 @@ class Block(nn.Module, Join):
         factor = PathFactor(
             learned(style.shortcut), self.factors.shortcut, name=SHORTCUT_FACTOR
         )
-        x = factor(shortcut(x, train))
+        x = shortcut(x, train)
+        if self.stream is not None:
+            x = StreamMix(style.streams, style.constrained, name="stream_mix")(x)
+        x = factor(x)
         if style.shortcut == "dropout":
             x = PathDropout(self.factors.rate, name="shortcut_dropout")(x, train)
         return x if gate is None else (1 - gate) * x
@@ -175,7 +184,12 @@ class Block(nn.Module, Join):
             self.features, self.strides, self.dilation, style, activated, name="branch"
         )
         factor = PathFactor(style.learn_branch, self.factors.branch, name=BRANCH_FACTOR)
+        if self.stream is not None:
+            how = style.streams, style.constrained
+            x = StreamRead(*how, self.stream, name="stream_read")(x)
         y = factor(branch(x, train))
+        if self.stream is not None:
+            y = StreamWrite(*how, name="stream_write")(y)
         if gate is not None and style.shortcut == "gate_exclusive":
             y = gate * y
         if carried is not None and style.orthogonal != "no":

@@ -22,6 +22,8 @@ class BlockStyle:
         blocks: number of residual blocks L, for fixup.
         span: 3x3 convolutions of a basic block; 0 = two.
         detach: draw in each step which branches send nothing back to their input.
+        streams: signals that the blocks of a stage hand on side by side.
+        constrained: they are mixed by doubly stochastic matrices.
         orthogonal: the branch adds what stands at a right angle to the shortcut: no, in
             each site (over its channels), in each image.
         preserve: the backward pass of each block keeps the norm of the cotangent.
@@ -46,6 +48,8 @@ class BlockStyle:
     blocks: int = 1
     span: int = 0
     detach: bool = False
+    streams: int = 1
+    constrained: bool = False
     orthogonal: str = "no"
     preserve: bool = False
     surgery: str = "no"

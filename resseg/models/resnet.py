@@ -6,6 +6,7 @@ import jax
 from resseg.architecture import EXPANSION, STEM_STRIDES, StageLayout, stage_layout
 from resseg.gradients.fork import Fork
 from resseg.gradients.names import AUX, DEEPER, EXIT, SKIP, STAGE
+from resseg.models import streams
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv, Norm
@@ -51,7 +52,10 @@ class Stem(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks of one width, the first of which may stride."""
+    """Blocks of one width, the first of which may stride.
+
+    Behind the first, the signal may be several streams, up to the last.
+    """
 
     features: int
     layout: StageLayout
@@ -64,7 +68,10 @@ class Stage(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         block = nn.remat(Block, static_argnums=(TRAIN,)) if self.remat else Block
         blocks = zip(self.layout.dilations, self.factors, self.drop_rates, strict=True)
+        count = self.style.streams if len(self.factors) > 1 else 1
         for i, (dilation, factors, drop_rate) in enumerate(blocks):
+            if i == 1 and count > 1:
+                x = streams.copies(x, count)
             x = block(
                 self.features,
                 1 if i else self.layout.strides,
@@ -72,9 +79,10 @@ class Stage(nn.Module):
                 self.style,
                 factors,
                 drop_rate,
+                i - 1 if i and count > 1 else None,
                 name=f"block{i + 1}",
             )(x, train)
-        return x
+        return streams.mean(x, count) if count > 1 else x
 
 
 class ResNet(nn.Module):

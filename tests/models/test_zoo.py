@@ -8,14 +8,18 @@ import numpy as np
 import pytest
 from tiny import drawn, two_stages
 
+from resseg.architecture import MIXINGS
 from resseg.config.load import load_config
 from resseg.errors import UserError
+from resseg.gradients.coefficients import learned_means
 from resseg.gradients.fork import statistics_by_fork
 from resseg.gradients.joins import moments, with_addends
+from resseg.gradients.mixing import doubly_stochastic
 from resseg.gradients.surgery import WITHIN, without_conflict, without_largest_sites
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv
+from resseg.models.streams import NEAR, StreamMix, mean
 
 WIDTH = 4
 SHAPE = (2, 5, 6, WIDTH)
@@ -38,6 +42,10 @@ def linear_block(matrix, x, factors=None, **style):
         lambda leaf: kernel if leaf.ndim == 4 else leaf, variables["params"]
     )
     return block, variables | {"params": params}
+
+
+def without_taps(variables):
+    return {name: variables[name] for name in variables if name != "taps"}
 
 
 def rotation(theta):
@@ -207,6 +215,102 @@ def test_deepnorm_weighs_the_gradient_of_the_shortcut():
     np.testing.assert_allclose(np.sqrt(seen.squares[0] / seen.squares[1]), a, rtol=1e-5)
 
 
+@pytest.mark.parametrize("mixing", MIXINGS)
+def test_streams_start_as_the_plain_network(mixing):
+    """With the weights of it, in value and in gradient."""
+    plain = two_stages((3, 1), 3, "fcn")
+    model = two_stages(
+        (3, 1), 3, "fcn", **{"shortcut.streams": 4, "shortcut.mixing": mixing}
+    )
+    x = normal(14, (1, 16, 16, 3))
+    variables, same = drawn(model, x), drawn(plain, x)
+    for tree in (variables, same):
+        tree.pop("taps")
+    merged = jax.tree.map(jnp.asarray, variables["params"])
+    for name, block in same["params"]["backbone"]["stage1"].items():
+        merged["backbone"]["stage1"][name].update(block)
+    merged["backbone"]["stem"] = same["params"]["backbone"]["stem"]
+    merged["backbone"]["stage2"] = same["params"]["backbone"]["stage2"]
+    merged["head"] = same["params"]["head"]
+
+    def run(net, variables, params):
+        def loss(x):
+            given = variables | {"params": params}
+            return jnp.sum(jnp.sin(net.apply(given, x)["logits"]))
+
+        return jax.value_and_grad(loss)(x)
+
+    found = run(model, variables, merged)
+    expected = run(plain, same, same["params"])
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-5)
+    error = jnp.linalg.norm(found[1] - expected[1])
+    assert error < 1e-5 * jnp.linalg.norm(expected[1])
+    moved = learned_means(variables["params"])
+    assert set(moved) == {f"backbone/stage1/block{i} streams kept" for i in (2, 3)}
+    least = 1 / (1 + 3 * np.exp(-NEAR))
+    for value in moved.values():
+        np.testing.assert_allclose(value, 1 if mixing == "free" else least, rtol=1e-5)
+
+
+def test_a_block_of_streams_is_its_formula():
+    """X' = H X + h_post w F(h_pre X), and what is measured at its fork adds up."""
+    n, w = 3, 0.5
+    x = jnp.abs(normal(15, (2, 4, 5, n * WIDTH))) + 0.1
+    style = BlockStyle(order="pre", norm="none", span=1, streams=n)
+    block = Block(WIDTH, style=style, factors=BlockFactors(branch=w), stream=0)
+    variables = drawn(block, x, train=False)
+    draw, params = np.random.default_rng(0), variables["params"]
+    mixing, read, write = draw.normal(size=(n, n)), draw.random(n), draw.normal(size=n)
+    turn = rotation(0.7)
+    params["stream_mix"]["mixing"] = jnp.asarray(mixing, jnp.float32)
+    params["stream_read"]["read"] = jnp.asarray(read, jnp.float32)
+    params["stream_write"]["write"] = jnp.asarray(write, jnp.float32)
+    kernel = jnp.zeros((3, 3, WIDTH, WIDTH)).at[1, 1].set(turn)
+    params["branch"]["conv1"]["kernel"] = kernel
+    y, pull = jax.vjp(lambda x: block.apply(without_taps(variables), x, False), x)
+    each = np.asarray(x, np.float64).reshape(2, 4, 5, n, WIDTH)
+    carried = np.einsum("ij,...jc->...ic", mixing, each)
+    signal = np.einsum("j,...jc->...c", read, each) @ turn
+    computed = w * np.einsum("i,...c->...ic", write, signal)
+    np.testing.assert_allclose(
+        y.reshape(each.shape), carried + computed, rtol=1e-5, atol=1e-5
+    )
+    g = normal(16, x.shape)
+    back = np.asarray(g, np.float64).reshape(each.shape)
+    over_shortcut = np.einsum("ij,...ic->...jc", mixing, back)
+    over_branch = np.einsum("i,...ic->...c", write, back) @ turn.T
+    over_branch = w * np.einsum("j,...c->...jc", read, over_branch)
+    seen, dx = taps_and_gradient(block, variables, x, g)
+    np.testing.assert_allclose(dx, pull(g)[0], rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        dx.reshape(each.shape), over_shortcut + over_branch, rtol=1e-4, atol=1e-5
+    )
+    squares = [(part**2).sum() for part in (over_shortcut, over_branch)]
+    np.testing.assert_allclose(seen.squares, squares, rtol=1e-5)
+
+
+def test_doubly_stochastic_mixing_keeps_means_and_grows_no_norm():
+    """O30, of one matrix and of the product of many; a free one may grow."""
+    n, draw = 4, np.random.default_rng(1)
+    mixings = [
+        np.asarray(doubly_stochastic(jnp.asarray(draw.normal(size=(n, n)))), np.float64)
+        for _ in range(30)
+    ]
+    for mixing in mixings:
+        assert (mixing > 0).all()
+        np.testing.assert_allclose(mixing.sum(0), 1, rtol=1e-5)
+        np.testing.assert_allclose(mixing.sum(1), 1, rtol=1e-4)
+        assert np.linalg.norm(mixing, 2) < 1 + 1e-4
+    product = functools.reduce(np.matmul, mixings)
+    np.testing.assert_allclose(np.abs(product).sum(1).max(), 1, rtol=1e-3)
+    mix = StreamMix(n, True)
+    x, g = normal(17, (1, 3, 3, n * 2)), normal(18, (1, 3, 3, n * 2))
+    logits = {"params": {"mixing_logits": jnp.asarray(draw.normal(size=(n, n)))}}
+    y, pull = jax.vjp(lambda x: mix.apply(logits, x), x)
+    for before, after in ((x, y), (g, pull(g)[0])):
+        np.testing.assert_allclose(mean(after, n), mean(before, n), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("keys", "message"),
     [
@@ -225,6 +329,18 @@ def test_deepnorm_weighs_the_gradient_of_the_shortcut():
         (
             {"model.branch.init": "dirac", "model.weight_standardization": True},
             "config.model.branch.init='dirac': standardised kernels",
+        ),
+        (
+            {"model.shortcut.mixing": "doubly_stochastic"},
+            "config.model.shortcut.mixing='doubly_stochastic': needs config.model.sh",
+        ),
+        (
+            {"model.shortcut.streams": 2, "model.shortcut.kind": "dropout"},
+            "config.model.shortcut.streams=2: is for kind 'identity', not 'dropout'",
+        ),
+        (
+            {"model.shortcut.streams": 2},
+            "config.model.shortcut.streams=2: needs a stage of 2 blocks or more",
         ),
         (
             {"model.gradient.clip_sites": 1.0},

@@ -9,17 +9,19 @@ act backward only: the forward value stays, bit for bit.
 from resseg.architecture import (
     BRANCH_INITS,
     LEARN,
+    MIXINGS,
     SHORTCUT_KINDS,
     TRANSITIONS,
     WITHIN,
 )
-from resseg.config.key import FIXED, NUMBER, SAME, SHAPES, SWITCH, Key
+from resseg.config.key import CHANGED, FIXED, NUMBER, SAME, SHAPES, SWITCH, Key
 from resseg.config.values import (
     ANY_NUMBERS,
     AUXILIARY,
     BLOCK,
     LEVEL,
     NOT_NEGATIVE,
+    POSITIVE,
     PYRAMID_BRANCH,
     RATES,
     SHARES,
@@ -67,6 +69,21 @@ ROWS = (
         integer(0, NOT_NEGATIVE),
         "3x3 convolutions that a basic block skips over; 0 = 2",
         (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.shortcut.streams",
+        integer(1, POSITIVE),
+        "signals that the blocks of a stage hand on side by side and mix "
+        "(hyper-connections, Zhu 2024); 1 = a plain residual network",
+        (SHAPES, FIXED, CHANGED),
+        later=True,
+    ),
+    Key(
+        "model.shortcut.mixing",
+        choice("free", MIXINGS),
+        "what mixes streams: free | doubly_stochastic (mHC, Xie 2025)",
+        (SHAPES, FIXED, SAME),
+        later=True,
     ),
     Key(
         "model.branch.learn",
