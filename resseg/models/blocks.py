@@ -184,12 +184,12 @@ class Block(nn.Module, Join):
             self.features, self.strides, self.dilation, style, activated, name="branch"
         )
         factor = PathFactor(style.learn_branch, self.factors.branch, name=BRANCH_FACTOR)
+        streams, constrained = style.streams, style.constrained
         if self.stream is not None:
-            how = style.streams, style.constrained
-            x = StreamRead(*how, self.stream, name="stream_read")(x)
+            x = StreamRead(streams, constrained, self.stream, name="stream_read")(x)
         y = factor(branch(x, train))
         if self.stream is not None:
-            y = StreamWrite(*how, name="stream_write")(y)
+            y = StreamWrite(streams, constrained, name="stream_write")(y)
         if gate is not None and style.shortcut == "gate_exclusive":
             y = gate * y
         if carried is not None and style.orthogonal != "no":
