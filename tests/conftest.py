@@ -2,16 +2,13 @@
 
 import gc
 import os
-import tempfile
 from pathlib import Path
 
+import compiled
 import own_level
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# Tests that run the same program, in this process or in one they start, compile once.
-os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", tempfile.mkdtemp(prefix="resseg-"))
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 # Tests compile far more than they compute: code that is not optimised is there in half
 # the time. Those marked `bits` compile as training does, see `own_level`.
 os.environ.setdefault("XLA_FLAGS", f"{own_level.LEVEL}=0")
@@ -34,6 +31,10 @@ flags.FLAGS.mark_as_parsed()  # grain and tfds read absl flags
 
 def pytest_configure(config):
     own_level.register(config)
+
+
+def pytest_unconfigure():
+    compiled.remove()
 
 
 def pytest_collection_finish():
