@@ -6,6 +6,7 @@ to the bit. Of fewer than 65,536 images grain finds each by steps of a permutati
 one of 100. Here those of an epoch are found together, in 2 ms.
 """
 
+import functools
 import threading
 
 import grain
@@ -121,6 +122,7 @@ def _shifted(number: int) -> int:
     return number ^ number >> 27
 
 
+@functools.cache
 def _derived(seed: int, depth: int) -> int:
     """The seed of a transformation that stands so far behind the seed of a data set."""
     return int(np.random.SeedSequence([seed, depth]).generate_state(1)[0])

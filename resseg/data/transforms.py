@@ -116,11 +116,23 @@ class TrainTransform:
             `label` int32 `[batch, crop height, crop width]`.
         """
         shape = (size, *self.crop)
+        pixels = self._buffers.empty((*shape, 3), np.uint8)
+        masks = self._buffers.empty(shape, np.uint8)
+        colors = []
+        for crop, image, mask in zip(drawn, pixels, masks, strict=True):
+            self._put(crop, image, mask)
+            colors.append(crop.color)
         images = self._buffers.empty((*shape, 3), np.float32)
+        if self.color:
+            for image, factors, made in zip(pixels, colors, images, strict=True):
+                jitter_color(image, factors, made)
+                self._normalizer.scale(made)
+        else:
+            # At once: threads that each do little at a time wait for each other.
+            rows = (-1, self.crop[1], 3)
+            self._normalizer.put(pixels.reshape(rows), images.reshape(rows))
         labels = self._buffers.empty(shape, np.int32)
-        flipped = np.empty((*self.crop, 3), np.uint8), np.empty(self.crop, np.uint8)
-        for crop, image, label in zip(drawn, images, labels, strict=True):
-            self._put(crop, image, label, flipped)
+        labels[...] = masks
         return {"image": images, "label": labels}
 
     @functools.cached_property
@@ -131,25 +143,14 @@ class TrainTransform:
     def _normalizer(self) -> Normalizer:
         return Normalizer(self.mean, self.std)
 
-    def _put(
-        self,
-        drawn: Drawn,
-        image: np.ndarray,
-        label: np.ndarray,
-        flipped: tuple[np.ndarray, np.ndarray],
-    ) -> None:
-        """Writes a crop into its place of a batch, where need be through `flipped`."""
-        pixels, mask = self._window(drawn)
-        if drawn.across or drawn.down:
-            code = _FLIPS[drawn.across, drawn.down]
-            pixels = cv2.flip(pixels, code, dst=flipped[0])
-            mask = cv2.flip(mask, code, dst=flipped[1])
-        label[...] = mask
-        if drawn.color is None:
-            self._normalizer.put(pixels, image)
-        else:
-            jitter_color(pixels, drawn.color, image)
-            self._normalizer.scale(image)
+    def _put(self, drawn: Drawn, image: np.ndarray, mask: np.ndarray) -> None:
+        """Writes the bytes of a crop and of its mask into their places of a batch."""
+        window = self._window(drawn)
+        for whole, out in zip(window, (image, mask), strict=True):
+            if drawn.across or drawn.down:
+                cv2.flip(whole, _FLIPS[drawn.across, drawn.down], dst=out)
+            else:
+                out[...] = whole
 
     def _window(self, drawn: Drawn) -> tuple[np.ndarray, np.ndarray]:
         image, mask, corner, scale, degrees = drawn[:5]
