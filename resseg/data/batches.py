@@ -40,10 +40,10 @@ class Batches:
     def __len__(self) -> int:
         return _ENDLESS // self._size
 
-    def __getitem__(self, number: int) -> dict[str, np.ndarray]:
-        """A batch as `TrainTransform.batch` makes it, and what it `REPLACES`."""
-        index, count = self._part
-        first = (number * count + index) * self._size
+    def __getitem__(self, index: int) -> dict[str, np.ndarray]:
+        """A batch by its number, see `TrainTransform.batch`, and what it `REPLACES`."""
+        part, parts = self._part
+        first = (index * parts + part) * self._size
         numbers, replaced = Numbers(self._seed), []
 
         def drawn() -> Iterator[Drawn]:

@@ -8,6 +8,7 @@ one of 100. Here those of an epoch are found together, in 2 ms.
 
 import functools
 import threading
+from typing import Any
 
 import grain
 import numpy as np
@@ -28,7 +29,7 @@ class Order:
             seed: of the order.
         """
         self._images, self._seed = images, seed
-        self._large: grain.MapDataset | None = None
+        self._large: Any = None
         if images > _BLOCK:  # where its own way is the fast one
             self._large = grain.MapDataset.range(images).seed(seed).shuffle().repeat()
         self._epochs: dict[int, np.ndarray] = {}
