@@ -111,6 +111,29 @@ WITHIN = ("no", "site", "image")  # what an inner product of two paths is taken 
 DILATIONS = ("torchvision", "uniform")
 
 
+def nested_paths(skips: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """The nodes of a UNet++ to which each feature and each node goes, if to several.
+
+    Args:
+        skips: features that are merged, shallow first.
+
+    Example:
+        >>> nested_paths(("stem", "stage1"))
+        {'stage1': ('x_0_0', 'x_1_1'), 'stem': ('x_0_1', 'x_1_1')}
+    """
+    depth, paths = len(skips), {}
+    for level, stage in enumerate(skips[::-1]):
+        merging = [f"x_{i}_{level}" for i in range(level + 1)]
+        enlarging = [f"x_{level + 1}_{level + 1}"] * (level + 1 < depth)
+        paths[stage] = (*merging, *enlarging)
+    for level in range(1, depth):
+        for place in range(level, 0, -1):
+            merging = [f"x_{i}_{level}" for i in range(place)]
+            enlarging = [f"x_{place}_{level + 1}"] * (level + 1 < depth)
+            paths[f"x_{place}_{level}"] = (*merging, *enlarging)
+    return {source: nodes for source, nodes in paths.items() if len(nodes) > 1}
+
+
 class ResNetVariant(NamedTuple):
     """What the variant of a ResNet says unless a config says otherwise.
 

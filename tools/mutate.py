@@ -64,6 +64,7 @@ SUBJECTS = {
     "resseg/models/branch.py": f"models/test_ablations.py {WIDTHS} {LAYERS}",
     "resseg/models/heads/": f"{WIDTHS} {SHAPES} {WIRING} models/test_heads.py",
     "resseg/models/layers.py": f"{LAYERS} models/test_structure.py",
+    "resseg/models/resizing.py": f"{LAYERS} interop/test_resizing.py",
     "resseg/models/ops/": "models/ops",
     "resseg/models/resnet.py": f"{WIDTHS} {SHAPES} {WIRING} models/test_backbones.py",
     "resseg/models/shortcuts.py": f"models/test_backbones.py models/test_ablations.py "

@@ -10,7 +10,15 @@ import jax.numpy as jnp
 
 from resseg.architecture import Backbone, spell_out
 from resseg.config import coefficients
-from resseg.config.heads import block_places, head_of, skip_names
+from resseg.config.heads import (
+    block_places,
+    branch_names,
+    decoder_channels,
+    decoder_levels,
+    head_of,
+    head_width,
+    merged,
+)
 from resseg.gradients.coefficients import on_line
 from resseg.models.blocks import BlockFactors
 from resseg.models.branch import BlockStyle
@@ -40,7 +48,7 @@ def build_segmenter(model: Any, num_classes: int, pick: Pick = at_start) -> Segm
     plan = spell_out(model)
     numbers = Coefficients(model, pick)
     dtype = jnp.dtype(model.dtype).type
-    skips = skip_names(model) if model.long_skip.kind != "none" else ()
+    skips = merged(model)
     aux = plan.stages[-2] if model.aux.weight > 0 else ""
     blocks = sum(plan.stage_sizes)
     factors = numbers.of_blocks()
@@ -143,31 +151,34 @@ def build_head(
         factors: of the head's own blocks.
     """
     row, settings = head_of(model), model.head
+    norm = settings.norm or model.norm
+    branches = numbers(model.gradient.pyramid, branch_names(model))
     arguments: dict[str, Any] = {
         "num_classes": num_classes,
         "dropout": settings.dropout,
-        "norm": model.norm,
+        "norm": norm,
         "dtype": style.dtype,
-        "style": style,
+        "style": dataclasses.replace(style, norm=norm),
         "factors": factors,
         "skips": skips,
         "skip_scales": numbers(model.long_skip.scale, skips),
         "gated": model.long_skip.kind == "gate",
         "merge": "add" if model.long_skip.kind == "add" else "concat",
-        "channels": tuple(settings.channels) or decoder_channels(plan),
+        "channels": decoder_channels(model),
+        "levels": decoder_levels(model),
+        "width": head_width(model),
+        "branch_gradients": branches,
         "separable": settings.separable,
         "convs": tuple(settings.convs),
         "align_corners": settings.align_corners,
     }
-    if row.pyramid:
+    if "rates" in row.keys:
         arguments["pyramid"] = Pyramid(
-            width=settings.width or 4 * plan.width,
+            width=head_width(model),
             rates=tuple(settings.rates) or RATES[plan.output_stride],
-            gradients=numbers(
-                model.gradient.pyramid, ("conv1x1", "rate1", "rate2", "rate3", "pool")
-            ),
+            gradients=branches,
             dropout=settings.dropout,
-            norm=model.norm,
+            norm=norm,
             dtype=style.dtype,
             separable=settings.separable,
         )
@@ -181,10 +192,3 @@ def build_head(
             raise TypeError(f"{row.network} wants {field.name!r}, expected of {listed}")
     wanted = {field.name for field in fields}
     return network(**{key: arguments[key] for key in arguments if key in wanted})
-
-
-def decoder_channels(plan: Backbone) -> tuple[int, ...]:
-    """Halved per level, deep first, at least 8: 256 … 16 for ResNet-18/34/50."""
-    levels = len(plan.stages) + plan.strided_stem
-    top = plan.width * 2 ** (len(plan.stages) - 2)
-    return tuple(max(int(top * 0.5**i), 8) for i in range(levels))

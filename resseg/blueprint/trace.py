@@ -27,6 +27,8 @@ from resseg.gradients.fork import (
     recorded_coefficients,
 )
 from resseg.models.heads.fcn import Upsample
+from resseg.models.heads.linknet import TransposedConv
+from resseg.models.heads.manet import PositionAttention
 from resseg.models.layers import Conv
 from resseg.models.ops.choice import Formulation, formulation
 
@@ -109,7 +111,7 @@ class Trace:
 
         Of convolutions, padding counted as pixels; biases, norms, pooling and
         interpolation are not counted. A transposed convolution spreads each pixel of
-        its input over a kernel.
+        its input over a kernel. Attention counts its products of positions.
 
         Raises:
             TypeError: a module holds a kernel, but how often it is used is not known
@@ -176,6 +178,11 @@ class Trace:
                 return math.prod(output) * window
             if isinstance(module, Upsample):
                 return math.prod(inputs) * (2 * module.ratio) ** 2 * output[-1]
+            if isinstance(module, TransposedConv):
+                return math.prod(inputs) * module.size**2 * output[-1]
+            if isinstance(module, PositionAttention):
+                batch, height, width, channels = inputs
+                return batch * module.products(height * width, channels)
         if (*call.path, "kernel") in self.parameters:
             raise TypeError(f"{type(module).__name__}: unknown use of its kernel")
         return 0

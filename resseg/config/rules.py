@@ -138,7 +138,8 @@ def _pyramid(config: Any) -> None:
     if len(set(head.rates)) < len(head.rates):
         refuse(config, "model.head.rates", "expected 3 different dilations")
     unknown = stride not in PYRAMID_STRIDES
-    if head_of(config.model).pyramid and not head.rates and unknown:
+    reads = "rates" in head_of(config.model).keys
+    if reads and not head.rates and unknown:
         listed = ", ".join(map(str, PYRAMID_STRIDES))
         refuse(
             config,
@@ -186,11 +187,17 @@ def check_height(config: Any, space: int) -> None:
         UserError: they do not.
     """
     plan, (height, _) = spell_out(config.model), config.data.crop
-    least = plan.output_stride * space
+    multiple = head_of(config.model).rows
+    least = plan.output_stride * space * multiple
     if space > 1 and height % least:
         nearest = max(round(height / least), 1) * least
-        fewer = [n for n in range(1, space) if height % (plan.output_stride * n) == 0]
+        each = least // space
+        fewer = [n for n in range(1, space) if n == 1 or height % (each * n) == 0]
         instead = f"; nearest: {nearest}"
+        wanted = ""
+        if multiple > 1:
+            name = config.model.head.name
+            wanted = f", and head {name!r} needs a multiple of {multiple}"
         if fewer:
             instead += f", or config.mesh.space={fewer[-1]}"
         refuse(
@@ -198,7 +205,7 @@ def check_height(config: Any, space: int) -> None:
             "data.crop",
             f"expected a height divisible by {least}: of {plan.stages[-1]}, at output "
             f"stride {plan.output_stride}, each of {space} devices (config.mesh.space) "
-            f"has {height / least:.3g} rows{instead}",
+            f"has {height / (plan.output_stride * space):.3g} rows{wanted}{instead}",
         )
 
 

@@ -4,7 +4,15 @@ from typing import Any
 
 from resseg.architecture import GATED, spell_out
 from resseg.config import coefficients
-from resseg.config.heads import ADD, CONCAT, block_places, head_of, skip_names
+from resseg.config.heads import (
+    ADD,
+    CONCAT,
+    block_places,
+    branch_names,
+    head_of,
+    merged,
+    skip_names,
+)
 from resseg.config.keys import refuse, value_of
 from resseg.config.rows import KEYS
 from resseg.config.values import AUXILIARY, BLOCK, LEVEL, PYRAMID_BRANCH
@@ -14,14 +22,10 @@ JOINING = {ADD: "add", CONCAT: "concatenate"}  # in words
 
 def places(config: Any) -> dict[str, tuple[str, ...]]:
     """The blocks, long skips or pyramid branches that each coefficient has one for."""
-    joins = config.model.long_skip.kind != "none"
-    skips = skip_names(config.model) if joins else ()
-    pyramid = head_of(config.model).pyramid
-    branches = ("conv1x1", "rate1", "rate2", "rate3", "pool") if pyramid else ()
     names = {
         BLOCK: block_places(config.model),
-        LEVEL: skips,
-        PYRAMID_BRANCH: branches,
+        LEVEL: merged(config.model),
+        PYRAMID_BRANCH: branch_names(config.model),
         AUXILIARY: ("aux",),
     }
     one_per = {key: row.value.one_per for key, row in KEYS.items()}

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from resseg.architecture import DEPTHS, EXPANSION, VARIANTS, Backbone, spell_out
+from resseg.config.heads import decoder_channels, head_of, head_width
 from resseg.errors import UserError
 
 STAGE_STRIDES = (1, 2, 2, 2)  # of every torch network here
@@ -22,11 +23,12 @@ class Architecture:
         width: channels of the stem, and of the first stage before expansion.
         groups, group_width: of the 3x3 of a bottleneck.
         se_reduction: of squeeze-and-excitation; 0 = there is none.
-        head: fcn, unet, deeplabv3, deeplabv3plus; "" = a classification network.
+        head: by its name in a config; "" = a classification network.
         num_classes: scores; 0 = a classification network without its last layer.
         aux: an auxiliary head is there.
-        head_width: channels of a DeepLab pyramid.
+        head_width: what `model.head.width` is to its head.
         decoder: channels of each decoder block of a U-Net, deep first.
+        unused: blocks of the stages that a torch network holds and never computes.
     """
 
     stage_sizes: tuple[int, ...]
@@ -41,10 +43,16 @@ class Architecture:
     aux: bool = False
     head_width: int = 256
     decoder: tuple[int, ...] = ()
+    unused: tuple[int, ...] = ()
 
     def stage_width(self, stage: int) -> int:
         """Channels that the blocks of a stage put out; 0 is the first."""
         return self.width * 2**stage * EXPANSION[self.block]
+
+    @property
+    def deepest(self) -> int:
+        """Channels of the last stage that is computed."""
+        return self.stage_width(len(self.stage_sizes) - 1)
 
     def squeezed(self, channels: int) -> int:
         """Inner width of squeeze-and-excitation, as `SqueezeExcitation` has it."""
@@ -85,15 +93,18 @@ def named_depth(architecture: Architecture) -> tuple[int, dict[str, Any]]:
 
     Where no depth has them, 18 or 50 with its stages spelled out.
     """
+    computed, held = architecture.stage_sizes, architecture.unused
+    sizes: dict[str, Any] = {"model.backbone.stage_sizes": computed}
+    if held:
+        sizes["model.backbone.stage_strides"] = STAGE_STRIDES[: len(computed)]
     for depth, plan in DEPTHS.items():
-        if plan == (architecture.stage_sizes, architecture.block):
-            return depth, {}
-    sizes = {"model.backbone.stage_sizes": architecture.stage_sizes}
+        if plan == ((*computed, *held), architecture.block):
+            return depth, sizes if held else {}
     return (18 if architecture.block == "basic" else 50), sizes
 
 
 def of_config(model: Any, params: Mapping[str, Any]) -> Architecture:
-    """The architecture of `config.model`; widths of its head are read off `params`.
+    """The architecture of `config.model`; its classes are read off `params`.
 
     Args:
         model: `config.model`.
@@ -104,7 +115,8 @@ def of_config(model: Any, params: Mapping[str, Any]) -> Architecture:
         UserError: no variant of a ResNet has this backbone.
     """
     plan, backbone = spell_out(model), model.backbone
-    if plan.stage_strides != STAGE_STRIDES:
+    stages = len(plan.stage_strides)
+    if plan.stage_strides != STAGE_STRIDES[:stages]:
         strides = plan.stage_strides
         raise UserError(f"stage strides are {strides}, expected {STAGE_STRIDES}")
     bottleneck = plan.block == "bottleneck"
@@ -118,20 +130,18 @@ def of_config(model: Any, params: Mapping[str, Any]) -> Architecture:
         group_width=int(widened),
         se_reduction=backbone.se_reduction,
         aux="aux" in params,
+        unused=DEPTHS[backbone.depth][0][stages:],
     )
     if "head" not in params:
         kernel = _find(params, "classifier", "kernel")
         return dataclasses.replace(shared, num_classes=_last(kernel))
-    head, decoder = params["head"], []
-    while f"decoder{len(decoder) + 1}" in head:
-        block = f"decoder{len(decoder) + 1}"
-        decoder.append(_last(_find(head, block, "conv1", "conv", "kernel")))
+    keys = head_of(model).keys
     return dataclasses.replace(
         shared,
         head=model.head.name,
-        num_classes=_last(_find(head, "classifier", "conv", "kernel")),
-        head_width=_last(_find(head, "pyramid", "conv1x1", "conv", "kernel")),
-        decoder=tuple(decoder),
+        num_classes=_last(_find(params, "head", "classifier", "conv", "kernel")),
+        head_width=head_width(model),
+        decoder=decoder_channels(model) if "channels" in keys else (),
     )
 
 

@@ -81,8 +81,7 @@ def resnetv2(architecture: Architecture) -> list[Layer]:
                 norm(f"{torch}.norm{i}", place, widths["inputs"]),
                 conv(f"{torch}.conv{i}", f"{path}/branch/conv{i}", **widths),
             ]
-    last = architecture.stage_width(len(architecture.stage_sizes) - 1)
-    return [*rows, norm("norm", "backbone/final", last)]
+    return [*rows, norm("norm", "backbone/final", architecture.deepest)]
 
 
 def read_resnet(shapes: Shapes, prefix: str = "") -> Architecture:

@@ -8,9 +8,10 @@ import numpy as np
 from flax import traverse_util
 
 from resseg.architecture import spell_out
+from resseg.config.heads import head_of
 from resseg.errors import UserError, choose
 from resseg.interop.architecture import Architecture, of_config
-from resseg.interop.backbones import Shapes
+from resseg.interop.backbones import STAGES, Shapes
 from resseg.interop.layers import Layer, Tensor, counters, tensors
 from resseg.interop.layouts import LAYOUTS, Layout
 
@@ -72,9 +73,8 @@ def from_torch(
         _check_types({name: arrays[name] for name in wanted})
     except UserError as error:
         raise UserError(f"{what}: {error}{_alike(shapes, what)}") from None
-    flat = {
-        tensor.path: tensor.from_torch(arrays[tensor.name]) for tensor in _all(table)
-    }
+    placed = [tensor for tensor in _all(table) if tensor.path]
+    flat = {tensor.path: tensor.from_torch(arrays[tensor.name]) for tensor in placed}
     variables = traverse_util.unflatten_dict(flat, sep="/")
     return rules.overrides(network), variables
 
@@ -92,7 +92,8 @@ def to_torch(
 
     Returns:
         float32 arrays by torch's names, and an int64 zero per norm for its count of
-        batches: `load_state_dict(strict=True)` takes it.
+        batches: `load_state_dict(strict=True)` takes it. What torch's network holds and
+        never computes is zero.
 
     Raises:
         UserError: no network of that layout is this one; names what differs.
@@ -107,11 +108,16 @@ def to_torch(
         table = rules.layers(architecture)
         collections = {name: variables.get(name, {}) for name in _COLLECTIONS}
         flat: dict[str, Any] = traverse_util.flatten_dict(collections, sep="/")
-        wanted = {tensor.path: tensor.ours for tensor in _all(table)}
+        wanted = {each.path: each.ours for each in _all(table) if each.path}
         _compare(wanted, {path: tuple(array.shape) for path, array in flat.items()})
     except UserError as error:
         raise UserError(f"layout {layout!r} has no such network: {error}") from None
-    arrays = {tensor.name: tensor.to_torch(flat[tensor.path]) for tensor in _all(table)}
+    arrays = {
+        tensor.name: tensor.to_torch(flat[tensor.path])
+        if tensor.path
+        else np.zeros(tensor.shape, np.float32)
+        for tensor in _all(table)
+    }
     return arrays | {name: np.zeros((), np.int64) for name in counters(table)}
 
 
@@ -141,6 +147,9 @@ def _all(table: Iterable[Layer]) -> list[Tensor]:
 
 def _check_backbone(rules: Layout, architecture: Architecture) -> None:
     choose("variant", architecture.variant, rules.variants)
+    stages = len(architecture.stage_sizes)
+    if stages < STAGES and architecture.head not in rules.shortened:
+        raise UserError(f"it has {stages} stages, expected {STAGES}")
     if architecture.se_reduction and not rules.squeezes:
         raise UserError("it has squeeze-and-excitation, expected none")
 
@@ -187,10 +196,11 @@ def _alike(shapes: Shapes, asked: str) -> str:
 def _check_meaning(model: Any, settings: Mapping[str, Any]) -> None:
     """Raises UserError where `config.model` computes what torch's network does not."""
     plan = spell_out(model)
-    stride = settings["model.backbone.output_stride"] or 32
+    stride = settings["model.backbone.output_stride"] or plan.native_stride
     expected = _NEUTRAL | {"backbone.output_stride": stride}
     if stride < 32:
         expected["backbone.dilation"] = settings["model.backbone.dilation"]
+    if "model.head.align_corners" in settings and not head_of(model).decodes:
         expected["head.align_corners"] = settings["model.head.align_corners"]
     for key, value in expected.items():
         section, _, name = key.rpartition(".")

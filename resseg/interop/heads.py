@@ -10,7 +10,7 @@ def linear(torch: str, architecture: Architecture) -> list[Layer]:
     """The last layer of a classification network; [] where it has been taken off."""
     if not architecture.num_classes:
         return []
-    shape = (architecture.num_classes, architecture.stage_width(3))
+    shape = (architecture.num_classes, architecture.deepest)
     return [Layer(torch, "classifier", "linear", shape, bias=True)]
 
 
@@ -30,7 +30,7 @@ def pyramid(
     torch: str, architecture: Architecture, depthwise: bool = False
 ) -> list[Layer]:
     """ASPP; the branches are `convs.0` … `convs.4`, the last one behind a pooling."""
-    inputs, width = architecture.stage_width(3), architecture.head_width
+    inputs, width = architecture.deepest, architecture.head_width
     path = "head/pyramid"
     rows = conv_norm(f"{torch}.convs.0", f"{path}/conv1x1", inputs, width, kernel=1)
     for i, rate in enumerate(RATES, 1):
@@ -56,17 +56,3 @@ def separable(
         conv(f"{torch}.1", f"{path}/conv", inputs, outputs),
         norm(torch_norm, f"{path}/norm", outputs),
     ]
-
-
-def unet(architecture: Architecture) -> list[Layer]:
-    """The decoder of smp's Unet and its scores; the last block has no skip."""
-    widths = [architecture.width, *map(architecture.stage_width, range(4))][::-1]
-    rows, inputs = [], widths[0]
-    for level, outputs in enumerate(architecture.decoder):
-        skip = widths[level + 1] if level + 1 < len(widths) else 0
-        torch, path = f"decoder.blocks.{level}", f"head/decoder{level + 1}"
-        rows += conv_norm(f"{torch}.conv1", f"{path}/conv1", inputs + skip, outputs)
-        rows += conv_norm(f"{torch}.conv2", f"{path}/conv2", outputs, outputs)
-        inputs = outputs
-    classes = architecture.num_classes
-    return [*rows, scores("segmentation_head.0", "head", inputs, classes, kernel=3)]

@@ -18,8 +18,10 @@ class Layer(NamedTuple):
 
     Attributes:
         torch: prefix of its tensors, as in `layer1.0.conv1`.
-        path: its module path here, as in `backbone/stage1/block1/branch/conv1`.
-        kind: conv, linear, norm, or linear_as_conv (1x1 in torch, linear here).
+        path: its module path here, as in `backbone/stage1/block1/branch/conv1`; "" =
+            torch holds it and never computes it.
+        kind: conv, transposed, linear, norm, linear_as_conv (1x1 in torch, linear
+            here), affine (of a norm that collects nothing), or bias (without a weight).
         shape: of its weight in torch.
         bias: whether a convolution has one.
     """
@@ -36,7 +38,7 @@ class Tensor(NamedTuple):
 
     Attributes:
         name, shape: in torch.
-        path: here, with the collection in front.
+        path: here, with the collection in front; "" = nowhere.
         axes: torch's axes in the order of ours.
         ours: shape of the array here.
     """
@@ -79,6 +81,22 @@ def norm(torch: str, path: str, channels: int) -> Layer:
     return Layer(torch, path, "norm", (channels,))
 
 
+def transposed(torch: str, path: str, inputs: int, outputs: int, kernel: int) -> Layer:
+    """A transposed convolution with a bias, IOHW in torch and HWIO here."""
+    shape = (inputs, outputs, kernel, kernel)
+    return Layer(torch, path, "transposed", shape, bias=True)
+
+
+def layer_norm(torch: str, path: str, channels: int) -> Layer:
+    """A normalisation over channels."""
+    return Layer(torch, path, "affine", (channels,))
+
+
+def group_norm(torch: str, path: str, channels: int) -> Layer:
+    """A group normalisation."""
+    return Layer(torch, f"{path}/group", "affine", (channels,))
+
+
 def conv_norm(
     torch: str,
     path: str,
@@ -96,7 +114,18 @@ def conv_norm(
 
 def tensors(layer: Layer) -> Iterator[Tensor]:
     """The tensors of a layer but the counter of a norm."""
+    for tensor in _placed(layer):
+        yield tensor if layer.path else tensor._replace(path="")
+
+
+def _placed(layer: Layer) -> Iterator[Tensor]:
     channels = layer.shape[:1]
+    if layer.kind in ("affine", "bias"):
+        if layer.kind == "affine":
+            scale = f"params/{layer.path}/scale"
+            yield _vector(f"{layer.torch}.weight", channels, scale)
+        yield _vector(f"{layer.torch}.bias", channels, f"params/{layer.path}/bias")
+        return
     if layer.kind == "norm":
         places = {
             "weight": "params/{}/batch/scale",
@@ -109,6 +138,7 @@ def tensors(layer: Layer) -> Iterator[Tensor]:
         return
     axes = {
         "conv": (2, 3, 1, 0),
+        "transposed": (2, 3, 0, 1),
         "linear": (1, 0),
         "linear_as_conv": (2, 3, 1, 0),
     }[layer.kind]
@@ -118,7 +148,8 @@ def tensors(layer: Layer) -> Iterator[Tensor]:
     path = f"params/{layer.path}/kernel"
     yield Tensor(f"{layer.torch}.weight", layer.shape, path, axes, ours)
     if layer.bias:
-        yield _vector(f"{layer.torch}.bias", channels, f"params/{layer.path}/bias")
+        biases = ours[-1:]
+        yield _vector(f"{layer.torch}.bias", biases, f"params/{layer.path}/bias")
 
 
 def counters(layers: list[Layer]) -> list[str]:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from resseg.config.heads import HEADS
-from resseg.interop import backbones, heads
+from resseg.interop import backbones, heads, smp
 from resseg.interop.architecture import Architecture, named_depth
 from resseg.interop.backbones import Shapes, telling
-from resseg.interop.layers import Layer, conv, conv_norm, norm
+from resseg.interop.layers import Layer, conv_norm
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Layout:
         architectures: those that the command line knows, by the library's name.
         variants: of its backbones.
         squeezes: whether squeeze-and-excitation is among them.
+        shortened: heads whose networks may do without the last stages.
     """
 
     layers: Callable[[Architecture], list[Layer]]
@@ -34,20 +35,22 @@ class Layout:
     architectures: Mapping[str, Architecture]
     variants: tuple[str, ...] = ("v1.5",)
     squeezes: bool = False
+    shortened: tuple[str, ...] = ()
 
     def overrides(self, architecture: Architecture) -> dict[str, Any]:
         """Config keys that make the network of `architecture`."""
         depth, sizes = named_depth(architecture)
-        keys = {"depth": depth, "variant": architecture.variant}
+        backbone = {"depth": depth, "variant": architecture.variant}
         for name in ("width", "groups", "group_width", "se_reduction"):
-            keys[name] = getattr(architecture, name)
-        overrides = {f"model.backbone.{key}": value for key, value in keys.items()}
+            backbone[name] = getattr(architecture, name)
+        overrides = {f"model.backbone.{key}": x for key, x in backbone.items()}
         overrides |= sizes
         # A classification network is loaded under a head without long skips.
         overrides["model.head.name"] = head = architecture.head or "fcn"
-        if HEADS[head].pyramid:
+        keys = HEADS[head].keys
+        if "width" in keys:
             overrides["model.head.width"] = architecture.head_width
-        if HEADS[head].decodes:
+        if "channels" in keys:
             overrides["model.head.channels"] = architecture.decoder
         overrides["model.aux.weight"] = 0.5 if architecture.aux else 0.0
         return overrides | dict(self.settings[architecture.head])
@@ -58,7 +61,7 @@ def torchvision_layers(architecture: Architecture) -> list[Layer]:
     if not architecture.head:
         return backbones.resnet(architecture) + heads.linear("fc", architecture)
     rows = backbones.resnet(architecture, "backbone.")
-    deepest = architecture.stage_width(3)
+    deepest = architecture.deepest
     if architecture.head == "fcn":
         rows += heads.fcn("classifier", "head", deepest, architecture.num_classes)
     else:
@@ -109,48 +112,6 @@ def read_timm(shapes: Shapes) -> Architecture:
     return _with_linear(backbones.read_resnetv2(shapes), shapes, "head.fc", rank=4)
 
 
-def smp_layers(architecture: Architecture) -> list[Layer]:
-    """`encoder.`, `decoder.`, `segmentation_head.0`."""
-    rows = backbones.resnet(architecture, "encoder.")
-    width, classes = architecture.head_width, architecture.num_classes
-    if architecture.head == "unet":
-        return rows + heads.unet(architecture)
-    if architecture.head == "deeplabv3":
-        rows += heads.pyramid("decoder.aspp", architecture)
-        rows += [
-            conv("decoder.conv", "head/conv/conv", width, width, kernel=3),
-            norm("decoder.bn", "head/conv/norm", width),
-        ]
-    else:
-        shallow = architecture.stage_width(0)
-        rows += heads.pyramid("decoder.aspp.0", architecture, depthwise=True)
-        after, last = "head/pyramid_conv1", "head/conv1"
-        rows += heads.separable("decoder.aspp.1", "decoder.aspp.2", after, width, width)
-        rows += conv_norm("decoder.block1", "head/low_level", shallow, 48, kernel=1)
-        block = "decoder.block2"
-        rows += heads.separable(f"{block}.0", f"{block}.1", last, 48 + width, width)
-    return [*rows, heads.scores("segmentation_head.0", "head", width, classes)]
-
-
-def read_smp(shapes: Shapes) -> Architecture:
-    """The head is known by where its pyramid is; without one it is a Unet."""
-    known = backbones.read_resnet(shapes, "encoder.")
-    settings: dict[str, Any] = {"head": "unet"}
-    pyramids = {
-        "deeplabv3": "decoder.aspp.convs.0.0.weight",
-        "deeplabv3plus": "decoder.aspp.0.convs.0.0.weight",
-    }
-    for head, first in pyramids.items():
-        if first in shapes:
-            settings = {"head": head, "head_width": telling(shapes, first)[0]}
-    if settings["head"] == "unet":
-        levels = backbones.STAGES + 1
-        names = [f"decoder.blocks.{level}.conv1.0.weight" for level in range(levels)]
-        settings["decoder"] = tuple(telling(shapes, name)[0] for name in names)
-    classes = telling(shapes, "segmentation_head.0.weight")[0]
-    return dataclasses.replace(known, **settings, num_classes=classes)
-
-
 def _with_linear(
     known: Architecture, shapes: Shapes, name: str, rank: int = 2
 ) -> Architecture:
@@ -172,12 +133,6 @@ _RESNETS = {
     **{f"resnet{depth}": _bottleneck(depth) for depth in _BOTTLENECK},
 }
 _SMP_ENCODERS = ("resnet18", "resnet34", "resnet50", "resnet101")
-_SMP_HEADS = {
-    "Unet": {"head": "unet", "decoder": (256, 128, 64, 32, 16)},
-    "DeepLabV3": {"head": "deeplabv3"},
-    "DeepLabV3Plus": {"head": "deeplabv3plus"},
-}
-
 _UNDILATED = {"model.backbone.output_stride": 0}
 _PYRAMID = {"model.head.rates": heads.RATES, "model.head.dropout": 0.5}
 _TORCHVISION = {
@@ -224,23 +179,14 @@ LAYOUTS = {
         squeezes=True,
     ),
     "smp": Layout(
-        smp_layers,
-        read_smp,
+        smp.layers,
+        smp.read,
+        {name: {**_SMP, **head.settings} for name, head in smp.HEADS.items()},
         {
-            "unet": _SMP | _UNDILATED,
-            "deeplabv3": _SMP | _PYRAMID | {"model.backbone.output_stride": 8},
-            "deeplabv3plus": {
-                **_SMP,
-                **_PYRAMID,
-                "model.backbone.output_stride": 16,
-                "model.head.separable": True,
-                "model.head.convs": (1, 1),
-            },
-        },
-        {
-            f"{name}_{encoder}": dataclasses.replace(_RESNETS[encoder], **head)
-            for name, head in _SMP_HEADS.items()
+            f"{head.name}_{encoder}": smp.on(name, _RESNETS[encoder])
+            for name, head in smp.HEADS.items()
             for encoder in _SMP_ENCODERS
         },
+        shortened=("pspnet",),
     ),
 }

@@ -1,4 +1,4 @@
-"""Convolution, normalisation, resizing as torch does them, so that weights transfer."""
+"""Convolution and normalisation as torch does them, so that weights transfer."""
 
 import functools
 import math
@@ -8,14 +8,11 @@ from typing import Any
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from resseg.models.ops import bilinear, halo
+from resseg.models.ops import halo
 from resseg.models.ops.batch_norm import normalize
-from resseg.models.ops.choice import for_gpu
 from resseg.models.ops.convolution import convolve, convolve_seen
 from resseg.models.ops.relu import relu
-from resseg.models.ops.repeat import repeat
 from resseg.models.ops.spread import spread
 from resseg.models.ops.upsampled import Upsampled
 
@@ -215,6 +212,9 @@ class ConvNormAct(nn.Module):
     Attributes:
         separable: one kernel per channel (`depthwise`), then a 1x1 convolution; of an
             image, not of what is still to be upsampled.
+        use_bias: of the convolution. In front of a batch norm it moves nothing while
+            its statistics are those of the batch; some published networks have it.
+        activates: whether there is a ReLU.
     """
 
     features: int
@@ -223,6 +223,8 @@ class ConvNormAct(nn.Module):
     norm: str = "batch"
     dtype: Any = jnp.float32
     separable: bool = False
+    use_bias: bool = False
+    activates: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array | Upsampled, train: bool) -> jax.Array:
@@ -232,83 +234,29 @@ class ConvNormAct(nn.Module):
             settings |= {"groups": channels, "dtype": self.dtype, "name": "depthwise"}
             x = Conv(channels, **settings)(x)
             settings = {"kernel": 1}
-        x = Conv(self.features, **settings, dtype=self.dtype, name="conv")(x)
-        return relu(Norm(self.norm, dtype=self.dtype, name="norm")(x, train))
+        settings |= {"use_bias": self.use_bias, "dtype": self.dtype, "name": "conv"}
+        x = Conv(self.features, **settings)(x)
+        x = Norm(self.norm, dtype=self.dtype, name="norm")(x, train)
+        return relu(x) if self.activates else x
 
 
 class Classifier(nn.Module):
-    """Dropout and the convolution to class scores, 1x1 unless said otherwise."""
+    """Dropout and the convolution to class scores, 1x1 unless said otherwise.
+
+    Attributes:
+        drops_channels: a channel of an image is dropped as a whole.
+    """
 
     num_classes: int
     dropout: float = 0.0
     dtype: Any = jnp.float32
     kernel: int = 1
+    drops_channels: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        shared = (1, 2) if self.drops_channels else ()
+        x = nn.Dropout(self.dropout, broadcast_dims=shared, deterministic=not train)(x)
         return Conv(
             self.num_classes, self.kernel, use_bias=True, dtype=self.dtype, name="conv"
         )(x)
-
-
-def resize(
-    x: jax.Array, size: tuple[int, int], align_corners: bool = False
-) -> jax.Array:
-    """Bilinear to `[batch, *size, c]`, as torch's `interpolate`.
-
-    Half-pixel centres, or with `align_corners` the corner pixels fall on each other.
-    """
-    if x.shape[1:3] == tuple(size):
-        return x
-    if align_corners and (halo.is_split() or not _by_neighbours(x, size)):
-        # Where devices share the rows XLA splits the product, which has no halo.
-        rows, columns = map(corner_weights, size, x.shape[1:3])
-        x = jnp.einsum("yh,bhwc->bywc", rows.astype(x.dtype), x)
-        return jnp.einsum("xw,bywc->byxc", columns.astype(x.dtype), x)
-    if align_corners:
-        return bilinear.by_neighbours(x, size, align_corners)
-    ratio, width = size[0] / x.shape[1], size[1]
-
-    def operation(x: jax.Array) -> jax.Array:
-        size = round(ratio * x.shape[1]), width
-        if _by_neighbours(x, size):
-            return bilinear.by_neighbours(x, size, align_corners)
-        shape = (x.shape[0], *size, x.shape[-1])
-        return jax.image.resize(x, shape, "bilinear", antialias=False)
-
-    return halo.on_rows(operation, x, reach=1, outside=halo.EDGE)
-
-
-def _by_neighbours(x: jax.Array, size: tuple[int, int]) -> bool:
-    return for_gpu() and bilinear.is_whole(x, size)
-
-
-def corner_weights(to: int, of: int) -> jax.Array:
-    """`[to, of]`: weights of linear interpolation with aligned corners."""
-    places = jnp.linspace(0, of - 1, to) if to > 1 else jnp.zeros(1)
-    return jnp.maximum(1 - jnp.abs(places[:, None] - jnp.arange(of)[None]), 0)
-
-
-def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    """Nearest neighbour to `[batch, *size, c]`: place i shows place floor(i * of / to).
-
-    This is torch's rule; `jax.image.resize` goes by the centres of pixels.
-    """
-    ratio, width = size[0] / x.shape[1], size[1]
-
-    def operation(x: jax.Array) -> jax.Array:
-        return _resize_nearest(x, (round(ratio * x.shape[1]), width))
-
-    return halo.on_rows(operation, x)
-
-
-def _resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
-    for axis, to in enumerate(size, 1):
-        of = x.shape[axis]
-        source, ratio = np.arange(to) * of // to, -(-to // of)
-        if (source == np.arange(to) // ratio).all():
-            x = jax.lax.slice_in_dim(repeat(x, ratio, axis), 0, to, axis=axis)
-        else:
-            x = jnp.take(x, source, axis=axis)
-    return x

@@ -1,9 +1,11 @@
 """Pooling, of images whose rows may lie on several devices."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from resseg.models.ops import halo
 from resseg.models.ops.max_pool import max_pool as by_winner
@@ -12,6 +14,42 @@ from resseg.models.ops.max_pool import max_pool as by_winner
 def max_pool(x: jax.Array) -> jax.Array:
     """3x3, stride 2, padded by one: `[b, h, w, c] -> [b, ceil(h/2), ceil(w/2), c]`."""
     return halo.on_rows(by_winner, x, reach=1, strides=2, outside=-jnp.inf)
+
+
+def halved_max_pool(x: jax.Array) -> jax.Array:
+    """2x2, stride 2: `[b, h, w, c] -> [b, h // 2, w // 2, c]`; one pixel stays one."""
+    window = (1, *(min(2, side) for side in x.shape[1:3]), 1)
+
+    def operation(x: jax.Array) -> jax.Array:
+        lowest = -jnp.inf
+        return jax.lax.reduce_window(x, lowest, jax.lax.max, window, window, "VALID")
+
+    return halo.on_rows(operation, x, strides=window[1])
+
+
+def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
+    """Means over a grid of windows: `[b, h, w, c] -> [b, size, size, c]`, as torch.
+
+    Window i holds the rows floor(i * h / size) to ceil((i + 1) * h / size). A product
+    with ones and zeros: where devices share the rows, XLA splits it, as it has no halo,
+    and each gets all windows.
+    """
+    rows, columns = (_windows(size, of) for of in x.shape[1:3])
+    settings: dict[str, Any] = {
+        "precision": jax.lax.Precision.HIGHEST,
+        "preferred_element_type": jnp.float32,
+    }
+    held = jnp.asarray(rows, x.dtype), jnp.asarray(columns, x.dtype)
+    sums = jnp.einsum("yh,bhwc,xw->byxc", held[0], x, held[1], **settings)
+    counts = np.outer(rows.sum(1), columns.sum(1))[None, :, :, None]
+    return (sums / counts).astype(x.dtype)
+
+
+def _windows(count: int, of: int) -> np.ndarray:
+    """Float32 `[count, of]`: 1 where a window holds a row."""
+    number, row = np.arange(count)[:, None], np.arange(of)[None]
+    begin, end = number * of // count, -(-(number + 1) * of // count)
+    return ((begin <= row) & (row < end)).astype(np.float32)
 
 
 def average_pool(x: jax.Array, strides: int) -> jax.Array:

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import NamedSharding
 
-from resseg.models.layers import resize
 from resseg.models.ops.halo import splitting
+from resseg.models.resizing import resize
 
 
 class Segmenter(nn.Module):

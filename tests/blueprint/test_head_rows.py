@@ -12,7 +12,8 @@ from resseg.config.heads import ADD, HEADS, Head
 from resseg.config.load import load_config
 from resseg.errors import UserError
 from resseg.models.heads.fcn import deepest
-from resseg.models.layers import Classifier, Conv, resize_nearest
+from resseg.models.layers import Classifier, Conv
+from resseg.models.resizing import resize_nearest
 from resseg.models.shortcuts import LongSkip
 from resseg.sweeps.study import load_study
 from resseg.training.run import train_and_evaluate

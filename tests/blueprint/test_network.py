@@ -12,7 +12,7 @@ from resseg.architecture import spell_out
 from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
 from resseg.config import base
-from resseg.config.heads import skip_names
+from resseg.config.heads import HEADS, skip_names
 from resseg.config.rows import KEYS
 from resseg.data import sources
 from resseg.models import layers
@@ -179,8 +179,12 @@ def test_skips_are_what_each_head_documents():
         "deeplabv3plus": ("stage1",),
         "fcn8s": ("stage2", "stage3"),
         "fcn16s": ("stage3",),
-        **dict.fromkeys(("fcn", "fcn32s", "deeplabv3"), ()),
+        **dict.fromkeys(("fcn", "fcn32s", "deeplabv3", "pspnet"), ()),
+        **dict.fromkeys(("linknet", "unetplusplus", "manet"), unet),
+        **dict.fromkeys(("fpn", "pan", "upernet"), unet[1:]),
+        "lraspp": ("stage2",),
     }
+    assert documented.keys() == HEADS.keys()
     for head, skips in documented.items():
         model = base.get_config().model
         model.head.name = head

@@ -9,7 +9,7 @@ import pytest
 from jax.extend.core import ClosedJaxpr, Jaxpr
 
 from resseg.blueprint.trace import trace
-from resseg.models import layers
+from resseg.models import resizing
 from resseg.models.ops.choice import Formulation, formulation
 from tests.models.networks import network
 
@@ -125,7 +125,7 @@ def test_macs_equal_those_of_the_traced_program(monkeypatch, settings):
     for module in ("segmenter", "heads.deeplab"):
         monkeypatch.setattr(
             f"resseg.models.{module}.resize",
-            lambda x, size, align_corners=False: layers.resize_nearest(x, size),
+            lambda x, size, align_corners=False: resizing.resize_nearest(x, size),
         )
     small = {B + "depth": 50, B + "width": 8, B + "stage_sizes": (1, 2, 1, 1)}
     net = network(5, **small | settings)

@@ -592,6 +592,34 @@ REFUSALS = [
         "output stride 16, each of 3 devices (config.mesh.space) has 1.33 rows; "
         "nearest: 48, or config.mesh.space=2",
     ),
+    (
+        {"mesh.space": 2, "model.head.name": "pan", "data.crop": (64, 80)},
+        "config.data.crop=(64, 80): expected a height divisible by 256: of stage4, at "
+        "output stride 16, each of 2 devices (config.mesh.space) has 2 rows, and head "
+        "'pan' needs a multiple of 8; nearest: 256, or config.mesh.space=1",
+    ),
+    *(
+        (
+            {"model.head.name": head, "model.long_skip.kind": kind},
+            f"config.model.long_skip.kind={kind!r}: head {head!r} can only {can}",
+        )
+        for head, kind, can in [
+            ("fpn", "concat", "add"),
+            ("linknet", "concat", "add"),
+            ("unetplusplus", "add", "concatenate"),
+        ]
+    ),
+    (
+        {"model.head.name": "pspnet", "model.long_skip.scale": (0.5,)},
+        "config.model.long_skip.scale=(0.5,): expected one number, there is no long "
+        "skip; got 1",
+    ),
+    (
+        {"model.head.name": "unetplusplus", "model.gradient.pyramid": '{"stem2": 0.5}'},
+        "config.model.gradient.pyramid='{\"stem2\": 0.5}': 'stem2' is none of stage3, "
+        "stage2, stage1, stem, x_1_1, x_2_2, x_1_2, x_3_3, x_2_3, linear, depth, power "
+        "(did you mean 'stem'?)",
+    ),
 ]
 
 

@@ -15,6 +15,10 @@ STEP_SAMPLES = 3  # values of the change of a tensor
 STEP_BATCH = 4
 LEARNING_RATE = 0.01
 CLASSES = 21  # of segmentation networks
+SMP_HEADS = (
+    *("Unet", "DeepLabV3", "DeepLabV3Plus", "FPN", "PSPNet"),
+    *("Linknet", "UnetPlusPlus", "PAN", "MAnet", "UPerNet"),
+)
 ODD, EVEN, WIDE = (65, 97), (64, 96), (304, 320)
 # layout, name in the library, with the auxiliary head
 NAMES = [
@@ -36,7 +40,7 @@ NAMES = [
     ("timm", "resnetv2_50", False),
     *[
         ("smp", f"{head}_resnet{depth}", False)
-        for head in ("Unet", "DeepLabV3", "DeepLabV3Plus")
+        for head in SMP_HEADS
         for depth in (18, 34, 50, 101)
     ],
 ]
@@ -45,7 +49,7 @@ STEPS = [
     ("torchvision", "resnet18", False),
     ("timm", "resnetv2_50", False),
     ("smp", "Unet_resnet18", False),
-    ("smp", "DeepLabV3Plus_resnet18", False),
+    *[("smp", f"{head}_resnet18", False) for head in SMP_HEADS[2:]],
 ]
 
 
@@ -55,11 +59,13 @@ def key(layout, name, aux):
 
 
 def size(layout, name):
-    """Height and width of its image; smp's DeepLabs take multiples of their stride.
+    """Height and width of its image; smp's take multiples of their stride, Unet not.
 
     A dilation of 36 reaches anything but padding from 37 features on.
     """
-    if layout == "smp" and "DeepLab" in name:
+    if name.startswith("PAN_"):
+        return (128, 160)  # halved three times behind a stride of 16
+    if layout == "smp" and not name.startswith("Unet_"):
         return WIDE if name == "DeepLabV3_resnet18" else EVEN
     return ODD
 
@@ -107,7 +113,8 @@ def change(before, after):
     for name, start in before.items():
         if start.ndim:  # else it counts batches
             moved = np.asarray(after[name], np.float64) - start
-            rows.append([np.linalg.norm(moved), *sample(moved, STEP_SAMPLES)])
+            samples = np.resize(sample(moved, STEP_SAMPLES), STEP_SAMPLES)
+            rows.append([np.linalg.norm(moved), *samples])
     return np.asarray(rows, np.float32)
 
 
@@ -115,3 +122,15 @@ def sample(array, count=SAMPLES):
     """`count` values at even distances, a prime number of them apart if it can be."""
     flat = np.asarray(array, np.float32).reshape(-1)
     return flat[np.linspace(0, flat.size - 1, min(count, flat.size)).astype(int)]
+
+
+def stands_still(name, at):
+    """Whether a step leaves a tensor as it is, but for rounding.
+
+    What torch holds and never computes, and biases in front of a batch norm.
+    """
+    if at.startswith("smp/PSPNet"):
+        return name.startswith(("encoder.layer3.", "encoder.layer4."))
+    if at.startswith("smp/PAN"):
+        return name.endswith(".conv.bias")
+    return at.startswith("smp/Linknet") and name.endswith("block.1.0.bias")

@@ -7,7 +7,7 @@ import importlib.util
 
 import numpy as np
 import pytest
-from drawn import EVEN, NAMES, STEP_BATCH, STEPS, key, size, weights
+from drawn import EVEN, NAMES, STEP_BATCH, STEPS, key, size, stands_still, weights
 from jax_side import Ported, difference
 
 needed = ("torch", "torchvision", "timm", "segmentation_models_pytorch")
@@ -22,8 +22,8 @@ ODD, FAR = (97, 131), (305, 337)  # FAR: a dilation of 36 reaches more than padd
 
 
 def sizes(layout, name):
-    """Odd, but for smp's DeepLabs, which take multiples of their output stride."""
-    fixed = layout == "smp" and "DeepLab" in name
+    """Odd, but for smp's but Unet, which take multiples of their output stride."""
+    fixed = layout == "smp" and not name.startswith("Unet_")
     yield (96, 128) if fixed else ODD
     if name in ("deeplabv3_resnet50", "DeepLabV3_resnet50", "DeepLabV3Plus_resnet18"):
         yield (304, 336) if fixed else FAR
@@ -55,7 +55,7 @@ def test_a_training_step_agrees(layout, name, aux):
     ours = Ported(layout, before, dropout=False).step(STEP_BATCH, *image)
     theirs = torch_side.step(module, STEP_BATCH, *image)
     for at, start in before.items():
-        if start.ndim:
+        if start.ndim and not stands_still(at, key(layout, name, aux)):
             assert difference(ours[at], theirs[at]) < 1e-3, at
             moved = theirs[at].astype(float) - start
             off = np.linalg.norm(ours[at] - start - moved)

@@ -8,6 +8,7 @@ import pytest
 from drawn import (
     NAMES,
     SHAPES,
+    SMP_HEADS,
     STEP_BATCH,
     STEPS,
     VALUES,
@@ -15,6 +16,7 @@ from drawn import (
     key,
     sample,
     size,
+    stands_still,
     weights,
 )
 from jax_side import Ported
@@ -29,7 +31,7 @@ QUICK_SCORES = (
     "timm/resnetv2_50",
     "smp/Unet_resnet18",
     "smp/DeepLabV3_resnet18",
-    "smp/DeepLabV3Plus_resnet18",
+    *(f"smp/{head}_resnet18" for head in SMP_HEADS[2:]),
 )
 QUICK_STEPS = ("torchvision/resnet18", "smp/DeepLabV3Plus_resnet18")
 IMAGE_LEVEL = "decoder.aspp.0.convs.4.2.running_var"
@@ -96,6 +98,8 @@ def test_a_training_step_is_that_of_the_library(
     starts = [(name, start) for name, start in before.items() if start.ndim]
     assert len(starts) == len(theirs)
     for (name, start), mine, wanted in zip(starts, ours, theirs, strict=True):
+        if stands_still(name, at):
+            continue
         rounding = 1e-7 * np.linalg.norm(start)
         assert wanted[0] > 10 * rounding, name
         assert abs(mine[0] - wanted[0]) < 0.02 * wanted[0] + rounding, name

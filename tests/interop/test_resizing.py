@@ -8,7 +8,7 @@ from jax_side import BASE
 
 from resseg.blueprint.network import build_segmenter
 from resseg.config.load import load_config
-from resseg.models.layers import corner_weights, resize, resize_nearest
+from resseg.models.resizing import corner_weights, resize, resize_nearest
 
 
 @pytest.mark.parametrize(

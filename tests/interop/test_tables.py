@@ -42,6 +42,14 @@ TINY_NETWORKS = {
         Architecture(block="basic", head="unet", decoder=(9, 8, 7, 6, 5), **TINY),
         Architecture(block="basic", head="deeplabv3", head_width=16, **TINY),
         Architecture(block="bottleneck", head="deeplabv3plus", **TINY),
+        Architecture(block="basic", head="fpn", **TINY),
+        Architecture(
+            block="basic",
+            head="pspnet",
+            **TINY | {"stage_sizes": (2, 2)},
+            unused=(2, 2),
+            head_width=16,
+        ),
     ],
 }
 TINY_CASES = [
@@ -52,8 +60,9 @@ TINY_CASES = [
 
 
 def rows(layout, architecture):
+    """Those that have a place here."""
     table = LAYOUTS[layout].layers(architecture)
-    return [tensor for layer in table for tensor in tensors(layer)]
+    return [each for layer in table for each in tensors(layer) if each.path]
 
 
 def drawn_variables(layout, architecture):

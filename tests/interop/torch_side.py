@@ -50,7 +50,7 @@ def build(layout, name, aux=False):
         head, _, encoder = name.partition("_")
         module = getattr(smp, head)(encoder, encoder_weights=None, classes=CLASSES)
     for part in module.modules():
-        if isinstance(part, nn.Dropout):
+        if isinstance(part, nn.Dropout | nn.Dropout2d):
             part.p = 0.0
     return module
 

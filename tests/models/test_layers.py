@@ -13,12 +13,11 @@ from resseg.models.layers import (
     BatchNorm,
     Conv,
     Norm,
-    resize,
-    resize_nearest,
     standardize,
 )
 from resseg.models.ops.max_pool import max_pool
 from resseg.models.pooling import average_pool
+from resseg.models.resizing import resize, resize_nearest
 
 # torch's: https://docs.pytorch.org/docs/stable/generated/torch.nn.BatchNorm2d.html
 EPSILON, BATCH_MOMENTUM = 1e-5, 0.9  # torch's momentum is the share of the new, 0.1

@@ -98,7 +98,7 @@ def overrides(draw):
     keys = BACKBONE | HEAD
     if drawn["model.backbone.depth"] == 50:
         keys |= BOTTLENECK
-    if HEADS[head].pyramid:
+    if "rates" in HEADS[head].keys:
         keys |= PYRAMID
     if "convs" in HEADS[head].keys:
         keys |= {"model.head.convs": st.sampled_from([(0, 2), (1, 1)])}

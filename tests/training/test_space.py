@@ -12,6 +12,7 @@ from tiny import tiny_shapes, two_stages
 from resseg import load_config, open_run, sharding
 from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.trace import trace
+from resseg.config.heads import HEADS
 from resseg.data.pipeline import TrainLoader
 from resseg.data.sources import dataset_spec
 from resseg.inference.evaluator import Evaluator
@@ -32,6 +33,14 @@ NETWORKS = {
     "fcn16s": {"norm": "group"},
     "deeplabv3": {"backbone.block": "bottleneck", "shortcut.transition": "D"},
     "deeplabv3plus": AUX | {"head.separable": True, "backbone.output_stride": 2},
+    "fpn": {"head.norm": "group"},
+    "pspnet": AUX | {"head.align_corners": True},
+    "linknet": {"backbone.stem": "deep", "backbone.output_stride": 16},
+    "unetplusplus": {},
+    "pan": {},
+    "manet": {},
+    "upernet": {},
+    "lraspp": {},
 }
 
 
@@ -108,7 +117,7 @@ def test_a_step_of_several_devices_is_that_of_one(head, data, space):
     model = two_stages((1, 1), CLASSES, head, **NETWORKS[head])
     # One row of the deepest stage on each device.
     stride = model.backbone.output_stride
-    shape = (4, stride * space, 16, 3)
+    shape = (4, stride * space * HEADS[head].rows, 16, 3)
     assert_close(stepped(model, shape, data, space), stepped(model, shape, 1, 1))
 
 

@@ -23,13 +23,13 @@ ROWS = (
     Key(
         "model.head.channels",
         integers((), POSITIVE),
-        "U-Nets: width per decoder block, deep first; () = from backbone.width",
+        "U-Nets, MA-Net: width per decoder block, deep first; () = from backbone.width",
         (SHAPES, FIXED, SAME),
     ),
     Key(
         "model.head.width",
         integer(0, NOT_NEGATIVE),
-        "DeepLab: channels of the pyramid; 0 = 256 * backbone.width / 64",
+        "channels of the pyramid; 0 = as published (DeepLab: 256), by backbone.width",
         (SHAPES, FIXED, SAME),
     ),
     Key(
@@ -55,6 +55,13 @@ ROWS = (
         flag(False),
         "bilinear resizing puts corner pixels on each other",
         (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.head.norm",
+        choice("", ("", "batch", "group", "none")),
+        'norm of the head; "" = model.norm',
+        (SHAPES, FIXED, SAME),
+        later=True,
     ),
     Key(
         "model.head.dropout",

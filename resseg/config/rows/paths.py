@@ -180,15 +180,14 @@ ROWS = (
     Key(
         "model.gradient.pyramid",
         coefficient(1.0, PYRAMID_BRANCH, ANY_NUMBERS),
-        "factor on the cotangent of the ASPP branches, one per branch",
+        "factor on the cotangent of the branches of a head's pyramids, one per branch",
         (NUMBER, FIXED, SAME),
     ),
     Key(
         "model.long_skip.kind",
         choice("native", ("native", "concat", "add", "gate", "none")),
-        "native (U-Nets and deeplabv3plus: concat, fcn16s and fcn8s: add) | concat | "
-        "add | gate (native, of the skip times a sigmoid of its 1x1 convolution) | "
-        "none",
+        "native (as the head is published) | concat | add | gate (native, of the skip "
+        "times a sigmoid of its 1x1 convolution) | none",
         (SHAPES, FIXED, SAME),
     ),
     Key(

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from resseg.gradients.fork import Fork
 from resseg.gradients.names import CLASSIFIER, FORK, SKIP_FACTOR
 from resseg.models.heads.fcn import deepest
-from resseg.models.layers import Classifier, ConvNormAct, resize
+from resseg.models.layers import Classifier, ConvNormAct
+from resseg.models.resizing import resize
 from resseg.models.shortcuts import LongSkip
 
 # Output stride -> dilations, so that the pyramid sees the same part of the image.

@@ -14,9 +14,10 @@ from resseg.gradients.names import CLASSIFIER, SKIP_FACTOR
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.heads.fcn import deepest
-from resseg.models.layers import Classifier, Conv, ConvNormAct, resize_nearest
+from resseg.models.layers import Classifier, Conv, ConvNormAct
 from resseg.models.ops import upsampled
 from resseg.models.ops.upsampled import Upsampled
+from resseg.models.resizing import resize_nearest
 from resseg.models.shortcuts import LongSkip
 
 
@@ -81,10 +82,7 @@ class UNet(nn.Module):
         self, x: jax.Array, size: tuple[int, int], skip: jax.Array | None
     ) -> jax.Array | Upsampled:
         """What the first convolution of a decoder block sees."""
-        if self.merges_lazily and upsampled.worthwhile(x, size):
-            return Upsampled(x, skip)
-        x = resize_nearest(x, size)
-        return x if skip is None else jnp.concatenate([x, skip], axis=-1)
+        return enlarged(x, size, skip, self.merges_lazily)
 
 
 class ResUNet(UNet):
@@ -108,6 +106,16 @@ class ResUNet(UNet):
             factors=factors,
             name=f"decoder{level + 1}",
         )
+
+
+def enlarged(
+    x: jax.Array, size: tuple[int, int], skip: jax.Array | None, lazily: bool = True
+) -> jax.Array | Upsampled:
+    """Nearest neighbours, and the skip behind its channels, for what convolves them."""
+    if lazily and upsampled.worthwhile(x, size):
+        return Upsampled(x, skip)
+    x = resize_nearest(x, size)
+    return x if skip is None else jnp.concatenate([x, skip], axis=-1)
 
 
 class DecoderBlock(nn.Module):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from resseg.models import layers
+from resseg.models import resizing
 from resseg.models.ops import (
     batch_norm,
     convolution,
@@ -117,7 +117,7 @@ SIZES = [((4, 5), (16, 20)), ((1, 1), (8, 4)), ((3, 2), (6, 2)), ((7, 9), (21, 4
 @pytest.mark.parametrize(("sides", "size"), SIZES)
 def test_enlarging_for_a_gpu(sides, size, align_corners):
     x = normal(2, *sides, 3)
-    resize = functools.partial(layers.resize, size=size, align_corners=align_corners)
+    resize = functools.partial(resizing.resize, size=size, align_corners=align_corners)
     found = value_and_gradients(GPU, resize, x)
     assert_close(found, value_and_gradients(PLAIN, resize, x), 1e-5)
     half = value_and_gradients(GPU, resize, x.astype(jnp.bfloat16))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resseg import sharding
-from resseg.models import layers, pooling
+from resseg.models import layers, pooling, resizing
 from resseg.models.heads.fcn import Upsample
 from resseg.models.ops import halo
 from resseg.models.ops.choice import Formulation, formulation
@@ -62,10 +62,10 @@ def every_second(x):
 OTHERS = {
     "max-pooling": pooling.max_pool,
     "average pooling": functools.partial(pooling.average_pool, strides=2),
-    "bilinear, 2": enlarged(layers.resize, 2),
-    "bilinear, 4": enlarged(layers.resize, 4),
-    "bilinear, aligned corners": enlarged(layers.resize, 2, True),
-    "nearest neighbour": enlarged(layers.resize_nearest, 2),
+    "bilinear, 2": enlarged(resizing.resize, 2),
+    "bilinear, 4": enlarged(resizing.resize, 4),
+    "bilinear, aligned corners": enlarged(resizing.resize, 2, True),
+    "nearest neighbour": enlarged(resizing.resize_nearest, 2),
     "every second": every_second,
 }
 
