@@ -87,7 +87,7 @@ SUBJECTS = {
     "resseg/training/unread.py": "training/test_dropping.py",
     "resseg/training/initial.py": "training/test_initial.py",
     "resseg/training/intervals.py": "training/test_intervals.py",
-    "resseg/training/losses.py": "training/test_losses.py",
+    "resseg/training/losses/": "training/test_loss_terms.py training/test_losses.py",
     "resseg/training/messages.py": "training/test_messages.py training/test_run.py",
     "resseg/training/optim.py": "training/test_optim.py",
     "resseg/training/progress.py": f"training/test_progress.py {LOG}",

@@ -68,6 +68,7 @@ def build_segmenter(model: Any, num_classes: int, pick: Pick = at_start) -> Segm
         skip_gradients=numbers(model.gradient.long_skip, skips),
         aux_gradient=numbers(model.gradient.aux, ("aux",))[0],
         stochastic_depth=model.backbone.stochastic_depth,
+        drop_block_size=model.drop_block.size if drops_blocks(model) else 0,
     )
     head = build_head(model, plan, num_classes, skips, style, factors[blocks:], numbers)
     aux_head = None
@@ -102,8 +103,16 @@ class Coefficients:
             self(model.shortcut.rate, places, 0.0),
             self(model.shortcut.gate_bias, places, 0.0),
             self(model.gradient.clip_sites, places, 0.0),
+            self(model.branch.drop_rate, places, 0.0),
+            self(model.drop_block.rate, places, 0.0),
+            self(model.branch.shake_rate, places, 0.0),
         )
         return tuple(BlockFactors(*row) for row in zip(*columns, strict=True))
+
+
+def drops_blocks(model: Any) -> bool:
+    """Whether squares of features are dropped, in some block at some time."""
+    return not coefficients.is_neutral(model.drop_block.rate, 0.0)
 
 
 def block_style(model: Any, plan: Backbone, blocks: int) -> BlockStyle:
@@ -132,6 +141,11 @@ def block_style(model: Any, plan: Backbone, blocks: int) -> BlockStyle:
         surgery=model.gradient.surgery,
         clip=not coefficients.is_neutral(model.gradient.clip_sites, 0.0),
         dropout=model.backbone.dropout,
+        drop_path=not coefficients.is_neutral(model.branch.drop_rate, 0.0),
+        drop_block=model.drop_block.where if drops_blocks(model) else "",
+        shake=model.branch.shake,
+        shake_forward=model.branch.shake_forward,
+        shake_backward=model.branch.shake_backward,
         dtype=jnp.dtype(model.dtype).type,
     )
 

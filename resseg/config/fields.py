@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from resseg.config.rows import KEYS
-from resseg.config.values import COEFFICIENT
+from resseg.config.values import COEFFICIENT, TEXTS
 from resseg.errors import UserError, nearest
 from resseg.text import parse_json
 
@@ -30,7 +30,7 @@ def _hint(key: str, names: list[str]) -> str:
     for meant in (
         [name for name in siblings if _abbreviates(leaf, name)],
         [leaves[word] for word in difflib.get_close_matches(leaf, leaves, n=1)],
-        [name for name in siblings if _words(leaf) & _words(name)],
+        _of_fewest_words([n for n in siblings if _words(leaf) & _words(n)]),
         [name for name in names if _abbreviates(leaf, name)],
     ):
         if len(meant) == 1:
@@ -47,6 +47,12 @@ def _abbreviates(leaf: str, name: str) -> bool:
     """`lr` for optim.learning_rate."""
     words = name.rpartition(".")[2].split("_")
     return len(words) > 1 and leaf == "".join(word[0] for word in words)
+
+
+def _of_fewest_words(names: list[str]) -> list[str]:
+    """`optim.weight_decay` and not `optim.norm_weight_decay`."""
+    fewest = min((len(_words(name)) for name in names), default=0)
+    return [name for name in names if len(_words(name)) == fewest]
 
 
 def _words(name: str) -> set[str]:
@@ -94,6 +100,10 @@ def _parse_scalar(text: str) -> object:
     return text
 
 
+def _unquoted(text: str) -> str:
+    return text.strip().strip("'\"")
+
+
 def _parse_forms(text: str) -> object:
     """Coefficients as JSON: a schedule, or a list with schedules in it."""
     try:
@@ -121,7 +131,8 @@ def parse(key: str, text: str) -> object:
     bracketed = bare[:1] + bare[-1:] in ("()", "[]")
     if bracketed or "," in bare or kind.wants_list():
         items = (bare[1:-1] if bracketed else bare).split(",")
-        value = [_parse_scalar(item) for item in items if item.strip()]
+        read = _unquoted if kind is TEXTS else _parse_scalar
+        value = [read(item) for item in items if item.strip()]
     else:
         value = _parse_scalar(bare)
     try:

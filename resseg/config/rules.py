@@ -21,6 +21,11 @@ def _data(config: Any) -> None:
     low, high = config.data.scale
     if low > high:
         refuse(config, "data.scale", "expected the smaller factor first")
+    mixes = ("mosaic", "cutmix", "classmix")
+    if sum(config.data[name] for name in mixes) > 1:
+        last = [name for name in mixes if config.data[name]][-1]
+        listed = ", ".join(mixes)
+        refuse(config, f"data.{last}", f"expected {listed} to be 1 together at most")
 
 
 def _stages(config: Any) -> None:
@@ -162,6 +167,30 @@ def _loss(config: Any) -> None:
     if not any(config.loss.terms.values()):
         listed = ", ".join(config.loss.terms)
         raise UserError(f"config.loss.terms: expected at least one of {listed} above 0")
+    if not config.loss.tversky_alpha and not config.loss.tversky_beta:
+        refuse(config, "loss.tversky_beta", "tversky_alpha is 0 too, expected above 0")
+    most = min(config.data.crop) // 3
+    if config.loss.terms.rmi and config.loss.rmi_stride > most:
+        refuse(
+            config,
+            "loss.rmi_stride",
+            f"a region has 3 cells a side, expected at most {most} for crops of "
+            f"{config.data.crop!r}",
+        )
+
+
+def _optim(config: Any) -> None:
+    parts = ("stem", *spell_out(config.model).stages)
+    for name in config.optim.freeze:
+        choose("config.optim.freeze", name, parts)
+    if config.optim.ema and config.optim.swa_start:
+        refuse(config, "optim.swa_start", "optim.ema is set too, expected one of them")
+    if config.optim.swa_start >= config.train.steps:
+        refuse(
+            config,
+            "optim.swa_start",
+            f"expected a number below config.train.steps={config.train.steps}",
+        )
 
 
 def _mesh(config: Any) -> None:
@@ -220,6 +249,7 @@ RULES = (
     _pyramid,
     _init,
     _loss,
+    _optim,
     _mesh,
     *shortcut_rules.RULES,
 )

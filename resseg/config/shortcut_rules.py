@@ -71,6 +71,8 @@ def _absent_shortcut(config: Any) -> None:
         "model.backbone.stochastic_depth": 0.0,  # a dropped branch would leave nothing
         "model.branch.orthogonal": "no",
         "model.gradient.surgery": "no",
+        "model.branch.drop_rate": 0.0,
+        "model.branch.shake": "no",
     }
     if config.model.branch.init in ("zero_gamma", "fixup"):
         neutral["model.branch.init"] = "he"  # each block would start as the zero map
@@ -173,6 +175,18 @@ def _streams(config: Any) -> None:
         refuse(config, key, "order 'bn_after_add' would normalise across streams")
 
 
+def _dropped(config: Any) -> None:
+    rate = config.model.branch.drop_rate
+    if config.model.backbone.stochastic_depth and not coefficients.is_neutral(
+        rate, 0.0
+    ):
+        refuse(
+            config,
+            "model.branch.drop_rate",
+            "model.backbone.stochastic_depth is set too, expected one of them",
+        )
+
+
 def _span(config: Any) -> None:
     span = config.model.shortcut.span
     if span and spell_out(config.model).block != "basic":
@@ -189,5 +203,6 @@ RULES = (
     _branch_start,
     _surgery,
     _streams,
+    _dropped,
     _span,
 )

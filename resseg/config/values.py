@@ -97,7 +97,7 @@ class Kind:
     folder: bool = False
 
     def wants_list(self) -> bool:
-        return self in (INTS, FLOATS)
+        return self in (INTS, FLOATS, TEXTS)
 
     def is_text(self) -> bool:
         return self in (STR, FOLDER)
@@ -110,6 +110,7 @@ STR = Kind("str", _as_str)
 FOLDER = Kind("str", _as_str, folder=True)
 INTS = Kind("list of ints", _list_of(_as_int))
 FLOATS = Kind("list of finite floats", _list_of(_as_float))
+TEXTS = Kind("list of names", _list_of(_as_str))
 FLOAT_OR_NONE = Kind("finite float or none", _either(_as_float, _as_none))
 COEFFICIENT = Kind(
     f"finite float, list of them, or a schedule such as {coefficients.EXAMPLE}",
@@ -136,7 +137,11 @@ NOT_NEGATIVE = Range("0 or above", lambda x: x >= 0)
 COUNT_OR_LEFT = Range("0 or above, or -1", lambda x: x >= -1)
 POSITIVE_OR_LEFT = Range("above 0, or -1", lambda x: x > 0 or x == -1)
 SHARE = Range("between 0 and 1", lambda x: 0 <= x <= 1)
+SHARE_ABOVE_ZERO = Range("above 0, up to 1", lambda x: 0 < x <= 1)
 BELOW_ONE = Range("0 or above, below 1", lambda x: 0 <= x < 1)
+BELOW_HALF = Range("0 or above, below 0.5", lambda x: 0 <= x < 0.5)
+UP_TO_HALF = Range("between 0 and 0.5", lambda x: 0 <= x <= 0.5)
+QUALITY = Range("between 0 and 100", lambda x: 0 <= x <= 100)
 INSIDE_ONE = Range("above 0, below 1", lambda x: 0 < x < 1)
 SEED = Range("0 or above, below 2**32", lambda x: 0 <= x < 2**32)
 LOSS_SCALE = Range("between 1 and 2**60", lambda x: 1 <= x <= 2**60)
@@ -256,6 +261,10 @@ def integers(default: tuple, allowed: Range = UNSAID, *lengths: int) -> Value:
 
 def reals(default: tuple, allowed: Range = UNSAID, *lengths: int) -> Value:
     return Value(default, FLOATS, allowed, lengths=lengths)
+
+
+def texts(default: tuple, allowed: Range = UNSAID) -> Value:
+    return Value(default, TEXTS, allowed)
 
 
 def class_weights(allowed: Range = UNSAID) -> Value:

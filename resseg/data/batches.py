@@ -50,7 +50,7 @@ class Batches:
             for position in range(first, first + self._size):
                 example = self._source[self._order[position]]
                 replaced.append(example.get(REPLACES))
-                yield self._transform.draw(example, numbers.at(position))
+                yield self._transform.draw(example, numbers.at(position), self._source)
 
         batch = self._transform.batch(drawn(), self._size)
         if isinstance(self._source, Replacing):

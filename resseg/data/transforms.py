@@ -7,13 +7,15 @@ batch: no pixel that is not of the crop, and no array between the crop and the b
 import dataclasses
 import functools
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 
 from resseg.data.buffers import Buffers
 from resseg.data.crops import crop_matrix, cut, draw_corner, rare_pixel, warp
+from resseg.data.effects import NO_EFFECTS, DrawnEffects, Effects
+from resseg.data.mixing import PARTNERS, UNMIXED, Mix, Mixing, mixed
 from resseg.data.normalization import Normalizer
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -33,6 +35,9 @@ class Drawn(NamedTuple):
         across: whether it is flipped horizontally.
         down: whether it is flipped vertically.
         color: factors of brightness, contrast and saturation; None leaves them.
+        effects: what else happens to its pixels.
+        mix: how those of `partners` come among them.
+        partners: of the same split; their own `color` and `mix` are not used.
     """
 
     image: np.ndarray
@@ -43,6 +48,9 @@ class Drawn(NamedTuple):
     across: bool
     down: bool
     color: np.ndarray | None
+    effects: DrawnEffects | None = None
+    mix: Mix | None = None
+    partners: tuple["Drawn", ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +68,8 @@ class TrainTransform:
         rare_classes: class indices that are rare.
         mean: RGB mean, images in [0, 1].
         std: RGB deviation.
+        effects: what else happens to the pixels of a crop.
+        mixing: how often it is mixed with others.
     """
 
     crop: tuple[int, int]
@@ -72,6 +82,8 @@ class TrainTransform:
     rare_classes: tuple[int, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    effects: Effects = NO_EFFECTS
+    mixing: Mixing = UNMIXED
 
     def __call__(self, example: dict, rng: np.random.Generator) -> dict:
         """Augments one image; every random number comes from `rng`.
@@ -88,8 +100,28 @@ class TrainTransform:
         batch = self.batch([self.draw(example, rng)], 1)
         return {name: array[0] for name, array in batch.items()}
 
-    def draw(self, example: dict, rng: np.random.Generator) -> Drawn:
-        """Draws all that is random about a crop; see `__call__`."""
+    def draw(
+        self,
+        example: dict,
+        rng: np.random.Generator,
+        split: Any = (),
+    ) -> Drawn:
+        """Draws all that is random about a crop; see `__call__`.
+
+        Args:
+            example: as there.
+            rng: as there.
+            split: a sequence of examples, of which others are mixed in; read only then.
+        """
+        drawn = self._draw_one(example, rng)
+        mix = self.mixing.draw(rng)
+        if mix is None:
+            return drawn
+        places = rng.integers(len(split), size=PARTNERS[mix.kind])
+        partners = tuple(self._draw_one(split[int(at)], rng) for at in places)
+        return drawn._replace(mix=mix, partners=partners)
+
+    def _draw_one(self, example: dict, rng: np.random.Generator) -> Drawn:
         image, mask = example["image"], example["mask"]
         scale = rng.uniform(*self.scale)
         degrees = rng.uniform(-self.rotate, self.rotate)
@@ -101,7 +133,8 @@ class TrainTransform:
         across = rng.random() < self.flip
         down = rng.random() < self.vertical_flip
         color = draw_color(self.color, rng)
-        return Drawn(image, mask, corner, scale, degrees, across, down, color)
+        effects = self.effects.draw(rng)
+        return Drawn(image, mask, corner, scale, degrees, across, down, color, effects)
 
     def batch(self, drawn: Iterable[Drawn], size: int) -> dict[str, np.ndarray]:
         """Crops as they were drawn, each made in its place of the batch.
@@ -151,6 +184,19 @@ class TrainTransform:
                 cv2.flip(whole, _FLIPS[drawn.across, drawn.down], dst=out)
             else:
                 out[...] = whole
+        if drawn.effects is not None:
+            image[...], mask[...] = self.effects.apply(
+                drawn.effects, image, mask, self.mean
+            )
+        if drawn.mix is not None:
+            others = map(self._alone, drawn.partners)
+            image[...], mask[...] = mixed(drawn.mix, [(image, mask), *others])
+
+    def _alone(self, drawn: Drawn) -> tuple[np.ndarray, np.ndarray]:
+        """The bytes of a crop that is a partner, and of its mask."""
+        image, mask = np.empty((*self.crop, 3), np.uint8), np.empty(self.crop, np.uint8)
+        self._put(drawn, image, mask)
+        return image, mask
 
     def _window(self, drawn: Drawn) -> tuple[np.ndarray, np.ndarray]:
         image, mask, corner, scale, degrees = drawn[:5]
@@ -180,7 +226,14 @@ def make_train_transform(data_config, rare_classes: Sequence[int]) -> TrainTrans
         rare_classes=tuple(int(index) for index in rare_classes),
         mean=tuple(data_config.mean),
         std=tuple(data_config.std),
+        effects=_fields_of(Effects, data_config),
+        mixing=_fields_of(Mixing, data_config),
     )
+
+
+def _fields_of(kind: type, data_config) -> Any:
+    names = [field.name for field in dataclasses.fields(kind)]
+    return kind(**{name: data_config[name] for name in names})
 
 
 def draw_color(strength: float, rng: np.random.Generator) -> np.ndarray | None:

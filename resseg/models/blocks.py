@@ -31,6 +31,7 @@ from resseg.gradients.surgery import (
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Norm
 from resseg.models.ops.relu import relu
+from resseg.models.regularisers import DropBlock, DropPath, ShakeDrop, ShakeShake
 from resseg.models.shortcuts import (
     Gate,
     PathDropout,
@@ -53,6 +54,9 @@ class BlockFactors(NamedTuple):
         rate: of a shortcut that drops out.
         gate_bias: initial, of the gate.
         clip_sites: share of pixels, those of the largest gradient, that send none.
+        drop_path: probability that an image leaves the branch out.
+        drop_block: share of a feature that `DropBlock` drops.
+        shake: probability that `ShakeDrop` shakes the branch.
     """
 
     shortcut: float = 1.0
@@ -65,6 +69,9 @@ class BlockFactors(NamedTuple):
     rate: float = 0.5
     gate_bias: float = -6.0
     clip_sites: float = 0.0
+    drop_path: float = 0.0
+    drop_block: float = 0.0
+    shake: float = 0.5
 
 
 class Block(nn.Module, Join):
@@ -80,6 +87,7 @@ class Block(nn.Module, Join):
             so that the expectation stays.
         stream: number of the block among those of a stage of several streams, see
             `resseg.models.streams`; None = its signal is one.
+        drop_size: side of the squares of `DropBlock`, features; 0 = there is none.
     """
 
     features: int
@@ -89,6 +97,7 @@ class Block(nn.Module, Join):
     factors: BlockFactors = BlockFactors()
     drop_rate: float = 0.0
     stream: int | None = None
+    drop_size: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -168,6 +177,7 @@ class Block(nn.Module, Join):
         x = factor(x)
         if style.shortcut == "dropout":
             x = PathDropout(self.factors.rate, name="shortcut_dropout")(x, train)
+        x = self.drop_block(x, SHORTCUT, train)
         return x if gate is None else (1 - gate) * x
 
     def computed(
@@ -180,14 +190,11 @@ class Block(nn.Module, Join):
     ) -> jax.Array:
         """W_r · h(x; W)"""
         style = self.style
-        branch = Branch(
-            self.features, self.strides, self.dilation, style, activated, name="branch"
-        )
         factor = PathFactor(style.learn_branch, self.factors.branch, name=BRANCH_FACTOR)
         streams, constrained = style.streams, style.constrained
         if self.stream is not None:
             x = StreamRead(streams, constrained, self.stream, name="stream_read")(x)
-        y = factor(branch(x, train))
+        y = factor(self.branches(x, train, activated))
         if self.stream is not None:
             y = StreamWrite(streams, constrained, name="stream_write")(y)
         if gate is not None and style.shortcut == "gate_exclusive":
@@ -197,7 +204,33 @@ class Block(nn.Module, Join):
             y = y - (parallel * carried.astype(jnp.float32)).astype(y.dtype)
         gamma = coefficient(self, BRANCH_OUT, self.factors.gradient_out)
         drop = nn.Dropout(self.drop_rate, (1, 2, 3), deterministic=not train)
-        return drop(scale_cotangent(y, gamma))
+        y = drop(scale_cotangent(y, gamma))
+        if style.drop_path:
+            y = DropPath(self.factors.drop_path, name="branch_drop_path")(y, train)
+        return self.drop_block(y, BRANCH, train)
+
+    def branches(self, x: jax.Array, train: bool, activated: bool) -> jax.Array:
+        """h(x; W), of one branch or two, which may be shaken."""
+        style = self.style
+        shape = (self.features, self.strides, self.dilation, style, activated)
+        y = Branch(*shape, name="branch")(x, train)
+        directions = (style.shake_forward, style.shake_backward)
+        if style.shake == "shake_shake":
+            other = Branch(*shape, name="branch2")(x, train)
+            return ShakeShake(*directions, name="branch_shake")(y, other, train)
+        if style.shake == "shake_drop":
+            rate = self.factors.shake
+            return ShakeDrop(rate, *directions, name="branch_shake")(y, train)
+        return y
+
+    def drop_block(self, x: jax.Array, way: str, train: bool) -> jax.Array:
+        """Squares dropped on one of the ways, where they shall be."""
+        if not self.drop_size or self.style.drop_block not in (way, "both"):
+            return x
+        drop = DropBlock(
+            self.factors.drop_block, self.drop_size, name=f"{way}_drop_block"
+        )
+        return drop(x, train)
 
     def gate_of(self, x: jax.Array) -> jax.Array:
         """g(x), between 0 and 1."""

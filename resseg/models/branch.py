@@ -26,6 +26,10 @@ class BlockStyle:
         constrained: they are mixed by doubly stochastic matrices.
         orthogonal: the branch adds what stands at a right angle to the shortcut: no, in
             each site (over its channels), in each image.
+        drop_path: images leave branches out, with the probability of each block.
+        drop_block: branch, shortcut, both: where squares are dropped; "" = nowhere.
+        shake: no, shake_shake (two branches) or shake_drop; `shake_forward` and
+            `shake_backward` as `models.regularisers` has them.
         preserve: the backward pass of each block keeps the norm of the cotangent.
         surgery: cotangents of shortcut and branch that conflict each lose a part; no,
             site, image.
@@ -55,6 +59,11 @@ class BlockStyle:
     surgery: str = "no"
     clip: bool = False
     dropout: float = 0.0
+    drop_path: bool = False
+    drop_block: str = ""
+    shake: str = "no"
+    shake_forward: str = "shake"
+    shake_backward: str = "shake"
     dtype: Any = jnp.float32
 
 

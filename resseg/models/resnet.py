@@ -62,6 +62,7 @@ class Stage(nn.Module):
     style: BlockStyle
     factors: tuple[BlockFactors, ...]
     drop_rates: tuple[float, ...]
+    drop_size: int = 0
     remat: bool = False
 
     @nn.compact
@@ -80,6 +81,7 @@ class Stage(nn.Module):
                 factors,
                 drop_rate,
                 i - 1 if i and count > 1 else None,
+                self.drop_size,
                 name=f"block{i + 1}",
             )(x, train)
         return streams.mean(x, count) if count > 1 else x
@@ -103,8 +105,11 @@ class ResNet(nn.Module):
         factors: one `BlockFactors` per block in depth order; () = all 1.
         skip_gradients: backward factor per entry of `skips`.
         stochastic_depth: drop rate of the last block; linear from 0 (Huang 2016).
+        drop_block_size: side of the squares of `DropBlock`, pixels of the image.
         remat: what is computed again in the backward pass and not kept for it: none,
             blocks or stages.
+        frozen: stages, stem included, that compute as they do in evaluation: with the
+            statistics that their norms have, and nothing dropped.
     """
 
     stage_sizes: tuple[int, ...] = (2, 2, 2, 2)
@@ -121,12 +126,15 @@ class ResNet(nn.Module):
     skip_gradients: tuple[float, ...] = ()
     aux_gradient: float = 1.0
     stochastic_depth: float = 0.0
+    drop_block_size: int = 0
     remat: str = "none"
+    frozen: tuple[str, ...] = ()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
         features: dict[str, jax.Array] = {}
-        x = Stem(self.stem, self.width, self.style, name="stem")(images, train)
+        stem = Stem(self.stem, self.width, self.style, name="stem")
+        x = stem(images, train and "stem" not in self.frozen)
         x = self.leave(x, "stem", features, train)
         if STEM_STRIDES[self.stem] > 1:
             x = max_pool(x)
@@ -143,19 +151,22 @@ class ResNet(nn.Module):
         stage_of = Stage
         if self.remat == "stages":
             stage_of = nn.remat(Stage, static_argnums=(TRAIN,))
-        start = 0
+        start, stride = 0, STEM_STRIDES[self.stem]
         for i, size in enumerate(self.stage_sizes):
             span = range(start, start + size)
+            stride *= layout[i].strides
             stage = stage_of(
                 self.stage_width(i),
                 layout[i],
                 self.style,
                 tuple(all_factors[b] for b in span),
                 tuple(self.stochastic_depth * b / max(blocks - 1, 1) for b in span),
+                drop_size=self.drop_block_size
+                and max(self.drop_block_size // stride, 1),
                 remat=self.remat == "blocks",
                 name=f"{STAGE}{i + 1}",
             )
-            x = stage(x, train)
+            x = stage(x, train and f"stage{i + 1}" not in self.frozen)
             x = self.leave(x, f"stage{i + 1}", features, train)
             start += size
         return features | {

@@ -1,10 +1,6 @@
-"""Optimizers, learning-rate schedules and averaged weights.
+"""Optimizers, learning-rate schedules and averaged weights."""
 
-Parameters are one tree whose top level names the parts of the network:
-`{"backbone": {...}, "head": {...}, "aux": {...}}`.
-"""
-
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import jax
@@ -13,10 +9,11 @@ import optax
 from jax.typing import ArrayLike
 
 from resseg.errors import UserError, choose
-from resseg.gradients.names import BACKBONE, GATE
+from resseg.gradients.names import BACKBONE
+from resseg.training import groups, muon
 
 SCHEDULES = ("constant", "poly", "cosine")
-OPTIMIZERS = ("sgd", "adamw")
+OPTIMIZERS = ("sgd", "adamw", "muon")
 
 Tree = Any
 Numbers = dict[str, Any]
@@ -84,20 +81,6 @@ def make_schedule(
     return schedule
 
 
-def decay_mask(params: Tree) -> Tree:
-    """True for the leaves that weight decay pulls to zero: kernels but those of gates.
-
-    Zero is no neutral value of a norm scale, a bias, a gate or a factor of a path (a
-    shortcut scaled to zero is a different network), so those are never decayed.
-    """
-
-    def decays(path: tuple, _: Any) -> bool:
-        names = [entry.key for entry in path]
-        return names[-1] == "kernel" and GATE not in names
-
-    return jax.tree_util.tree_map_with_path(decays, params)
-
-
 def make_optimizer(
     name: str,
     schedule: optax.Schedule,
@@ -108,26 +91,37 @@ def make_optimizer(
     weight_decay: float | jax.Array,
     backbone_factor: ArrayLike,
     clip_norm: ArrayLike | None,
+    norm_decay: float | jax.Array | None = None,
+    bias_decay: float | jax.Array | None = None,
+    layer_factor: ArrayLike = 1.0,
+    frozen: Collection[str] = (),
 ) -> optax.GradientTransformation:
-    """Builds the optimizer: clip, then sgd or adamw, then the backbone's factor.
+    """Builds the optimizer: clip, one of `OPTIMIZERS`, then the factors of parts.
 
     - sgd: weight decay is added to the (clipped) gradient *before* the momentum,
       coupled as in torch and mmsegmentation: m ← μ·m + g + λ·w, then w ← w - lr·m.
     - adamw: decoupled decay (Loshchilov & Hutter 2019, algorithm 2), multiplied by the
       learning rate as in torch: w ← w - lr·(adam(g) + λ·w), with ε = 1e-8.
+    - muon: as adamw, with the directions of `muon.scale_by_orthogonalization`.
 
     `backbone_factor` multiplies the finished update of everything under the top-level
     key `backbone`: it is a factor on that part's learning rate, hence on its decay too.
+    So is `layer_factor`, to the power of the layers that a signal still has to pass
+    (Clark 2020, sec. 3.3; as layers blocks).
 
     Args:
         name: one of `OPTIMIZERS`.
         schedule: learning rate by the number of updates made.
-        momentum: of sgd.
+        momentum: of sgd and muon.
         b1: of adamw, decay of the first moment.
         b2: of adamw, decay of the second moment.
-        weight_decay: λ, on the leaves that `decay_mask` names.
+        weight_decay: λ of kernels, but for those of gates.
         backbone_factor: learning rate of the backbone over that of the rest.
         clip_norm: largest global norm of the gradient; None = no clipping.
+        norm_decay: λ of scales and biases of norms; None = none.
+        bias_decay: λ of the other biases; None = none.
+        layer_factor: learning rate of a layer over that of the one behind it.
+        frozen: stages of the backbone, or its stem, that stay as they are.
 
     Raises:
         UserError: an unknown name, or a clipping norm that is not above 0.
@@ -139,25 +133,30 @@ def make_optimizer(
         if isinstance(clip_norm, float | int) and not clip_norm > 0:
             raise UserError(f"optim.clip_norm={clip_norm!r}: expected a number > 0")
         chain.append(optax.clip_by_global_norm(clip_norm))
-    decay = optax.add_decayed_weights(weight_decay, mask=decay_mask)
+    decay = [
+        optax.add_decayed_weights(share, mask=groups.decays(group))
+        for group, share in (
+            (groups.KERNELS, weight_decay),
+            (groups.NORMS, norm_decay),
+            (groups.BIASES, bias_decay),
+        )
+        if share is not None
+    ]
     if name == "sgd":
-        chain += [decay, optax.trace(momentum)]
+        chain += [*decay, optax.trace(momentum)]
+    elif name == "adamw":
+        chain += [optax.scale_by_adam(b1, b2), *decay]
     else:
-        chain += [optax.scale_by_adam(b1, b2), decay]
+        chain += [muon.scale_by_orthogonalization(momentum, b1, b2), *decay]
     chain.append(optax.scale_by_learning_rate(schedule))
-    return _scale_backbone(optax.chain(*chain), backbone_factor)
+    whole = optax.chain(*chain)
 
-
-def _scale_backbone(
-    whole: optax.GradientTransformation, factor: ArrayLike
-) -> optax.GradientTransformation:
     def update(updates: Tree, state: Tree, params: Tree = None) -> tuple[Tree, Tree]:
         moved, state = whole.update(updates, state, params)
         moves: Any = moved
         if BACKBONE not in moves:
             raise ValueError(f"no top-level key {BACKBONE!r} in {sorted(moves)}")
-        scaled = jax.tree.map(lambda u: factor * u, moves[BACKBONE])
-        return {**moves, BACKBONE: scaled}, state
+        return groups.scaled(moves, backbone_factor, layer_factor, frozen), state
 
     return optax.GradientTransformation(whole.init, update)
 
@@ -192,3 +191,33 @@ def ema_update(ema: Tree, params: Tree, decay: ArrayLike, step: ArrayLike) -> Tr
     step = jnp.asarray(step, jnp.float32)
     warmed_up = jnp.minimum(decay, (1 + step) / (10 + step))
     return optax.incremental_update(params, ema, 1 - warmed_up)
+
+
+def swa_update(
+    average: Tree, params: Tree, start: ArrayLike, every: ArrayLike, step: ArrayLike
+) -> Tree:
+    """Averages weights evenly, from update `start` on (Izmailov 2018, algorithm 1).
+
+    Until then the average is the weights themselves; then those after every `every`-th
+    update count alike. Statistics of batch norms are not those of the average; the
+    running ones of the last weights stand in for them.
+
+    Args:
+        average: so far.
+        params: parameters after the update.
+        start: number of updates after which the first weights are taken.
+        every: updates between two that are averaged.
+        step: updates made before this one; may be traced.
+    """
+    since = jnp.asarray(step, jnp.float32) + 1 - start
+    taken = jnp.floor(jnp.maximum(since, 0) / every) + 1
+    share = jnp.where(since % every == 0, 1 / taken, 0)
+    return optax.incremental_update(params, average, jnp.where(since < 0, 1, share))
+
+
+def averaged(average: Tree, params: Tree, numbers: Numbers, step: ArrayLike) -> Tree:
+    """The average after an update, of the kind that the numbers are there for."""
+    if "swa_start" in numbers:
+        start, every = numbers["swa_start"], numbers["swa_every"]
+        return swa_update(average, params, start, every, step)
+    return ema_update(average, params, numbers["ema"], step)

@@ -74,7 +74,8 @@ class Program:
         # Blueprint and evaluation see the plain network: nothing is kept for them.
         split = sharding.by_batch(mesh)
         self.split_model = self.model.clone(split=split)
-        backbone = self.model.backbone.clone(remat=config.train.remat)
+        frozen = tuple(config.optim.freeze)
+        backbone = self.model.backbone.clone(remat=config.train.remat, frozen=frozen)
         self.train_step = make_train_step(
             self.split_model.clone(backbone=backbone),
             recipe.optimizer_of(config),
@@ -82,7 +83,9 @@ class Program:
             self.blueprint.zero_taps() if config.log.gradients.every else {},
             num_classes=self._classes,
             clips=config.optim.clip_norm is not None,
-            averages=config.optim.ema > 0,
+            averages=recipe.averages(config),
+            sharp=config.optim.sam_rho > 0,
+            frozen=frozen,
             parts=config.train.accumulate,
             skips=config.train.on_nonfinite == SKIP,
         )
@@ -139,8 +142,9 @@ class Program:
 
     def _drawing(self, config: Any) -> Drawing:
         optimizer, _ = recipe.build_optimizer(config)
-        ema = config.optim.ema > 0
-        state_of = functools.partial(init_state, optimizer=optimizer, ema=ema)
+        state_of = functools.partial(
+            init_state, optimizer=optimizer, ema=recipe.averages(config)
+        )
         kept = self._key | {"name": "beginning", "start": start_key(config)}
         recipes = None if self._store is None else self._store.facts(kept)
         if recipes is not None:

@@ -20,8 +20,11 @@ _NUMBERS = (
     "b2",
     "weight_decay",
     "backbone_factor",
+    "layer_factor",
     "ema",
 )
+# Of what a program lacks where they are off.
+_SWITCHES = ("norm_weight_decay", "bias_weight_decay", "sam_rho", "swa_start")
 
 
 def build_loss(config: Any, num_classes: int) -> Any:
@@ -32,8 +35,9 @@ def build_loss(config: Any, num_classes: int) -> Any:
         terms,
         num_classes=num_classes,
         class_weights=weights if len(weights) else None,
-        label_smoothing=config.loss.label_smoothing,
-        focal_gamma=config.loss.focal_gamma,
+        settings=losses.Settings(
+            **{name: config.loss[name] for name in losses.Settings.names()}
+        ),
     )
 
 
@@ -53,6 +57,9 @@ def numbers(config: Any) -> Numbers:
     """For `TrainState.numbers`: what the train step of a config computes with."""
     settings = config.optim
     values = {key: settings[key] for key in _NUMBERS}
+    values |= {key: settings[key] for key in _SWITCHES if settings[key]}
+    if settings.swa_start:
+        values["swa_every"] = settings.swa_every
     if settings.clip_norm is not None:
         values["clip_norm"] = settings.clip_norm
     scalars = {key: np.float32(value) for key, value in values.items()}
@@ -64,9 +71,14 @@ def numbers(config: Any) -> Numbers:
     }
 
 
+def averages(config: Any) -> bool:
+    """Whether weights are averaged, and the average is evaluated."""
+    return config.optim.ema > 0 or config.optim.swa_start > 0
+
+
 def optimizer_of(config: Any) -> OptimizerOf:
     """The optimizer of `config.optim` and its schedule, as functions of the numbers."""
-    name = config.optim.name
+    name, frozen = config.optim.name, tuple(config.optim.freeze)
 
     def build(
         values: Numbers,
@@ -88,6 +100,10 @@ def optimizer_of(config: Any) -> OptimizerOf:
             weight_decay=values["weight_decay"],
             backbone_factor=values["backbone_factor"],
             clip_norm=values.get("clip_norm"),
+            norm_decay=values.get("norm_weight_decay"),
+            bias_decay=values.get("bias_weight_decay"),
+            layer_factor=values["layer_factor"],
+            frozen=frozen,
         )
         return optimizer, schedule
 

@@ -15,7 +15,7 @@ from resseg.gradients.coefficients import learned_means, on_line
 from resseg.gradients.joins import JOINS, with_moments
 from resseg.gradients.measure import Measured, by_taps
 from resseg.inference.metrics import confusion_matrix
-from resseg.training import optim, scaling
+from resseg.training import groups, optim, scaling, sharpness
 from resseg.training.accumulation import in_parts
 from resseg.training.batch_hash import batch_hash
 from resseg.training.guard import only_if_finite
@@ -152,6 +152,8 @@ def make_train_step(
     clips: bool = False,
     averages: bool = False,
     skips: bool = False,
+    sharp: bool = False,
+    frozen: tuple[str, ...] = (),
     parts: int = 1,
     measured: Callable[..., Measured] = by_taps,
 ) -> Callable[[TrainState, Batch, jax.Array], tuple[TrainState, dict[str, Any]]]:
@@ -166,9 +168,13 @@ def make_train_step(
         taps: the model's `taps` collection of zeros, or {} to measure nothing. What the
             forks measure is a by-product of the one backward pass.
         clips: whether the optimizer clips, at the number `clip_norm`; only reported.
-        averages: whether weights are averaged, with the number `ema` as decay.
+        averages: whether weights are averaged, by the numbers `swa_start` and
+            `swa_every` where they are there, else with the number `ema` as decay.
         skips: whether a batch whose loss or gradient is not finite leaves the state as
             it was, the number of updates included.
+        sharp: whether the gradient is that of `sharpness`, with the number `sam_rho`;
+            it is what the log measures, beside the loss of the weights themselves.
+        frozen: stages of the backbone, or its stem, whose weights stay.
         parts: of the batch, whose gradients are added up; see `accumulation`.
         measured: back end of the measurement, `by_taps` or `by_logs`.
 
@@ -182,6 +188,7 @@ def make_train_step(
     """
 
     def loss_of(state, batch, key, params, measuring):
+        params = groups.held(params, frozen)
         forward = applied(model, state, batch, key, params, measuring)
         joins = {}
         if measuring:
@@ -195,6 +202,9 @@ def make_train_step(
         return scaling.scaled(value, state), aside
 
     gradient_of = in_parts(parts, loss_of, measured, taps)
+    if sharp:
+        unmeasured = in_parts(parts, loss_of, measured, {})
+        gradient_of = sharpness.aware(unmeasured, gradient_of)
 
     def updated(state, gradients, batch_stats):
         """The state after an update, and the sums of squares of that by block."""
@@ -203,7 +213,7 @@ def make_train_step(
         params = optax.apply_updates(state.params, updates)
         ema = state.ema
         if averages:
-            ema = optim.ema_update(ema, params, state.numbers["ema"], state.step)
+            ema = optim.averaged(ema, params, state.numbers, state.step)
         after = state.replace(
             step=state.step + 1,
             params=params,

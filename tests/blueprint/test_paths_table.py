@@ -52,7 +52,14 @@ STRUCTURES = {
         "model.shortcut.gate_bias": -1.0,
         "model.aux.weight": 0.4,
     },
-    "fcn8s": {"model.head.name": "fcn8s", "model.shortcut.kind": "constant"},
+    "fcn8s": {
+        "model.head.name": "fcn8s",
+        "model.shortcut.kind": "constant",
+        "model.branch.drop_rate": 0.25,
+        "model.branch.shake": "shake_drop",
+        "model.drop_block.rate": 0.25,
+        "model.drop_block.where": "branch",
+    },
     "plain": {
         "model.head.name": "unet",
         "model.shortcut.kind": "none",
@@ -83,16 +90,20 @@ OF_BLOCKS = {
     "model.gradient.bypass": ("bypass", 0.0),
     "model.gradient.detach_rate": ("detach_rate", 0.25),
     "model.gradient.clip_sites": ("clip_sites", 0.125),
+    "model.branch.drop_rate": ("branch_drop_path/rate", 0.25),
+    "model.branch.shake_rate": ("branch_shake/rate", 0.5),
+    "model.drop_block.rate": ("branch_drop_block/rate", 0.25),
 }
+REGULARISERS = tuple(OF_BLOCKS)[-3:]
 SWITCHES = (
     "model.shortcut.rate",
     "model.gradient.detach_rate",
     "model.gradient.clip_sites",
 )
 NOT_THERE = {
-    "resunet": (),
-    "unet": SWITCHES,
-    "deeplabv3plus": SWITCHES,
+    "resunet": REGULARISERS,
+    "unet": SWITCHES + REGULARISERS,
+    "deeplabv3plus": SWITCHES + REGULARISERS,
     "fcn8s": SWITCHES,
     "plain": (
         "model.shortcut.scale",
@@ -100,12 +111,14 @@ NOT_THERE = {
         "model.gradient.shortcut",
         "model.gradient.bypass",  # refused: nothing would go back
         *SWITCHES[1:],
+        *REGULARISERS,
     ),
     "learned": (
         "model.shortcut.scale",
         "model.shortcut.rate",
         "model.branch.scale",
         *SWITCHES[1:],
+        *REGULARISERS,
     ),
 }
 PYRAMID = ("conv1x1", "rate1", "rate2", "rate3", "pool")

@@ -565,13 +565,21 @@ REFUSALS = [
     ),
     (
         {"loss.terms.cross_entropy": 0.0, "loss.terms.dice": 0.0},
-        "config.loss.terms: expected at least one of cross_entropy, dice, focal above "
-        "0",
+        "config.loss.terms: expected at least one of boundary, cross_entropy, dice, "
+        "focal, hausdorff, jaccard, lovasz, ohem, rmi, top_k, tversky above 0",
     ),
     (
-        {"loss.terms.lovasz": 1.0},
-        "config.loss.terms.lovasz: no such key; config.loss.terms holds cross_entropy, "
-        "dice, focal",
+        {"loss.terms.lovas": 1.0},
+        "config.loss.terms.lovas: no such key (did you mean 'loss.terms.lovasz'?)",
+    ),
+    (
+        {"loss.tversky_alpha": 0.0, "loss.tversky_beta": 0.0},
+        "config.loss.tversky_beta=0.0: tversky_alpha is 0 too, expected above 0",
+    ),
+    (
+        {"loss.terms.rmi": 1.0, "loss.rmi_stride": 99},
+        "config.loss.rmi_stride=99: a region has 3 cells a side, expected at most 21 "
+        "for crops of (64, 64)",
     ),
     (
         {"mesh.data": 3},

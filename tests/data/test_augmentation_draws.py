@@ -52,8 +52,25 @@ def test_each_key_reaches_the_field_of_its_name():
         "mean": (0.1, 0.2, 0.3),
         "std": (0.4, 0.5, 0.6),
     }
-    transform = make_train_transform(data_of(**keys), (3, 5))
-    assert dataclasses.asdict(transform) == {**keys, "rare_classes": (3, 5)}
+    effects = {
+        "elastic": 1.5,
+        "elastic_scale": 7.0,
+        "grid_distortion": 0.25,
+        "gamma": 0.35,
+        "hue": 0.05,
+        "blur": 1.25,
+        "noise": 0.15,
+        "jpeg": 40,
+        "cutout": 0.45,
+    }
+    mixing = {"mosaic": 0.55, "cutmix": 0.12, "classmix": 0.13}
+    transform = make_train_transform(data_of(**keys, **effects, **mixing), (3, 5))
+    assert dataclasses.asdict(transform) == {
+        **keys,
+        "rare_classes": (3, 5),
+        "effects": effects,
+        "mixing": mixing,
+    }
 
 
 def example():

@@ -112,7 +112,12 @@ def test_batches_that_are_left_out_change_no_other(data, start):
 
 
 def test_batches_are_the_same_for_four_workers(data):
+    """Also where crops are mixed with others of the split."""
+    plain = take(data, 9)
+    data.update({"mosaic": 0.3, "cutmix": 0.3, "classmix": 0.3})
+    data.update({"elastic": 1.0, "noise": 0.1})
     expected = take(data, 9)
+    assert not equal(plain, expected)
     data.workers = 4
     assert equal(take(data, 9), expected)
 

@@ -16,7 +16,7 @@ from resseg.config.load import load_config
 from resseg.gradients.joins import with_addends
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle, Branch
-from resseg.training.optim import decay_mask
+from resseg.training.groups import KERNELS, decays
 
 SHAPE = (2, 6, 6, 4)
 X = jax.random.normal(jax.random.key(0), SHAPE)
@@ -301,7 +301,7 @@ def test_gates_and_factors_are_never_decayed():
         model__long_skip__kind="gate",
         model__branch__learn="channel",
     )
-    mask = decay_mask(variables["params"])
+    mask = decays(KERNELS)(variables["params"])
     decayed = {
         "/".join(entry.key for entry in path)
         for path, yes in jax.tree_util.tree_leaves_with_path(mask)

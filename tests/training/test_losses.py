@@ -7,12 +7,14 @@ import optax
 import pytest
 
 from resseg.errors import UserError
-from resseg.training.losses import TERMS, make_loss
+from resseg.training.losses import TERMS, Settings, make_loss
 
 CLASSES = 4
 VOID = 255
 ALL = {"cross_entropy": 1.0, "dice": 0.7, "focal": 0.5}
-ONE_EACH = [{name: 1.0} for name in TERMS]
+EVERY = dict.fromkeys(set(TERMS) - {"rmi"}, 1.0)  # which wants larger images
+ONE_EACH = [{name: 1.0} for name in ALL]
+SETTINGS = set(Settings.names())
 
 
 def softmax(logits):
@@ -34,7 +36,14 @@ def batch():
 
 @functools.cache
 def compiled(terms, options):
-    loss = make_loss(dict(terms), num_classes=CLASSES, **dict(options))
+    options = dict(options)
+    class_weights = options.pop("class_weights", None)
+    loss = make_loss(
+        dict(terms),
+        num_classes=CLASSES,
+        class_weights=class_weights,
+        settings=Settings(**options),
+    )
     return jax.jit(jax.value_and_grad(loss, has_aux=True))
 
 
@@ -129,7 +138,7 @@ def test_focal_without_focus_is_cross_entropy(batch):
     )
 
 
-@pytest.mark.parametrize("terms", [*ONE_EACH, ALL])
+@pytest.mark.parametrize("terms", [*ONE_EACH, ALL, EVERY])
 @pytest.mark.parametrize("poison", [50.0, -np.inf, np.nan])
 def test_logits_under_void_change_nothing(batch, terms, poison):
     logits, labels = batch
@@ -153,7 +162,7 @@ def test_void_pixels_do_not_dilute(batch):
     assert loss_of(ALL, one)[0] == pytest.approx(float(loss_of(ALL, padded)[0]))
 
 
-@pytest.mark.parametrize("terms", [*ONE_EACH, ALL])
+@pytest.mark.parametrize("terms", [*ONE_EACH, ALL, EVERY])
 def test_batch_of_nothing_but_void(batch, terms):
     empty = (batch[0], np.full_like(batch[1], VOID))
     total, parts = loss_of(terms, empty)
@@ -163,11 +172,12 @@ def test_batch_of_nothing_but_void(batch, terms):
 
 
 @pytest.mark.parametrize("label", [CLASSES, -1, 254])
-@pytest.mark.parametrize("terms", ONE_EACH)
+@pytest.mark.parametrize("terms", [*ONE_EACH, EVERY])
 def test_label_that_is_no_class_does_not_train_quietly(batch, terms, label):
     labels = batch[1].copy()
     labels[1, 0, 0] = label
-    assert np.isnan(loss_of(terms, (batch[0], labels))[0])
+    total, parts = loss_of(terms, (batch[0], labels))
+    assert np.isnan(total) and all(np.isnan(parts[name]) for name in terms)
     gradient = np.asarray(gradient_of(terms, (batch[0], labels)))
     assert np.isnan(gradient[(labels >= 0) & (labels < CLASSES)]).all()
 
@@ -202,8 +212,7 @@ def test_gradient_agrees_with_finite_differences(batch, gamma):
         ALL,
         num_classes=CLASSES,
         class_weights=[0.5, 1.0, 2.0, 4.0],
-        label_smoothing=0.05,
-        focal_gamma=gamma,
+        settings=Settings(label_smoothing=0.05, focal_gamma=gamma),
     )
     with jax.enable_x64(True):
         function = jax.jit(jax.value_and_grad(loss, has_aux=True))
@@ -256,11 +265,17 @@ def test_a_class_that_cannot_be_is_no_nan(terms):
         ({"focal_gamma": np.inf}, r"loss\.focal_gamma=inf"),
         ({"label_smoothing": 1.0}, r"loss\.label_smoothing=1\.0: expected \[0, 1\)"),
         ({"focal_gamma": -1.0}, r"loss\.focal_gamma=-1\.0"),
+        ({"boundary_smoothing": 1.0}, r"loss\.boundary_smoothing=1\.0"),
+        ({"ohem_threshold": 1.5}, r"loss\.ohem_threshold=1\.5: expected \[0, 1\]"),
+        ({"top_k_share": 0.0}, r"loss\.top_k_share=0\.0: expected \(0, 1\]"),
+        ({"tversky_gamma": 0.0}, r"loss\.tversky_gamma=0\.0: expected a number > 0"),
     ],
 )
 def test_wrong_options_are_named(options, message):
     with pytest.raises(UserError, match=message):
-        make_loss(**({"terms": ALL, "num_classes": CLASSES} | options))
+        loss_options = {"terms": ALL, "num_classes": CLASSES} | options
+        named = {name: loss_options.pop(name) for name in SETTINGS & set(options)}
+        make_loss(**loss_options, settings=Settings(**named))
 
 
 def test_shapes_that_would_broadcast_are_refused(batch):

@@ -7,9 +7,10 @@ import optax
 import pytest
 
 from resseg.errors import UserError
+from resseg.training import groups
 from resseg.training.optim import (
+    averaged,
     clip_factor,
-    decay_mask,
     ema_update,
     make_optimizer,
     make_schedule,
@@ -103,29 +104,186 @@ def test_run_shorter_than_its_warmup_stays_in_it():
     )
 
 
-def test_decay_reaches_kernels_only():
-    params = {
-        "backbone": {
-            "stage1": {
-                "block1": {
-                    "conv1": {"kernel": 0.0},
-                    "norm1": {"scale": 0.0, "bias": 0.0},
-                    "shortcut": {"scale": 0.0, "gate": 0.0},
-                }
-            }
+NETWORK = {
+    "backbone": {
+        "stem": {"conv": {"kernel": np.ones((3, 3, 3, 4))}},
+        "stage1": {
+            "block1": {
+                "branch": {
+                    "conv1": {"kernel": np.ones((3, 3, 4, 8))},
+                    "norm1": {"scale": np.ones(8), "bias": np.ones(8)},
+                },
+                "branch_factor": {"factor": np.ones(())},
+            },
+            "block2": {
+                "gate": {"conv": {"kernel": np.ones((1, 1, 8, 8))}, "bias": np.ones(8)},
+                "conv": {"kernel": np.ones((3, 3, 1, 8))},
+            },
         },
-        "head": {"classifier": {"kernel": 0.0, "bias": 0.0}, "kernel": {"bias": 0.0}},
-    }
-    mask = decay_mask(params)
-    chosen = {
+        "stage10": {"block1": {"conv": {"kernel": np.ones((1, 1, 8, 16))}}},
+        "stage2": {"block1": {"conv": {"kernel": np.ones((1, 1, 8, 4))}}},
+        "long_skip_stage1_exit": {"scale": np.ones(8), "bias": np.ones(8)},
+    },
+    "head": {"classifier": {"kernel": np.ones((1, 1, 8, 3)), "bias": np.ones(3)}},
+}
+
+
+def names_where(mask):
+    return {
         jax.tree_util.keystr(path, simple=True, separator="/")
-        for path, decayed in jax.tree_util.tree_leaves_with_path(mask)
-        if decayed
+        for path, chosen in jax.tree_util.tree_leaves_with_path(mask)
+        if chosen
     }
-    assert chosen == {
-        "backbone/stage1/block1/conv1/kernel",
+
+
+def test_decay_reaches_kernels_norms_and_biases_apart():
+    kernels = {
+        "backbone/stem/conv/kernel",
+        "backbone/stage1/block1/branch/conv1/kernel",
+        "backbone/stage1/block2/conv/kernel",
+        "backbone/stage10/block1/conv/kernel",
+        "backbone/stage2/block1/conv/kernel",
         "head/classifier/kernel",
     }
+    norms = {
+        f"backbone/{norm}/{leaf}"
+        for norm in ("stage1/block1/branch/norm1", "long_skip_stage1_exit")
+        for leaf in ("scale", "bias")
+    }
+    assert names_where(groups.decays(groups.KERNELS)(NETWORK)) == kernels
+    assert names_where(groups.decays(groups.NORMS)(NETWORK)) == norms
+    assert names_where(groups.decays(groups.BIASES)(NETWORK)) == {
+        "head/classifier/bias"
+    }
+    made = optimizer(rate=1.0, weight_decay=0.1, norm_decay=0.2, bias_decay=0.3)
+    zeros = jax.tree.map(np.zeros_like, NETWORK)
+    updates, _ = made.update(zeros, made.init(NETWORK), NETWORK)
+    shares = jax.tree.map(lambda update: round(-float(np.mean(update)), 6), updates)
+    flat = {
+        jax.tree_util.keystr(path, simple=True, separator="/"): share
+        for path, share in jax.tree_util.tree_leaves_with_path(shares)
+    }
+    expected = dict.fromkeys(kernels, 0.1) | dict.fromkeys(norms, 0.2)
+    expected["head/classifier/bias"] = 0.3
+    assert {name: share for name, share in flat.items() if share} == expected
+
+
+def test_rates_decay_from_block_to_block_and_frozen_stages_stay():
+    made = optimizer(
+        rate=1.0,
+        weight_decay=0.5,
+        backbone_factor=0.3,
+        layer_factor=0.5,
+        frozen=("stage10",),
+    )
+    gradient = jax.tree.map(np.ones_like, NETWORK)
+    updates, _ = made.update(gradient, made.init(NETWORK), NETWORK)
+    share = {"stem": 0.5**5, "stage2": 0.5**2, "long_skip_stage1_exit": 1}
+    for part, factor in share.items():
+        leaf = jax.tree.leaves(updates["backbone"][part])[-1]
+        decayed = 1.5 if part != "long_skip_stage1_exit" else 1
+        np.testing.assert_allclose(leaf, -0.3 * factor * decayed, rtol=1e-6)
+    for block, factor in (("block1", 0.5**4), ("block2", 0.5**3)):
+        leaf = jax.tree.leaves(updates["backbone"]["stage1"][block])[-1]
+        np.testing.assert_allclose(leaf, -0.3 * factor, rtol=1e-6)
+    stays = updates["backbone"]["stage10"]["block1"]["conv"]["kernel"]
+    np.testing.assert_array_equal(stays, 0)
+    np.testing.assert_allclose(updates["head"]["classifier"]["kernel"], -1.5)
+
+
+def test_no_gradient_reaches_what_is_frozen():
+    def loss(params):
+        return sum(map(jnp.sum, jax.tree.leaves(groups.held(params, ("stem",)))))
+
+    gradient = jax.grad(loss)(NETWORK)
+    assert not gradient["backbone"].pop("stem")["conv"]["kernel"].any()
+    assert all(leaf.all() for leaf in jax.tree.leaves(gradient))
+
+
+def drawn(seed):
+    draw = np.random.default_rng(seed)
+    normal = lambda leaf: draw.normal(size=leaf.shape).astype(np.float32)  # noqa: E731
+    return jax.tree.map(normal, NETWORK)
+
+
+def as_matrix(kernel):
+    return np.asarray(kernel).reshape(-1, kernel.shape[-1])
+
+
+MATRICES = {
+    "backbone/stage1/block1/branch/conv1/kernel",
+    "backbone/stage10/block1/conv/kernel",
+    "backbone/stage2/block1/conv/kernel",
+}
+
+
+def test_muon_makes_the_update_of_a_convolution_orthogonal():
+    """The polar factor of its momentum, to the accuracy of the iteration."""
+    assert names_where(groups.matrices(NETWORK)) == MATRICES
+    made, plain = optimizer("muon", 1.0, momentum=0.8), optimizer("adamw", 1.0)
+    state, other = made.init(NETWORK), plain.init(NETWORK)
+    sums = jax.tree.map(np.zeros_like, NETWORK)
+    for seed in (0, 1):
+        gradient = drawn(seed)
+        sums = jax.tree.map(lambda m, g: 0.8 * m + 0.2 * g, sums, gradient)
+        updates, state = made.update(gradient, state, NETWORK)
+        by_adam, other = plain.update(gradient, other, NETWORK)
+    # Nesterov, each moment without its bias.
+    looks_ahead = jax.tree.map(
+        lambda m, g: 0.8 * m / (1 - 0.8**3) + 0.2 * g / (1 - 0.8**2), sums, gradient
+    )
+    flat = jax.tree_util.tree_leaves_with_path
+    for (path, update), ahead, adam in zip(
+        flat(updates),
+        jax.tree.leaves(looks_ahead),
+        jax.tree.leaves(by_adam),
+        strict=True,
+    ):
+        if jax.tree_util.keystr(path, simple=True, separator="/") not in MATRICES:
+            np.testing.assert_array_equal(update, adam)
+            continue
+        found = -as_matrix(update) / (0.2 * math.sqrt(max(as_matrix(update).shape)))
+        u, _, v = np.linalg.svd(as_matrix(ahead), full_matrices=False)
+        values = np.linalg.svd(found, compute_uv=False)
+        assert values.min() > 0.65 and values.max() < 1.25
+        polar = u @ v
+        cosine = (found * polar).sum() / np.linalg.norm(found) / np.linalg.norm(polar)
+        assert cosine > 0.97
+        assert 0.12 < np.sqrt(np.mean(np.square(update))) < 0.25
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw", "muon"])
+def test_a_gradient_that_is_scaled_backward_hides_under_muon_as_under_adam(name):
+    """Every block above a shortcut scaled by alpha has its gradient times alpha^k."""
+    alpha = 1e-3
+
+    def last(factor):
+        made = optimizer(name, 1.0)
+        state = made.init(NETWORK)
+        for seed in (0, 1):
+            gradient = jax.tree.map(lambda g: np.float32(factor) * g, drawn(seed))
+            updates, state = made.update(gradient, state, NETWORK)
+        return as_matrix(
+            updates["backbone"]["stage1"]["block1"]["branch"]["conv1"]["kernel"]
+        )
+
+    plain, hidden = last(1.0), last(alpha)
+    ratio = np.linalg.norm(hidden) / np.linalg.norm(plain)
+    assert ratio == pytest.approx(alpha if name == "sgd" else 1.0, rel=1e-3)
+    if name == "muon":
+        np.testing.assert_allclose(hidden, plain, atol=1e-3 * np.abs(plain).max())
+
+
+def test_an_even_average_of_weights_from_an_update_on():
+    weights = [{"kernel": np.float32([step])} for step in range(1, 10)]
+    average, numbers = {"kernel": jnp.zeros(1)}, {"swa_start": 3.0, "swa_every": 2.0}
+    update = jax.jit(averaged)
+    for step, params in enumerate(weights):
+        average = update(average, params, numbers, step)
+        made = step + 1
+        taken = list(range(3, made + 1, 2)) or [made]
+        np.testing.assert_allclose(average["kernel"], np.mean(taken), rtol=1e-6)
+    assert update._cache_size() == 1
 
 
 def test_sgd_adds_decay_before_momentum():

@@ -9,7 +9,7 @@ whether gradient norms stay comparable. `resseg.config.key` has their meanings, 
 from collections.abc import Iterable, Sequence
 
 from resseg.config.key import Key
-from resseg.config.rows import backbone, data, head, learning, paths, running
+from resseg.config.rows import backbone, data, head, learning, loss, paths, running
 
 
 def joined(sections: Iterable[Sequence[Key]]) -> dict[str, Key]:
@@ -32,6 +32,7 @@ KEYS = joined(
         backbone.ROWS,
         paths.ROWS,
         head.ROWS,
+        loss.ROWS,
         learning.ROWS,
         running.ROWS,
     )

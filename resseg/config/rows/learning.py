@@ -1,4 +1,4 @@
-"""Where weights start from, what is minimised, and how."""
+"""Where weights start from, and how they are learned."""
 
 from resseg.config.key import (
     CHANGED,
@@ -17,15 +17,17 @@ from resseg.config.values import (
     BELOW_ONE,
     LOSS_SCALE,
     LOSS_SCALE_OR_NONE,
+    NAME,
     NOT_NEGATIVE,
     POSITIVE,
     SHARE,
+    SHARE_ABOVE_ZERO,
     choice,
-    class_weights,
     folder,
     integer,
     optional_real,
     real,
+    texts,
 )
 
 ROWS = (
@@ -42,45 +44,9 @@ ROWS = (
         (OUTSIDE, FIXED, SAME),
     ),
     Key(
-        "loss.terms.cross_entropy",
-        real(1.0, NOT_NEGATIVE),
-        "weight of the cross entropy in the sum",
-        (SHAPES, FIXED, CHANGED),
-    ),
-    Key(
-        "loss.terms.dice",
-        real(0.0, NOT_NEGATIVE),
-        "weight of the Dice loss in the sum",
-        (SHAPES, FIXED, CHANGED),
-    ),
-    Key(
-        "loss.terms.focal",
-        real(0.0, NOT_NEGATIVE),
-        "weight of the focal loss in the sum",
-        (SHAPES, FIXED, CHANGED),
-    ),
-    Key(
-        "loss.class_weights",
-        class_weights(NOT_NEGATIVE),
-        'one per class | "median_frequency" | () = all one',
-        (SHAPES, FIXED, CHANGED),
-    ),
-    Key(
-        "loss.label_smoothing",
-        real(0.0, BELOW_ONE),
-        "share of the target spread evenly over the classes",
-        (SHAPES, FIXED, CHANGED),
-    ),
-    Key(
-        "loss.focal_gamma",
-        real(2.0, NOT_NEGATIVE),
-        "focusing exponent of the focal loss",
-        (SHAPES, FIXED, CHANGED),
-    ),
-    Key(
         "optim.name",
-        choice("adamw", ("sgd", "adamw")),
-        "sgd (with momentum) | adamw",
+        choice("adamw", ("sgd", "adamw", "muon")),
+        "sgd (with momentum) | adamw | muon (kernels; adamw for the rest)",
         (SHAPES, FIXED, SAME),
     ),
     Key(
@@ -116,26 +82,40 @@ ROWS = (
     Key(
         "optim.momentum",
         real(0.9, BELOW_ONE),
-        "sgd: decay of the velocity",
+        "sgd, muon: decay of the velocity",
         (NUMBER, FIXED, SAME),
     ),
     Key(
         "optim.b1",
         real(0.9, BELOW_ONE),
-        "adamw: decay of the mean of gradients",
+        "adamw, muon: decay of the mean of gradients",
         (NUMBER, FIXED, SAME),
     ),
     Key(
         "optim.b2",
         real(0.999, BELOW_ONE),
-        "adamw: decay of the mean of squared gradients",
+        "adamw, muon: decay of the mean of squared gradients",
         (NUMBER, FIXED, SAME),
     ),
     Key(
         "optim.weight_decay",
         real(1e-4, NOT_NEGATIVE),
-        "on kernels; never on norms, biases and path factors",
+        "on kernels; never on gates and path factors",
         (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "optim.norm_weight_decay",
+        real(0.0, NOT_NEGATIVE),
+        "weight decay of the scales and biases of norms",
+        (SWITCH, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "optim.bias_weight_decay",
+        real(0.0, NOT_NEGATIVE),
+        "weight decay of the other biases",
+        (SWITCH, FIXED, SAME),
+        later=True,
     ),
     Key(
         "optim.backbone_factor",
@@ -144,16 +124,51 @@ ROWS = (
         (NUMBER, FIXED, SAME),
     ),
     Key(
+        "optim.layer_factor",
+        real(1.0, SHARE_ABOVE_ZERO),
+        "learning rate of a block of the backbone over that of the block behind it",
+        (NUMBER, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "optim.freeze",
+        texts((), NAME),
+        "stem, stage1, …: parts of the backbone whose weights and statistics stay",
+        (SHAPES, FIXED, SAME),
+        later=True,
+    ),
+    Key(
         "optim.clip_norm",
         optional_real(POSITIVE),
         "largest global gradient norm; none = no clipping",
         (SWITCH, FIXED, CHANGED),
     ),
     Key(
+        "optim.sam_rho",
+        real(0.0, NOT_NEGATIVE),
+        "how far away, in weights, the gradient is taken (sharpness-aware); 0 = off",
+        (SWITCH, FIXED, CHANGED),
+        later=True,
+    ),
+    Key(
         "optim.ema",
         real(0.0, BELOW_ONE),
         "decay of the averaged weights that are evaluated; 0 = off",
         (SWITCH, FIXED, SAME),
+    ),
+    Key(
+        "optim.swa_start",
+        integer(0, NOT_NEGATIVE),
+        "updates after which weights are averaged evenly, to be evaluated; 0 = off",
+        (SWITCH, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "optim.swa_every",
+        integer(1, POSITIVE),
+        "updates between two weights that are averaged",
+        (NUMBER, FIXED, SAME),
+        later=True,
     ),
     Key(
         "optim.loss_scale",
