@@ -1,6 +1,7 @@
 """Coefficients that move while training: learned ones, and those with a schedule."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -87,8 +88,17 @@ def on_line(line: Sequence[Any] | np.ndarray | jax.Array, step: Any) -> Any:
         step: optimizer steps made; an array of JAX where the train step computes the
             value, a number where the host does.
     """
+    if isinstance(step, jax.Array):
+        return _on_line_of_device(line, step)
+    return _between(line, step, min, max)
+
+
+@functools.partial(jax.jit, inline=True)  # traced once for all coefficients
+def _on_line_of_device(line: jax.Array, step: jax.Array) -> jax.Array:
+    return _between(line, step, jnp.minimum, jnp.maximum)
+
+
+def _between(line: Any, step: Any, minimum: Callable, maximum: Callable) -> Any:
     start, end, first, last = line
-    traced = isinstance(step, jax.Array)
-    minimum, maximum = (jnp.minimum, jnp.maximum) if traced else (min, max)
     way = (step - first) / maximum(last - first, 1.0)
     return start + (end - start) * minimum(maximum(way, 0.0), 1.0)

@@ -69,7 +69,8 @@ def _moments(x):
 
 
 def _mean(x):
-    return x.mean(tuple(range(x.ndim - 1)))
+    total = jax.lax.reduce_sum(x, range(x.ndim - 1))
+    return jax.lax.div(total, jnp.asarray(x.size // x.shape[-1], x.dtype))
 
 
 def _row(vector, x):

@@ -76,10 +76,10 @@ def convolve(x: jax.Array, kernel: jax.Array, strides: int, dilation: int) -> ja
     parts = []
     for rows in spans(height, size, strides, dilation):
         for columns in spans(width, size, strides, dilation):
-            part = jnp.einsum(
-                "bhwi,io->bhwo",
+            part = jax.lax.dot_general(
                 seen(x, rows, columns, strides),
                 kernel[rows.place, columns.place],
+                (((3,), (0,)), ((), ())),
             )
             parts.append(placed(part, rows, columns, sides))
-    return functools.reduce(jnp.add, parts)
+    return functools.reduce(jax.lax.add, parts)
