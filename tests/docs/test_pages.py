@@ -18,6 +18,7 @@ PAGES = [
 ]
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FIGURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
+TEST = re.compile(r"(tests/[\w/]+\.py)::(\w+)")
 COMMAND = re.compile(r"\b(?:python (?:-m )?([\w./]+)|resseg (\w+))")
 
 
@@ -30,6 +31,18 @@ def test_links_lead_somewhere(page):
     targets = {t.partition("#")[0] for t in LINK.findall(page.read_text())}
     inside = {t for t in targets if t and not t.startswith(("http", "mailto"))}
     assert [t for t in sorted(inside) if not (page.parent / t).exists()] == []
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if TEST.search(page.read_text())], ids=name
+)
+def test_a_test_that_is_named_is_there(page):
+    missing = []
+    for path, function in set(TEST.findall(page.read_text())):
+        file = ROOT / path
+        if not file.is_file() or f"def {function}(" not in file.read_text():
+            missing.append(f"{path}::{function}")
+    assert missing == []
 
 
 @pytest.mark.parametrize(

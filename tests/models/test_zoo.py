@@ -184,6 +184,28 @@ def test_an_isometric_start_has_singular_values_of_one(init, inputs, features):
     assert (np.count_nonzero(centre) == min(inputs, features)) == (init == "dirac")
 
 
+@pytest.mark.parametrize("learn", ["scalar", "channel"])
+def test_a_branch_learned_from_zero_is_felt_by_its_factor_alone(learn):
+    """O13 of ReZero, SkipInit and LayerScale: J = I, dL/dw = <G, h>, dL/dW = 0."""
+    x, g = jnp.abs(normal(19)) + 0.1, normal(20)
+    matrix = normal(21, (WIDTH,) * 2)
+    factors = BlockFactors(branch=0.0)
+    block, variables = linear_block(matrix, x, factors, learn_branch=learn)
+    variables = without_taps(variables)
+
+    def run(params, x):
+        return block.apply(variables | {"params": params}, x, False)
+
+    y, pull = jax.vjp(run, variables["params"], x)
+    params, dx = pull(g)
+    np.testing.assert_array_equal(y, x)
+    np.testing.assert_array_equal(dx, g)
+    each = np.asarray(g, np.float64) * (np.asarray(x, np.float64) @ matrix)
+    expected = each.sum() if learn == "scalar" else each.sum((0, 1, 2))
+    np.testing.assert_allclose(params["branch_factor"]["factor"], expected, rtol=1e-4)
+    assert not np.any(params["branch"]["conv1"]["kernel"])
+
+
 def test_a_decayed_identity_multiplies_up():
     """A05: c_l = 1 - l / L (1 - c_min) for the blocks l = 1 ... L, branches of zero."""
     least, sizes = 0.4, (2, 2)
