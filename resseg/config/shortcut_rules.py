@@ -65,6 +65,7 @@ def _absent_shortcut(config: Any) -> None:
     neutral = {
         "model.shortcut.transition": "",
         "model.shortcut.scale": 1.0,
+        "model.shortcut.first": 0.0,
         "model.gradient.shortcut": 1.0,
         "model.gradient.bypass": 0.0,  # nothing would go back
         "model.gradient.detach_rate": 0.0,
@@ -166,6 +167,8 @@ def _streams(config: Any) -> None:
         return
     if model.shortcut.kind not in ("identity", "constant"):
         refuse(config, key, f"is for kind 'identity', not {model.shortcut.kind!r}")
+    if not coefficients.is_neutral(model.shortcut.first, 0.0):
+        refuse(config, "model.shortcut.first", f"is for one stream, and config.{key}=1")
     if model.shortcut.transition == "C":
         refuse(config, key, "transition 'C' projects in every block, expected another")
     plan = spell_out(model)

@@ -11,6 +11,7 @@ KINDS = {
     "long_skip": "Long skips",
     "pyramid": "Pyramid",
     "auxiliary": "Auxiliary heads",
+    "first": "First features of a stage",
 }
 USED = (  # the columns of the log that the report reads
     *("step", "depth", "fork", "kind", "path", "site", "share", "cosine"),

@@ -33,6 +33,7 @@ KINDS = {
     "long_skip": (SKIP, DEEPER),
     "pyramid": None,
     "auxiliary": (AUX, DEEPER),
+    "first": (SKIP, DEEPER),
 }
 
 
@@ -143,7 +144,7 @@ class Fork(nn.Module):
     the backward pass logs the same under the fork's name. See `measure`.
 
     Attributes:
-        kind: block, long_skip, pyramid or auxiliary.
+        kind: one of `KINDS`.
         paths: names of the paths, in the order of the returned tuple.
         factors: initial backward factor per path; () = all 1.
     """
@@ -196,7 +197,7 @@ class ForkInfo(NamedTuple):
 
     Attributes:
         name: module path; a fork called `fork` goes by the name of what contains it.
-        kind: block, long_skip, pyramid or auxiliary.
+        kind: one of `KINDS`.
         paths: names of its paths.
         shape: of its activation, `[batch, height, width, channels]`.
     """

@@ -26,3 +26,4 @@ MIXING, READ, WRITE = "mixing", "read", "write"  # of streams; or behind them
 LOGITS = "_logits"
 BYPASS, DETACH_RATE, BRANCH_OUT = "bypass", "detach_rate", "branch_out"
 CLIP_SITES = "clip_sites"
+FIRST = "first"  # of a block; the fork in a stage from which it comes

@@ -16,6 +16,7 @@ from resseg.gradients.names import (
     BYPASS,
     CLIP_SITES,
     DETACH_RATE,
+    FIRST,
     FORK,
     GATE,
     SHORTCUT,
@@ -31,6 +32,7 @@ from resseg.gradients.surgery import (
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Norm
 from resseg.models.ops.relu import relu
+from resseg.models.ops.spread import spread
 from resseg.models.regularisers import DropBlock, DropPath, ShakeDrop, ShakeShake
 from resseg.models.shortcuts import (
     Gate,
@@ -53,6 +55,7 @@ class BlockFactors(NamedTuple):
         detach_rate: probability that a step leaves it out; the others make up for it.
         rate: of a shortcut that drops out.
         gate_bias: initial, of the gate.
+        first: of what the first block of the stage put out, what is added.
         clip_sites: share of pixels, those of the largest gradient, that send none.
         drop_path: probability that an image leaves the branch out.
         drop_block: share of a feature that `DropBlock` drops.
@@ -68,6 +71,7 @@ class BlockFactors(NamedTuple):
     detach_rate: float = 0.0
     rate: float = 0.5
     gate_bias: float = -6.0
+    first: float = 0.0
     clip_sites: float = 0.0
     drop_path: float = 0.0
     drop_block: float = 0.0
@@ -100,7 +104,9 @@ class Block(nn.Module, Join):
     drop_size: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, train: bool, first: jax.Array | None = None
+    ) -> jax.Array:
         style = self.style
         ticket = None
         if style.preserve:
@@ -120,7 +126,7 @@ class Block(nn.Module, Join):
         if GATE in ways:
             gate = self.gate_of(ways[GATE])
         if SHORTCUT in ways:
-            carried = self.carried(ways[SHORTCUT], train, gate)
+            carried = self.carried(ways[SHORTCUT], train, gate, first)
             y = carried + self.computed(ways[BRANCH], train, activated, gate, carried)
         else:
             y = self.computed(ways[BRANCH], train, activated)
@@ -153,9 +159,13 @@ class Block(nn.Module, Join):
         return ways
 
     def carried(
-        self, x: jax.Array, train: bool, gate: jax.Array | None = None
+        self,
+        x: jax.Array,
+        train: bool,
+        gate: jax.Array | None = None,
+        first: jax.Array | None = None,
     ) -> jax.Array:
-        """W_c · x"""
+        """W_c · x, and what comes with it of the first feature of the stage."""
         style = self.style
         shortcut = Shortcut(
             style.shortcut,
@@ -178,7 +188,10 @@ class Block(nn.Module, Join):
         if style.shortcut == "dropout":
             x = PathDropout(self.factors.rate, name="shortcut_dropout")(x, train)
         x = self.drop_block(x, SHORTCUT, train)
-        return x if gate is None else (1 - gate) * x
+        x = x if gate is None else (1 - gate) * x
+        if first is not None:
+            x = x + first * spread(coefficient(self, FIRST, self.factors.first), first)
+        return x
 
     def computed(
         self,

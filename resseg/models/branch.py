@@ -24,6 +24,7 @@ class BlockStyle:
         detach: draw in each step which branches send nothing back to their input.
         streams: signals that the blocks of a stage hand on side by side.
         constrained: they are mixed by doubly stochastic matrices.
+        first: blocks add some of what the first of their stage put out.
         orthogonal: the branch adds what stands at a right angle to the shortcut: no, in
             each site (over its channels), in each image.
         drop_path: images leave branches out, with the probability of each block.
@@ -54,6 +55,7 @@ class BlockStyle:
     detach: bool = False
     streams: int = 1
     constrained: bool = False
+    first: bool = False
     orthogonal: str = "no"
     preserve: bool = False
     surgery: str = "no"

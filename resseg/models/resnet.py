@@ -5,7 +5,7 @@ import jax
 
 from resseg.architecture import EXPANSION, STEM_STRIDES, StageLayout, stage_layout
 from resseg.gradients.fork import Fork
-from resseg.gradients.names import AUX, DEEPER, EXIT, SKIP, STAGE
+from resseg.gradients.names import AUX, DEEPER, EXIT, FIRST, SKIP, STAGE
 from resseg.models import streams
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
@@ -54,7 +54,9 @@ class Stem(nn.Module):
 class Stage(nn.Module):
     """Blocks of one width, the first of which may stride.
 
-    Behind the first, the signal may be several streams, up to the last.
+    Behind the first, the signal may be several streams, up to the last; or what the
+    first put out is added again by each (value residual, Zhou 2024), and where it parts
+    there is a fork `first` with paths skip and deeper.
     """
 
     features: int
@@ -69,7 +71,9 @@ class Stage(nn.Module):
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         block = nn.remat(Block, static_argnums=(TRAIN,)) if self.remat else Block
         blocks = zip(self.layout.dilations, self.factors, self.drop_rates, strict=True)
-        count = self.style.streams if len(self.factors) > 1 else 1
+        many = len(self.factors) > 1
+        count = self.style.streams if many else 1
+        also = ()  # what later blocks are given besides
         for i, (dilation, factors, drop_rate) in enumerate(blocks):
             if i == 1 and count > 1:
                 x = streams.copies(x, count)
@@ -83,7 +87,10 @@ class Stage(nn.Module):
                 i - 1 if i and count > 1 else None,
                 self.drop_size,
                 name=f"block{i + 1}",
-            )(x, train)
+            )(x, train, *also)
+            if i == 0 and many and self.style.first:
+                skip, x = Fork("first", (SKIP, DEEPER), name=FIRST)(x)
+                also = (skip,)
         return streams.mean(x, count) if count > 1 else x
 
 

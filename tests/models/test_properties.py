@@ -62,6 +62,7 @@ BACKBONE = {
     "model.gradient.normalize": choices("model.gradient.normalize"),
     "model.gradient.surgery": choices("model.gradient.surgery"),
     "model.gradient.clip_sites": st.sampled_from([0.0, 0.1]),
+    "model.shortcut.first": st.sampled_from([0.0, 0.2]),
     "model.shortcut.streams": st.sampled_from([1, 2]),
     "model.shortcut.mixing": choices("model.shortcut.mixing"),
     "model.branch.orthogonal": choices("model.branch.orthogonal"),

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tiny import drawn, two_stages
 
-from resseg.architecture import MIXINGS
+from resseg.architecture import MIXINGS, StageLayout
+from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
 from resseg.errors import UserError
 from resseg.gradients.coefficients import learned_means
@@ -19,6 +20,7 @@ from resseg.gradients.surgery import WITHIN, without_conflict, without_largest_s
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv
+from resseg.models.resnet import Stage
 from resseg.models.streams import NEAR, StreamMix, mean
 
 WIDTH = 4
@@ -274,6 +276,77 @@ def test_streams_start_as_the_plain_network(mixing):
         np.testing.assert_allclose(value, 1 if mixing == "free" else least, rtol=1e-5)
 
 
+def test_what_the_first_block_put_out_comes_back_in_each_later_one():
+    """A47: y = (c + w) x + lambda x_0, three times, the gradient of each way to x_0."""
+    c, w, share = 0.8, 0.5, 0.3
+    model = two_stages(
+        (4, 1),
+        3,
+        "fcn",
+        norm="none",
+        **{
+            "backbone.order": "pre",
+            "shortcut.span": 1,
+            "shortcut.kind": "constant",
+            "shortcut.scale": c,
+            "branch.scale": w,
+            "shortcut.first": share,
+        },
+    )
+    stage = Stage(
+        WIDTH,
+        StageLayout(1, (1,) * 4),
+        model.backbone.style,
+        model.backbone.factors[:4],
+        (0.0,) * 4,
+    )
+    x, g = jnp.abs(normal(22)) + 0.1, normal(23)
+    variables = drawn(stage, x, train=False)
+    kernel = jnp.zeros((3, 3, WIDTH, WIDTH)).at[1, 1].set(jnp.eye(WIDTH))
+    params = jax.tree.map(
+        lambda leaf: kernel if leaf.ndim == 4 else leaf, variables["params"]
+    )
+
+    def run(taps, x):
+        given = variables | {"params": params, "taps": taps}
+        y = stage.apply(given, x, False)
+        return jnp.vdot(y, g), y
+
+    (taps, dx), y = jax.grad(run, (0, 1), has_aux=True)(variables["taps"], x)
+    a = c + w
+    deeper, skip = a**3, share * (1 + a + a**2)
+    np.testing.assert_allclose(y, (deeper + skip) * a * x, rtol=1e-5)
+    np.testing.assert_allclose(dx, (deeper + skip) * a * g, rtol=1e-5)
+    seen = statistics_by_fork(taps)["first"]
+    norm = float(jnp.linalg.norm(g))
+    expected = [skip * norm, deeper * norm]
+    np.testing.assert_allclose(np.sqrt(seen.squares), expected, rtol=1e-5)
+
+
+def test_each_later_block_has_its_own_share_of_the_first():
+    keys = {
+        "model.backbone.stage_sizes": (2, 2),
+        "model.backbone.stage_strides": (2, 2),
+        "model.backbone.output_stride": 4,
+        "model.shortcut.first": (0.1, 0.2, 0.3, 0.4),
+    }
+    config = load_config("quickstart", keys)
+    blueprint = Blueprint.of(config, 3)
+    backbone = blueprint.paths(config)["backbone"]
+    found = {
+        (stage, block): float(leaves["first"])
+        for stage in ("stage1", "stage2")
+        for block, leaves in backbone[stage].items()
+        if block != "first" and "first" in leaves
+    }
+    assert found == {
+        ("stage1", "block2"): pytest.approx(0.2),
+        ("stage2", "block2"): pytest.approx(0.4),
+    }
+    forks = {fork.name: fork.paths for fork in blueprint.forks(1)}
+    assert forks["backbone/stage1/first"] == ("skip", "deeper")
+
+
 def test_a_block_of_streams_is_its_formula():
     """X' = H X + h_post w F(h_pre X), and what is measured at its fork adds up."""
     n, w = 3, 0.5
@@ -363,6 +436,14 @@ def test_doubly_stochastic_mixing_keeps_means_and_grows_no_norm():
         (
             {"model.shortcut.streams": 2},
             "config.model.shortcut.streams=2: needs a stage of 2 blocks or more",
+        ),
+        (
+            {
+                "model.shortcut.streams": 2,
+                "model.shortcut.first": 0.1,
+                "model.backbone.depth": 18,
+            },
+            "config.model.shortcut.first=0.1: is for one stream",
         ),
         (
             {"model.gradient.clip_sites": 1.0},

@@ -71,6 +71,14 @@ ROWS = (
         (SHAPES, FIXED, SAME),
     ),
     Key(
+        "model.shortcut.first",
+        coefficient(0.0, BLOCK, ANY_NUMBERS),
+        "lambda of what the first block of a stage put out, added by those behind it "
+        "(value residual, Zhou 2024); that of the first block itself is none",
+        (SWITCH, FIXED, SAME),
+        later=True,
+    ),
+    Key(
         "model.shortcut.streams",
         integer(1, POSITIVE),
         "signals that the blocks of a stage hand on side by side and mix "
