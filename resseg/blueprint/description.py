@@ -4,12 +4,18 @@ import dataclasses
 from collections import Counter
 from typing import Any, cast
 
+import flax.linen as nn
+
 from resseg.blueprint.receptive_field import Field
 from resseg.blueprint.trace import MeasuredCall, Trace
 from resseg.gradients.fork import Fork
 from resseg.models.blocks import Block
 from resseg.models.heads.deeplab import Pyramid
 from resseg.models.heads.fcn import Upsample
+from resseg.models.heads.linknet import Enlarging
+from resseg.models.heads.manet import PositionAttention
+from resseg.models.heads.pan import AttentionPyramid
+from resseg.models.heads.pspnet import PoolingPyramid
 from resseg.models.heads.unet import DecoderBlock
 from resseg.models.layers import Classifier, Conv, ConvNormAct, Norm
 from resseg.models.resnet import Stage, Stem
@@ -25,7 +31,13 @@ _KINDS = {
     Classifier: "classifier",
     Upsample: "upsampling",
     Pyramid: "pyramid",
+    PoolingPyramid: "pyramid",
+    AttentionPyramid: "pyramid",
+    PositionAttention: "attention",
+    Enlarging: "decoder",
+    nn.LayerNorm: "norm",
 }
+_BROKEN_DOWN = (Stage, Pyramid, PoolingPyramid, AttentionPyramid)
 _WHOLES = {"backbone": "backbone", "head": "head", "aux": "auxiliary"}
 
 
@@ -174,7 +186,7 @@ def _part(traced: Trace, call: MeasuredCall) -> Part:
     inner = _below(traced, call.path)
     whole = len(call.path) == 1
     parts: list[Part] = []
-    if whole or isinstance(call.module, Stage | Pyramid):
+    if whole or isinstance(call.module, _BROKEN_DOWN):
         parts = _parts(traced, call)
     output, field = call.output, call.after
     if isinstance(call.module, Fork):

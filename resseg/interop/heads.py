@@ -26,6 +26,19 @@ def fcn(torch: str, path: str, inputs: int, classes: int) -> list[Layer]:
     return [*rows, scores(f"{torch}.4", path, inputs // 4, classes)]
 
 
+def lraspp(architecture: Architecture) -> list[Layer]:
+    """torchvision's LR-ASPP; the shallow feature is that of stage 2."""
+    width, classes = architecture.head_width, architecture.num_classes
+    deep, shallow = architecture.deepest, architecture.stage_width(1)
+    low = "head/score_stage2/conv"
+    return [
+        *conv_norm("classifier.cbr", "head/conv", deep, width, kernel=1),
+        conv("classifier.scale.1", "head/gate", deep, width),
+        conv("classifier.low_classifier", low, shallow, classes, bias=True),
+        scores("classifier.high_classifier", "head", width, classes),
+    ]
+
+
 def pyramid(
     torch: str, architecture: Architecture, depthwise: bool = False
 ) -> list[Layer]:

@@ -64,6 +64,8 @@ def torchvision_layers(architecture: Architecture) -> list[Layer]:
     deepest = architecture.deepest
     if architecture.head == "fcn":
         rows += heads.fcn("classifier", "head", deepest, architecture.num_classes)
+    elif architecture.head == "lraspp":
+        rows += heads.lraspp(architecture)
     else:
         width = architecture.head_width
         rows += heads.pyramid("classifier.0", architecture)
@@ -83,13 +85,17 @@ def read_torchvision(shapes: Shapes) -> Architecture:
         return _with_linear(backbones.read_resnet(shapes), shapes, "fc")
     known = backbones.read_resnet(shapes, "backbone.")
     settings: dict[str, Any] = {"head": "fcn"}
+    scores, gated = "classifier.4.weight", "classifier.cbr.0.weight"
+    if gated in shapes:
+        settings = {"head": "lraspp", "head_width": telling(shapes, gated)[0]}
+        scores = "classifier.high_classifier.weight"
     pyramid = "classifier.0.convs.0.0.weight"
     if pyramid in shapes:
         settings = {"head": "deeplabv3", "head_width": telling(shapes, pyramid)[0]}
     return dataclasses.replace(
         known,
         **settings,
-        num_classes=telling(shapes, "classifier.4.weight")[0],
+        num_classes=telling(shapes, scores)[0],
         aux=any(name.startswith("aux_classifier.") for name in shapes),
     )
 
@@ -150,6 +156,8 @@ LAYOUTS = {
             "": _UNDILATED,
             "fcn": _TORCHVISION | {"model.head.dropout": 0.1},
             "deeplabv3": _TORCHVISION | _PYRAMID,
+            # The library builds it on a MobileNet alone, and its class on any backbone.
+            "lraspp": _TORCHVISION | {"model.backbone.output_stride": 16},
         },
         {
             **_RESNETS,

@@ -63,6 +63,16 @@ def test_a_training_step_agrees(layout, name, aux):
             assert off < 0.02 * np.linalg.norm(moved) + rounding, at
 
 
+def test_scores_of_torchvisions_lraspp_on_a_resnet_agree():
+    module = torch_side.load(torch_side.lraspp())
+    shapes = torch_side.shapes(module)
+    ported = Ported("torchvision", weights(shapes))
+    assert ported.tensors().keys() == shapes.keys()
+    assert ported.config.model.head.name == "lraspp"
+    theirs = torch_side.scores(module, *ODD)["out"]
+    assert difference(ported.scores(*ODD)["out"], theirs) < 1e-5
+
+
 @pytest.mark.parametrize("layout", ["torchvision", "timm", "smp"])
 def test_torch_takes_our_state_dict(layout):
     """strict=True: every name, every shape; and its scores are ours again."""

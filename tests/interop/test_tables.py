@@ -29,6 +29,7 @@ TINY_NETWORKS = {
         Architecture(block="bottleneck", groups=4, group_width=16, **TINY),
         Architecture(block="bottleneck", head="fcn", aux=True, **TINY),
         Architecture(block="bottleneck", head="deeplabv3", head_width=16, **TINY),
+        Architecture(block="bottleneck", head="lraspp", head_width=16, **TINY),
     ],
     "timm": [
         Architecture(block="basic", **TINY | {"num_classes": 0}),

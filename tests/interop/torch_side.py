@@ -55,6 +55,17 @@ def build(layout, name, aux=False):
     return module
 
 
+def lraspp():
+    """torchvision's class on its ResNet-50 of output stride 16."""
+    library = torchvision().models
+    resnet = library.resnet50(
+        weights=None, replace_stride_with_dilation=[False, False, True]
+    )
+    layers = {"layer2": "low", "layer4": "high"}
+    backbone = library._utils.IntermediateLayerGetter(resnet, layers)
+    return library.segmentation.LRASPP(backbone, 512, 2048, CLASSES)
+
+
 def shapes(module):
     return {name: tuple(value.shape) for name, value in module.state_dict().items()}
 

@@ -176,8 +176,8 @@ def test_every_parameter_has_a_gradient_and_every_path_too(head):
 
 @pytest.mark.parametrize("head", FORKS)
 def test_what_parts_in_a_head_is_a_fork_with_a_path_for_each_way(head):
-    network = build_segmenter(config_of(head).model, CLASSES)
-    forks = trace(network, (1, *SIZE, 3)).forks
+    blueprint = Blueprint.of(config_of(head), CLASSES)
+    forks = blueprint.forks(1)
     found = {
         fork.name.removeprefix("head/"): fork.paths
         for fork in forks
@@ -186,6 +186,10 @@ def test_what_parts_in_a_head_is_a_fork_with_a_path_for_each_way(head):
     assert found == FORKS[head]
     skips = [f"backbone/long_skip_{name}" for name in skip_names(config_of(head).model)]
     assert [fork.name for fork in forks if fork.kind == "long_skip"] == skips
+    described = blueprint.description
+    assert (described.params, described.macs) == (blueprint.params, blueprint.macs)
+    kinds = {row.kind for row in described.rows}
+    assert "pyramid" in kinds or head in ("linknet", "manet")
 
 
 @pytest.mark.parametrize("head", [name for name in FORKS if name != "pspnet"])
@@ -219,6 +223,30 @@ def test_a_path_that_is_stopped_is_stopped_backward_alone(head, path):
     assert [name for name in moved if name.startswith("features/")]
     # What lies behind the fork sees what it saw.
     assert not [name for name in moved if name.startswith("classifier")]
+
+
+def test_lraspp_is_its_formula():
+    """W_h relu(n(W x)) * sigmoid(W_g mean(x)) + b_h + W_l low + b_l (Howard 2019)."""
+    config = config_of("lraspp", **{"head.width": 4, "norm": "none"})
+    net = build_segmenter(config.model, CLASSES).head
+    draw = jax.random.normal
+    low, deep = (
+        draw(jax.random.key(1), (2, 3, 4, 8)),
+        draw(jax.random.key(2), (2, 3, 4, 6)),
+    )
+    given = {"stage2": low, "stage3": deep}
+    variables = alive(drawn(net, given, train=False))
+    found = net.apply(variables, given, train=False)
+    params = variables["params"]
+    high = np.maximum(deep @ kernel_of(params["conv"]["conv"]) + 0.3, 0)
+    gate = deep.mean((1, 2), keepdims=True) @ kernel_of(params["gate"])
+    expected = high / (1 + np.exp(-gate)) @ kernel_of(params["classifier"]["conv"])
+    expected += low @ kernel_of(params["score_stage2"]["conv"]) + 0.6
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def kernel_of(layer):
+    return np.asarray(layer["kernel"])[0, 0]
 
 
 @pytest.mark.parametrize("head", FORKS)

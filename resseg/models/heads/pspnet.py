@@ -18,7 +18,7 @@ BRANCHES = (*(f"pool{size}" for size in POOLS), "identity")
 
 
 class PoolingPyramid(nn.Module):
-    """Means of regions, a 1x1 convolution of each grid, enlarged; and the feature.
+    """Means of regions, a 1x1 convolution of each grid, enlarged, beside the feature.
 
     It is a fork with one path per branch.
 
@@ -27,6 +27,7 @@ class PoolingPyramid(nn.Module):
         gradients: backward factor per branch; () = all 1.
         normalizes_all: also the mean of the image, one value per channel and image,
             which otherwise gets a bias.
+        feature_first: the feature's channels stand in front of the others.
     """
 
     width: int
@@ -35,10 +36,10 @@ class PoolingPyramid(nn.Module):
     dtype: Any = jnp.float32
     align_corners: bool = False
     normalizes_all: bool = False
+    feature_first: bool = False
 
     @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> tuple[list[jax.Array], jax.Array]:
-        """The pooled branches, in the order of `POOLS`, and the one that is not."""
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         fork = Fork("pyramid", BRANCHES, self.gradients, name=FORK)
         *to_pools, identity = fork(x)
         pooled = []
@@ -49,7 +50,8 @@ class PoolingPyramid(nn.Module):
             )
             grid = layer(adaptive_average_pool(to_pool, size), train)
             pooled.append(resize_whole(grid, size_of(x), self.align_corners))
-        return pooled, identity
+        branches = [identity, *pooled] if self.feature_first else [*pooled, identity]
+        return jnp.concatenate(branches, axis=-1)
 
 
 class PSPNet(nn.Module):
@@ -83,8 +85,7 @@ class PSPNet(nn.Module):
             self.align_corners,
             name="pyramid",
         )
-        pooled, identity = pyramid(x, train)
-        x = jnp.concatenate([*pooled, identity], axis=-1)
+        x = pyramid(x, train)
         project = ConvNormAct(
             self.width, 1, norm=self.norm, dtype=self.dtype, name="project"
         )

@@ -57,10 +57,10 @@ class UPerNet(nn.Module):
             gradients[:count],
             **settings,
             normalizes_all=True,
+            feature_first=True,
             name="pyramid",
         )
-        pooled, identity = pyramid(self.normalised(features[stage], stage), train)
-        x = jnp.concatenate([identity, *pooled], axis=-1)
+        x = pyramid(self.normalised(features[stage], stage), train)
         x = ConvNormAct(self.width, 3, **settings, name="pyramid_conv")(x, train)
         levels, shallower = [], list(zip(self.skips, scales, strict=True))[::-1]
         for (skip, scale), gradient in zip(shallower, gradients[count:], strict=True):
