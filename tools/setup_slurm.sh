@@ -44,8 +44,9 @@ free_ports() {
 }
 
 write_config() {
-    local folder=$1 ports
+    local folder=$1 ports memory
     mapfile -t ports < <(free_ports 2)
+    memory=$(awk '/^MemTotal:/ {print int($2 / 1024)}' /proc/meminfo)
     cat >"$folder/slurm.conf" <<END
 ClusterName=loopback
 SlurmctldHost=$(hostname -s)(127.0.0.1)
@@ -67,7 +68,10 @@ SlurmdLogFile=$folder/slurmd.log
 # No cgroups and no database: containers have neither.
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
-JobAcctGatherType=jobacct_gather/none
+# What a job takes of memory is looked up each second; one that exceeds it is ended.
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=task=1
+JobAcctGatherParams=OverMemoryKill
 AccountingStorageType=accounting_storage/none
 MpiDefault=none
 SwitchType=switch/none
@@ -80,9 +84,10 @@ KillWait=30
 SchedulerType=sched/backfill
 SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
 SelectType=select/cons_tres
-SelectTypeParameters=CR_Core
+SelectTypeParameters=CR_Core_Memory
+DefMemPerCPU=$((memory / 2))
 SlurmdParameters=config_overrides
-NodeName=loopback NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 CPUs=2
+NodeName=loopback NodeHostname=$(hostname -s) NodeAddr=127.0.0.1 CPUs=2 RealMemory=$memory
 PartitionName=$PARTITION Nodes=loopback Default=YES MaxTime=INFINITE State=UP
 END
 }

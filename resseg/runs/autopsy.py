@@ -16,8 +16,9 @@ import numpy as np
 from resseg import text
 from resseg.errors import UserError, naming
 from resseg.runs import layout
-from resseg.runs.checkpoints import Checkpoints, Restored
+from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.json_files import read_json, values_of, write_json
+from resseg.runs.restoring import Restored
 
 BATCH, FACTS, PAGE = "batch.npz", "autopsy.json", "autopsy.md"
 _KINDS: dict[str, Any] = {

@@ -6,7 +6,7 @@ a network or an optimizer is.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import jax
 import orbax.checkpoint as ocp
@@ -15,36 +15,11 @@ from resseg.errors import UserError
 from resseg.runs import layout, storage
 from resseg.runs.behind import Behind
 from resseg.runs.checksums import check_checksums
-from resseg.runs.damage import (
-    DamagedCheckpoint,
-    damage_named,
-    read_json_through,
-    read_through,
-    set_aside,
-)
+from resseg.runs.damage import damage_named, read_json_through, read_through
 from resseg.runs.fit import check_fits
 from resseg.runs.places import resolved
+from resseg.runs.restoring import ByFirst, Restored, Wanted, here, restore_newest
 from resseg.runs.storage import POSITION, TRAINING, VARIABLES
-
-_FOLDERS = ("its folder", "their folders")
-
-
-class Restored(NamedTuple):
-    """A checkpoint that training goes on from.
-
-    Attributes:
-        variables: what a forward pass needs.
-        training: what only training needs.
-        position: in the data.
-        step: that it is of.
-        lines: for people, about each newer one that is damaged.
-    """
-
-    variables: Any
-    training: Any
-    position: dict[str, Any]
-    step: int
-    lines: tuple[str, ...] = ()
 
 
 class Checkpoints:
@@ -136,59 +111,13 @@ class Checkpoints:
             if later > step:
                 self._best.delete(later)
 
-    def restore(self, variables: Any, training: Any) -> Restored:
-        """The newest checkpoint that is whole.
-
-        Newer ones, which are damaged, are moved out of the way first.
-
-        Args:
-            variables: arrays of the structure, shapes and shardings to restore to.
-            training: likewise.
-
-        Raises:
-            UserError: none is whole, or it is of another network or optimizer.
-        """
+    def restore(
+        self, variables: Any, training: Any, by_first: ByFirst = here
+    ) -> Restored:
+        """The newest checkpoint that is whole; see `restore_newest`."""
         self.finish()
-        damaged: dict[int, str] = {}
-        for step in sorted(self._latest.all_steps(), reverse=True):
-            try:
-                restored = self._restore(step, variables, training)
-            except DamagedCheckpoint as error:
-                damaged[step] = error.what
-                continue
-            folder = Path(self._latest.directory)
-            moved = [folder / str(other) for other in damaged]
-            if jax.process_index() == 0:
-                moved = [set_aside(saved, self._aside) for saved in moved]
-            self._latest.reload()
-            lines = (
-                f"{what}; moved to {place}, the run goes on from step {step}"
-                for what, place in zip(damaged.values(), moved, strict=True)
-            )
-            return restored._replace(lines=tuple(lines))
-        raise UserError(
-            f"{'; '.join(damaged.values())}; with {_FOLDERS[len(damaged) > 1]} moved "
-            "elsewhere the run begins anew"
-        )
-
-    def _restore(self, step: int, variables: Any, training: Any) -> Restored:
-        saved = Path(self._latest.directory) / str(step)
-        with damage_named(saved, ""):
-            check_checksums(saved)
-            for item, wanted in ((VARIABLES, variables), (TRAINING, training)):
-                read_through(saved / item, wanted)
-                check_fits(saved, storage.metadata(saved / item), wanted)
-            read_json_through(saved / POSITION)
-            restored = self._latest.restore(
-                step,
-                args=ocp.args.Composite(
-                    variables=ocp.args.StandardRestore(storage.abstract(variables)),
-                    training=ocp.args.StandardRestore(storage.abstract(training)),
-                    position=ocp.args.JsonRestore(),
-                ),
-            )
-        variables, training = restored[VARIABLES], restored[TRAINING]
-        return Restored(variables, training, restored[POSITION], step)
+        wanted = Wanted(variables, training)
+        return restore_newest(self._latest, self._aside, wanted, by_first)
 
     def close(self) -> None:
         try:

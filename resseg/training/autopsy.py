@@ -25,7 +25,8 @@ from resseg.runs.autopsy import (
     restore_state,
     write_autopsy,
 )
-from resseg.runs.checkpoints import Checkpoints, Restored
+from resseg.runs.checkpoints import Checkpoints
+from resseg.runs.restoring import Restored
 from resseg.training.beginning import last_state
 from resseg.training.examination import Examiner
 from resseg.training.faults import STAGES, Fault

@@ -34,7 +34,8 @@ def last_state(
     state = program.begin(prepared.config)
     loader.leave_out(each.batch for each in read_dropped(prepared.folder))
     if saved.latest_step() is not None:
-        restored = saved.restore(state.variables(), state.training())
+        by_first = prepared.group.by_first
+        restored = saved.restore(state.variables(), state.training(), by_first)
         loader.restore(restored.position)
         for line in restored.lines:
             say(line)

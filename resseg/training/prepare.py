@@ -55,6 +55,7 @@ class Prepared(NamedTuple):
         """
         self.group.by_first(self._write_down)
         several.check_folder(self.folder, self.group)
+        several.connect(self.mesh, self.group)
         program = programs(self.config, self.spec, self.mesh)
         if self.group.leads:
             runs.write_json(self.folder / layout.NETWORK, program.network)

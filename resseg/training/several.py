@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from resseg import sharding
 from resseg.config.keys import flatten
@@ -86,6 +87,30 @@ def check_folder(folder: Path, group: Group) -> None:
             f"--workdir {folder}: process {blind[0]} does not see what process 0 "
             "writes there; expected a folder that all hosts share"
         )
+
+
+def connect(mesh: jax.sharding.Mesh, group: Group) -> None:
+    """Lets the devices of all processes find each other, before one waits for another.
+
+    Those that sum together connect at their first sum, where XLA waits for 30 s and no
+    longer; later it waits for as long as it takes. So their first sums are these, which
+    compile at once, and not those of a train step, which compiles for minutes, here
+    sooner and there later.
+    """
+    if group.processes == 1:
+        return
+    axes, everywhere = (sharding.DATA, sharding.SPACE), sharding.by_image(mesh)
+    ones = sharding.put(np.ones(mesh.size, np.float32), everywhere)
+
+    def sums(x: jax.Array) -> list[jax.Array]:
+        return [jax.lax.psum(x, names) for names in (axes, *axes)]
+
+    shared = jax.shard_map(
+        sums, mesh=mesh, in_specs=everywhere.spec, out_specs=everywhere.spec
+    )
+    compiled = jax.jit(shared).lower(ones).compile()
+    group.gather(None)
+    jax.block_until_ready(compiled(ones))
 
 
 def _sees(file: Path, written: str) -> bool:

@@ -74,12 +74,7 @@ class Training:
         if code:
             start = [sys.executable, "-c", f"{code}\nfrom resseg.cli.main import *\n"]
             start[-1] += "sys.exit(main())"
-        devices = f"--xla_force_host_platform_device_count={4 // processes}"
-        environment = os.environ | {
-            "JAX_PLATFORMS": "cpu",
-            "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {devices}",
-            "PYTHONPATH": os.pathsep.join(sys.path),
-        }
+        environment = environment_of(4 // processes)
         self.logs = [root / f"{name}.{i}" for i in range(processes)]
         self.processes = []
         for i, log in enumerate(self.logs):
@@ -119,13 +114,24 @@ class Training:
         return self.logs[number].read_text()
 
 
+def environment_of(devices):
+    flag = f"--xla_force_host_platform_device_count={devices}"
+    return os.environ | {
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"{os.environ['XLA_FLAGS']} {flag}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+    }
+
+
 def _text(value):
     return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def test_two_processes_train_as_one_does(start):
+@pytest.mark.parametrize("space", [1, 2])
+def test_two_processes_train_as_one_does(start, space):
     """Each reads its part; sums over processes have an order of their own."""
-    one, two = start("one", 1), start("two")
+    keys = {"mesh.space": space}
+    one, two = start(f"one{space}", 1, **keys), start(f"two{space}", **keys)
     assert one.end() == [0] and two.end() == [0, 0], two.said(0)
     rows = [runs.read_metrics(each.folder) for each in (one, two)]
     assert len(rows[0]) == STEPS + 2
@@ -145,6 +151,48 @@ def test_two_processes_train_as_one_does(start):
     saved = two.folder / layout.CHECKPOINTS / str(STEPS)
     sums = ["sha256sum", "--quiet", "--check", layout.CHECKSUMS]
     assert subprocess.run(sums, cwd=saved, check=False).returncode == 0
+
+
+def test_an_image_is_on_devices_of_one_process(start):
+    training = start("across", **{"mesh.space": 4, "mesh.data": 1})
+    assert training.end() == [2, 2]
+    for number in (0, 1):
+        assert "config.mesh.space=4: expected a divisor of 2" in training.said(number)
+
+
+def test_the_newest_checkpoint_that_is_whole_is_used_by_all(start):
+    training = start("damaged")
+    assert training.end() == [0, 0]
+    saved = training.folder / layout.CHECKPOINTS / str(STEPS)
+    largest = max(saved.rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    again = start("damaged")
+    assert again.end() == [0, 0], again.said(0)
+    assert f"checkpoints/{STEPS}: damaged checkpoint" in again.said(0)
+    assert f"the run goes on from step {STEPS - 2}" in again.said(0)
+    assert "damaged" not in again.said(1)
+    rows = [r for r in runs.read_metrics(again.folder) if r["split"] == "train"]
+    assert [row["step"] for row in rows] == [*range(1, STEPS + 1)]
+
+
+SLOW = """
+import os, time
+from resseg.training import run
+dispatch, waited = run.Alone.dispatch, []
+def slow(alone, batch):
+    if os.environ["NUMBER"] == "1" and not waited:
+        waited.append(time.sleep(40))
+    return dispatch(alone, batch)
+run.Alone.dispatch = slow
+"""
+
+
+def test_one_that_compiles_longer_is_waited_for(start):
+    """XLA itself waits for 30 s, where devices have not met before."""
+    training = start("slow", code=SLOW, **{"eval.every": 0, "train.steps": 2})
+    assert training.end() == [0, 0], training.said(0)
 
 
 @pytest.mark.parametrize("killed", [0, 1])

