@@ -13,7 +13,7 @@ class Backbone(NamedTuple):
 
     Attributes:
         stage_sizes: blocks per stage.
-        block: basic or bottleneck.
+        block: one of `EXPANSION`.
         width: channels of the stem, and of the first stage before expansion.
         order, stem, stride_on, transition: see `resseg.architecture.ResNetVariant`.
         stage_strides: of the first block of each stage.
@@ -49,14 +49,18 @@ def spell_out(model: Any) -> Backbone:
     sizes, block = DEPTHS[backbone.depth]
     cifar = backbone.depth in CIFAR_DEPTHS
     variant = VARIANTS[backbone.variant]
+    block = backbone.block or block
+    order = variant.order
+    if block in INVERTED and order == "post":
+        order = "linear"
     stem = backbone.stem or ("3x3" if cifar else variant.stem)
     strides = tuple(backbone.stage_strides) or ((1, 2, 2) if cifar else (1, 2, 2, 2))
     native = native_stride(stem, strides)
     return Backbone(
         stage_sizes=tuple(backbone.stage_sizes) or sizes,
-        block=backbone.block or block,
+        block=block,
         width=backbone.width or (16 if cifar else 64),
-        order=backbone.order or variant.order,
+        order=backbone.order or order,
         stem=stem,
         stride_on=backbone.stride_on or variant.stride_on,
         transition=model.shortcut.transition or variant.transition,
@@ -88,11 +92,20 @@ DEPTHS: dict[int, tuple[tuple[int, ...], str]] = {
     164: ((18, 18, 18), "bottleneck"),
 }
 CIFAR_DEPTHS = (20, 32, 44, 56, 110, 164)
-EXPANSION = {"basic": 1, "bottleneck": 4}  # block output width over stage width
-ORDERS = ("post", "bn_after_add", "relu_before_add", "relu_only_pre", "pre")
+# block -> its output width over that of its stage
+EXPANSION = {
+    "basic": 1,
+    "bottleneck": 4,
+    "depthwise": 1,
+    "inverted": 1,
+    "mbconv": 1,
+    "ghost": 1,
+}
+INVERTED = ("inverted", "mbconv", "ghost")  # wide inside, narrow where blocks meet
+ORDERS = ("post", "bn_after_add", "relu_before_add", "relu_only_pre", "pre", "linear")
 STEM_STRIDES = {"7x7": 4, "deep": 4, "3x3": 1}  # pooling behind the strided included
 STRIDE_ON = ("3x3", "1x1")
-TRANSITIONS = ("A", "B", "C", "D")
+TRANSITIONS = ("A", "B", "C", "D", "none")
 LEARN = ("no", "scalar", "channel")
 GATED = ("gate_exclusive", "gate_shortcut")
 SHORTCUT_KINDS = (

@@ -129,6 +129,7 @@ def block_style(model: Any, plan: Backbone, blocks: int) -> BlockStyle:
         groups=model.backbone.groups,
         group_width=model.backbone.group_width,
         width_factor=model.backbone.width_factor,
+        expansion=model.backbone.expansion,
         se_reduction=model.backbone.se_reduction,
         standardized=model.weight_standardization,
         init=model.branch.init,

@@ -6,7 +6,7 @@ Each rule raises a UserError of one line, or returns.
 import math
 from typing import Any
 
-from resseg.architecture import spell_out
+from resseg.architecture import INVERTED, spell_out
 from resseg.config import shortcut_rules
 from resseg.config.fields import normalise
 from resseg.config.heads import decoder_levels, head_of, own_keys
@@ -52,14 +52,28 @@ def _stages(config: Any) -> None:
 
 def _kind_of_block(config: Any) -> None:
     plan = spell_out(config.model)
-    bottleneck_only = {"groups": 1, "group_width": 64, "stride_on": ""}
-    for key, value in bottleneck_only.items():
-        if plan.block == "basic" and config.model.backbone[key] != value:
+    # Keys that some kinds of blocks alone have a part for: with what else they have.
+    owned = {
+        "groups": (1, ("bottleneck",)),
+        "group_width": (64, ("bottleneck",)),
+        "stride_on": ("", ("bottleneck",)),
+        "expansion": (6, INVERTED),
+    }
+    for key, (value, kinds) in owned.items():
+        if plan.block not in kinds and config.model.backbone[key] != value:
+            listed = " or ".join(map(repr, kinds))
             refuse(
                 config,
                 f"model.backbone.{key}",
-                f"basic blocks have no such part, set {value!r} or block 'bottleneck'",
+                f"{plan.block} blocks have no such part, set {value!r} or block "
+                f"{listed}",
             )
+    if plan.block == "mbconv" and config.model.backbone.se_reduction:
+        refuse(
+            config,
+            "model.backbone.se_reduction",
+            "mbconv blocks squeeze and excite inside already, set 0",
+        )
     share = config.model.backbone.width_factor
     if plan.block == "bottleneck":
         share *= config.model.backbone.group_width / 64

@@ -102,10 +102,15 @@ def _long_skips(config: Any) -> None:
 
 def _transition(config: Any) -> None:
     model = config.model
+    bare = spell_out(model).transition == "none" and model.shortcut.kind != "conv1x1"
+    if bare and model.branch.shake == "shake_drop":
+        wanted = "transition 'none' leaves blocks with nothing but what is shaken"
+        refuse(config, "model.branch.shake", wanted)
     if model.shortcut.transition != "A":
         return
     decoder, everywhere = head_of(model).residual, model.shortcut.kind == "conv1x1"
-    narrows = spell_out(model).block == "basic" and model.backbone.width_factor < 1
+    plain = spell_out(model).block != "bottleneck"
+    narrows = plain and model.backbone.width_factor < 1
     for holds, reason in (
         (
             decoder,
@@ -131,6 +136,9 @@ def _branch_start(config: Any) -> None:
     if start in ("dirac", "delta_orthogonal"):
         _isometric_start(config)
         return
+    if plan.transition == "none" and model.shortcut.kind != "conv1x1":
+        wanted = "needs a shortcut in each block, transition 'none' leaves some without"
+        refuse(config, key, wanted)
     if plan.order == "relu_before_add":
         refuse(config, key, "order 'relu_before_add' ends in a ReLU, dead at zero")
     bare = plan.order in ("pre", "bn_after_add") or model.norm == "none"
@@ -143,6 +151,10 @@ def _isometric_start(config: Any) -> None:
     start = config.model.branch.init
     if config.model.weight_standardization:
         refuse(config, "model.branch.init", "standardised kernels have no such start")
+    block = spell_out(config.model).block
+    if block not in ("basic", "bottleneck"):
+        wanted = f"{block} blocks have kernels of one channel, which have no such start"
+        refuse(config, "model.branch.init", wanted)
     if config.model.backbone.groups > 1:
         wanted = f"branch.init {start!r} mixes all channels, expected 1"
         refuse(config, "model.backbone.groups", wanted)
@@ -169,9 +181,9 @@ def _streams(config: Any) -> None:
         refuse(config, key, f"is for kind 'identity', not {model.shortcut.kind!r}")
     if not coefficients.is_neutral(model.shortcut.first, 0.0):
         refuse(config, "model.shortcut.first", f"is for one stream, and config.{key}=1")
-    if model.shortcut.transition == "C":
-        refuse(config, key, "transition 'C' projects in every block, expected another")
     plan = spell_out(model)
+    if plan.transition in ("C", "none"):
+        refuse(config, key, f"transition {plan.transition!r} is not for them, set 'B'")
     if max(plan.stage_sizes) < 2:
         refuse(config, key, "needs a stage of 2 blocks or more, as the first has one")
     if plan.order == "bn_after_add":
@@ -192,8 +204,10 @@ def _dropped(config: Any) -> None:
 
 def _span(config: Any) -> None:
     span = config.model.shortcut.span
-    if span and spell_out(config.model).block != "basic":
-        refuse(config, "model.shortcut.span", "bottlenecks have one of 3, set 0")
+    block = spell_out(config.model).block
+    if span and block not in ("basic", "depthwise"):
+        wanted = f"is for basic and depthwise blocks, not {block}, set 0"
+        refuse(config, "model.shortcut.span", wanted)
     if span == 1 and config.model.branch.init == "fixup":
         refuse(config, "model.shortcut.span", "fixup needs 2 convolutions or more")
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from resseg.architecture import DEPTHS, EXPANSION, VARIANTS, Backbone, spell_out
 from resseg.config.heads import decoder_channels, head_of, head_width
-from resseg.errors import UserError
+from resseg.errors import UserError, choose
 
 STAGE_STRIDES = (1, 2, 2, 2)  # of every torch network here
 SQUEEZE_MULTIPLE = 8  # inner widths of squeeze-and-excitation are multiples of it
@@ -119,6 +119,7 @@ def of_config(model: Any, params: Mapping[str, Any]) -> Architecture:
     if plan.stage_strides != STAGE_STRIDES[:stages]:
         strides = plan.stage_strides
         raise UserError(f"stage strides are {strides}, expected {STAGE_STRIDES}")
+    choose("block", plan.block, ("basic", "bottleneck"))
     bottleneck = plan.block == "bottleneck"
     widened = backbone.width_factor * backbone.group_width if bottleneck else 64
     shared = Architecture(

@@ -31,7 +31,6 @@ from resseg.gradients.surgery import (
 )
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Norm
-from resseg.models.ops.relu import relu
 from resseg.models.ops.spread import spread
 from resseg.models.regularisers import DropBlock, DropPath, ShakeDrop, ShakeShake
 from resseg.models.shortcuts import (
@@ -120,7 +119,8 @@ class Block(nn.Module, Join):
             and changes_shape(x, self.features, self.strides)
         )
         if activated:
-            x = relu(Norm(style.norm, dtype=style.dtype, name="norm")(x, train))
+            norm = Norm(style.norm, dtype=style.dtype, name="norm")
+            x = style.activation(norm(x, train))
         ways = self.part(x, train)
         gate = None
         if GATE in ways:
@@ -141,9 +141,10 @@ class Block(nn.Module, Join):
             BRANCH: factors.gradient_in,
             GATE: 1.0,
         }
-        if style.shortcut == "none":
+        bare = self.is_bare(x)
+        if bare:
             del backward[SHORTCUT]
-        if style.shortcut not in GATED:
+        if bare or style.shortcut not in GATED:
             del backward[GATE]
         fork = Fork("block", tuple(backward), tuple(backward.values()), name=FORK)
         to_branch = 1 - coefficient(self, BYPASS, factors.bypass)
@@ -153,10 +154,17 @@ class Block(nn.Module, Join):
                 kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - rate)
                 to_branch = to_branch * kept / (1 - rate)
         ways = dict(zip(backward, fork(x, {BRANCH: to_branch}), strict=True))
-        if style.surgery != "no":
+        if style.surgery != "no" and not bare:
             pair = without_conflict(ways[SHORTCUT], ways[BRANCH], style.surgery)
             ways |= zip((SHORTCUT, BRANCH), pair, strict=True)
         return ways
+
+    def is_bare(self, x: jax.Array) -> bool:
+        """Whether the branch of `x` is all that there is."""
+        style = self.style
+        if style.shortcut in ("none", "conv1x1") or style.transition != "none":
+            return style.shortcut == "none"
+        return changes_shape(x, self.features, self.strides)
 
     def carried(
         self,
@@ -216,9 +224,12 @@ class Block(nn.Module, Join):
             parallel = along(y, carried, WITHIN[style.orthogonal])
             y = y - (parallel * carried.astype(jnp.float32)).astype(y.dtype)
         gamma = coefficient(self, BRANCH_OUT, self.factors.gradient_out)
-        drop = nn.Dropout(self.drop_rate, (1, 2, 3), deterministic=not train)
-        y = drop(scale_cotangent(y, gamma))
-        if style.drop_path:
+        y = scale_cotangent(y, gamma)
+        # Where nothing is carried, a branch that is left out would leave nothing.
+        if carried is not None:
+            drop = nn.Dropout(self.drop_rate, (1, 2, 3), deterministic=not train)
+            y = drop(y)
+        if style.drop_path and carried is not None:
             y = DropPath(self.factors.drop_path, name="branch_drop_path")(y, train)
         return self.drop_block(y, BRANCH, train)
 
@@ -260,4 +271,4 @@ class Block(nn.Module, Join):
         style = self.style
         if style.order == "bn_after_add":
             y = Norm(style.norm, dtype=style.dtype, name="norm_sum")(y, train)
-        return relu(y) if style.order in ("post", "bn_after_add") else y
+        return style.activation(y) if style.order in ("post", "bn_after_add") else y

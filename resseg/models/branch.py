@@ -1,6 +1,8 @@
 """The branch of a residual block, h(x; W)."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -8,9 +10,17 @@ import jax
 import jax.numpy as jnp
 
 from resseg.architecture import EXPANSION
+from resseg.models.efficient import Ghost, Separable, depthwise, relu6
 from resseg.models.layers import KERNEL_INITS, Conv, Norm
 from resseg.models.ops.relu import relu
 from resseg.models.ops.spread import spread
+
+# block -> what stands behind its norms
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    **dict.fromkeys(EXPANSION, relu),
+    "inverted": relu6,
+    "mbconv": nn.silu,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,9 +28,10 @@ class BlockStyle:
     """What all blocks of a network share. See `resseg.config.base` for the meanings.
 
     Attributes:
+        expansion: channels inside an inverted block over those of its input.
         init: one of `architecture.BRANCH_INITS`.
         blocks: number of residual blocks L, for fixup.
-        span: 3x3 convolutions of a basic block; 0 = two.
+        span: 3x3 convolutions of a basic or depthwise block; 0 = two.
         detach: draw in each step which branches send nothing back to their input.
         streams: signals that the blocks of a stage hand on side by side.
         constrained: they are mixed by doubly stochastic matrices.
@@ -47,6 +58,7 @@ class BlockStyle:
     groups: int = 1
     group_width: int = 64
     width_factor: float = 1.0
+    expansion: int = 6
     se_reduction: int = 0
     standardized: bool = False
     init: str = "he"
@@ -68,13 +80,18 @@ class BlockStyle:
     shake_backward: str = "shake"
     dtype: Any = jnp.float32
 
+    @property
+    def activation(self) -> Callable[[jax.Array], jax.Array]:
+        """What stands behind the norms, elementwise."""
+        return ACTIVATIONS[self.block]
+
 
 class Branch(nn.Module):
-    """h(x; W): 3x3, 3x3 convolutions, or 1x1, 3x3, 1x1.
+    """h(x; W): convolutions as `convolutions` lists them.
 
-    Where norm and ReLU stand (He 2016, figure 4):
+    Where norm and ReLU, or what the block has for it, stand (He 2016, figure 4):
 
-    - post: after each convolution, the last one without ReLU.
+    - post, linear: after each convolution, the last one without ReLU.
     - bn_after_add: the same, the last one without both.
     - relu_before_add: after each convolution.
     - relu_only_pre: ReLU before each convolution, norm after it.
@@ -99,7 +116,10 @@ class Branch(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         order = self.style.order
-        layers = convolutions(self.style, self.features, self.strides, self.dilation)
+        inputs = x.shape[-1]
+        layers = convolutions(
+            self.style, inputs, self.features, self.strides, self.dilation
+        )
         for i, layer in enumerate(layers, 1):
             last = i == len(layers)
             norm = self.norm(i, last)
@@ -107,10 +127,14 @@ class Branch(nn.Module):
                 x = self.activate(norm(x, train), train)
             if order == "relu_only_pre":
                 x = self.activate(x, train)
+            if last and self.style.block == "mbconv":
+                x = self.squeezed(x, inputs)
             x = self.convolution(i, layer, len(layers))(x)
             if order != "pre" and not (order == "bn_after_add" and last):
                 x = norm(x, train)
-            inside = order in ("post", "bn_after_add") and not last
+            # The 3x3 by which a ghost block strides is linear.
+            ends = last or (self.style.block == "ghost" and i == 2)
+            inside = order in ("post", "linear", "bn_after_add") and not ends
             if inside or order == "relu_before_add":
                 x = self.activate(x, train)
         if self.style.se_reduction:
@@ -124,23 +148,36 @@ class Branch(nn.Module):
         zero = style.init == "zero_gamma" and last and norm_ends(style)
         return Norm(style.norm, zero, style.dtype, name=f"norm{i}")
 
-    def convolution(self, i: int, layer: dict[str, Any], count: int) -> Conv:
+    def convolution(
+        self, i: int, layer: Callable[..., nn.Module], count: int
+    ) -> nn.Module:
         style, scale = self.style, 1.0
         if style.init == "fixup":
             scale = style.blocks ** (-1 / (2 * count - 2)) if i < count else 0.0
         elif style.init == "zero_gamma" and i == count and not norm_ends(style):
             scale = 0.0
-        return Conv(
-            **layer,
+        start = {"start": style.init} if style.init in KERNEL_INITS else {}
+        return layer(
             dtype=style.dtype,
             standardized=style.standardized,
             init_scale=scale,
-            start=style.init if style.init in KERNEL_INITS else "he",
             name=f"conv{i}",
+            **start,
         )
 
     def activate(self, x: jax.Array, train: bool) -> jax.Array:
-        return nn.Dropout(self.style.dropout, deterministic=not train)(relu(x))
+        y = self.style.activation(x)
+        return nn.Dropout(self.style.dropout, deterministic=not train)(y)
+
+    def squeezed(self, x: jax.Array, inputs: int) -> jax.Array:
+        """Of EfficientNet (Tan 2019): a quarter of the channels that the block gets."""
+        style = self.style
+        return SqueezeExcitation(
+            inner=max(inputs // 4, 1),
+            act=style.activation,
+            dtype=style.dtype,
+            name="se",
+        )(x)
 
 
 def norm_ends(style: BlockStyle) -> bool:
@@ -149,28 +186,57 @@ def norm_ends(style: BlockStyle) -> bool:
 
 
 def convolutions(
-    style: BlockStyle, features: int, strides: int, dilation: int
-) -> list[dict[str, Any]]:
-    """Arguments of the convolutions of a branch that puts out `features` channels.
+    style: BlockStyle, inputs: int, features: int, strides: int, dilation: int
+) -> list[Callable[..., nn.Module]]:
+    """The convolutions of a branch from `inputs` to `features` channels.
 
-    The 3x3 of a bottleneck has `features / 4 * group_width / 64 * groups` channels
-    (ResNeXt, Xie 2016; with one group of 128, or `width_factor` 2, the Wide-2 of
-    torchvision).
+    What is left to be said of each is what all have: dtype, standardized, init_scale,
+    name.
+
+    - basic: 3x3, 3x3; depthwise: each of them a `Separable`.
+    - bottleneck: 1x1, 3x3, 1x1. The 3x3 has `features / 4 * group_width / 64 * groups`
+      channels (ResNeXt, Xie 2016; with one group of 128, or `width_factor` 2, the
+      Wide-2 of torchvision).
+    - inverted, mbconv: 1x1, depthwise 3x3, 1x1 (Sandler 2018, table 1; Tan 2019), with
+      `expansion * inputs` channels inside; for 1 the first 1x1 is left out.
+    - ghost: the same, each 1x1 a `Ghost`; the 3x3 is there to stride (Han 2020,
+      figure 3).
     """
-    spatial: dict[str, Any] = {"kernel": 3, "dilation": dilation}
-    if style.block == "basic":
-        first = {"features": features, "strides": strides, **spatial}
-        return [first, *({"features": features, **spatial},) * ((style.span or 2) - 1)]
-    planes = features // EXPANSION["bottleneck"]
-    share = style.width_factor * style.group_width / 64
-    inner = int(planes * share) * style.groups
-    layers = [
-        {"features": inner, "kernel": 1},
-        {"features": inner, "groups": style.groups, **spatial},
-        {"features": features, "kernel": 1},
+    if style.block in ("basic", "depthwise"):
+        kernel = functools.partial(
+            Separable if style.block == "depthwise" else Conv,
+            features,
+            dilation=dilation,
+        )
+        return [
+            functools.partial(kernel, strides=strides),
+            *(kernel,) * ((style.span or 2) - 1),
+        ]
+    if style.block == "bottleneck":
+        planes = features // EXPANSION["bottleneck"]
+        share = style.width_factor * style.group_width / 64
+        inner = int(planes * share) * style.groups
+        early = style.stride_on == "1x1"
+        return [
+            functools.partial(Conv, inner, 1, strides if early else 1),
+            functools.partial(
+                Conv, inner, 3, 1 if early else strides, dilation, groups=style.groups
+            ),
+            functools.partial(Conv, features, 1),
+        ]
+    inner = style.expansion * inputs
+    spatial = functools.partial(depthwise, inner, strides=strides, dilation=dilation)
+    if style.block == "ghost":
+        ends = [
+            functools.partial(Ghost, n, dilation=dilation) for n in (inner, features)
+        ]
+        return [ends[0], *[spatial] * (strides > 1), ends[1]]
+    expand = functools.partial(Conv, inner, 1)
+    return [
+        *[expand] * (style.expansion > 1),
+        spatial,
+        functools.partial(Conv, features, 1),
     ]
-    layers[0 if style.stride_on == "1x1" else 1]["strides"] = strides
-    return layers
 
 
 class SqueezeExcitation(nn.Module):
@@ -179,9 +245,13 @@ class SqueezeExcitation(nn.Module):
     Attributes:
         reduction: inner width = channels / reduction, to the nearest multiple of 8 that
             keeps nine tenths of it (timm's rule).
+        inner: inner width; 0 = as `reduction` says.
+        act: in place of the ReLU.
     """
 
-    reduction: int
+    reduction: int = 16
+    inner: int = 0
+    act: Callable[[jax.Array], jax.Array] = relu
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -192,7 +262,7 @@ class SqueezeExcitation(nn.Module):
         inner += 8 * (inner < 0.9 * wanted)
         y = x.mean(axis=(1, 2), keepdims=True)
         settings: dict[str, Any] = {"use_bias": True, "dtype": self.dtype}
-        y = relu(Conv(inner, 1, **settings, name="reduce")(y))
+        y = self.act(Conv(self.inner or inner, 1, **settings, name="reduce")(y))
         gate = nn.sigmoid(Conv(channels, 1, **settings, name="expand")(y))
         if x.dtype.itemsize < 4:
             gate = spread(gate.astype(jnp.float32), x)

@@ -10,7 +10,6 @@ from resseg.models import streams
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv, Norm
-from resseg.models.ops.relu import relu
 from resseg.models.pooling import max_pool
 
 TRAIN = 2  # place of `train` among the arguments of a block or stage, self included
@@ -47,7 +46,7 @@ class Stem(nn.Module):
             )(x)
             if style.order != "pre" or number != last:
                 norm = Norm(style.norm, dtype=style.dtype, name=f"norm{number}")
-                x = relu(norm(x, train))
+                x = style.activation(norm(x, train))
         return x
 
 
@@ -183,7 +182,7 @@ class ResNet(nn.Module):
     def stage_width(self, stage: int) -> int:
         """Channels that its blocks put out. The stem is never widened."""
         width, block = self.width * 2**stage, self.style.block
-        wide = int(width * self.style.width_factor) if block == "basic" else width
+        wide = int(width * self.style.width_factor) if block != "bottleneck" else width
         return wide * EXPANSION[block]
 
     def leave(
@@ -208,8 +207,8 @@ class ResNet(nn.Module):
     def final(self, x: jax.Array, name: str, train: bool) -> jax.Array:
         """Norm and ReLU, or ReLU, where the blocks end without."""
         if self.style.order == "relu_only_pre":
-            return relu(x)
+            return self.style.activation(x)
         if self.style.order != "pre":
             return x
         norm = Norm(self.style.norm, dtype=self.style.dtype, name=name)
-        return relu(norm(x, train))
+        return self.style.activation(norm(x, train))

@@ -108,6 +108,7 @@ class Shortcut(nn.Module):
     - B: a 1x1 convolution where the shape changes.
     - C: a 1x1 convolution in every block.
     - D: as B, behind a 2x2 average pooling that does the striding.
+    - none: no shortcut where the shape changes (Sandler 2018); the block leaves it out.
 
     Projections are normalised in post-activation networks and bare in pre-activation
     networks (He 2016).

@@ -40,6 +40,10 @@ NETWORKS = {
     "transition A": network(**{"shortcut.transition": "A"}),
     "pyramid and auxiliary": network("deeplabv3plus", **{"aux.weight": 0.4}),
     "Highway": network(**{"shortcut.kind": "gate_exclusive"}),
+    "inverted, some without shortcut": network(
+        "fcn", **{"backbone.block": "inverted", "shortcut.transition": "none"}
+    ),
+    "ghost": network("fcn", **{"backbone.block": "ghost"}),
     "pre-activation, scaled backward": network(
         **{
             "backbone.order": "pre",

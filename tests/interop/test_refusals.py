@@ -159,6 +159,7 @@ def test_an_unknown_name_comes_with_the_nearest(layout, name, nearest):
         ("smp", {"model.backbone.multi_grid": (2,)}, "multi_grid=(2,), expected ()"),
         ("smp", {"model.norm": "group"}, "batch_stats/backbone"),
         ("smp", {"model.shortcut.transition": "D"}, "transition 'D'"),
+        ("smp", {"model.backbone.block": "ghost"}, "block='ghost': choose from basic"),
         ("smp", {"model.branch.learn": "scalar"}, "left over: params/backbone/stage1"),
         ("timm", {}, "head='unet'"),
         ("torchvision", {}, "head='unet': choose from , fcn, deeplabv3"),

@@ -47,6 +47,7 @@ BACKBONE = {
     "model.backbone.output_stride": st.sampled_from([0, 0, 2, 4, 8, 16, 32]),
     "model.backbone.dilation": choices("model.backbone.dilation"),
     "model.backbone.multi_grid": st.sampled_from([(), (2,), (1, 2)]),
+    "model.backbone.expansion": st.sampled_from([1, 2, 6]),
     "model.backbone.se_reduction": st.sampled_from([0, 2]),
     "model.branch.init": choices("model.branch.init"),
     "model.backbone.width_factor": st.sampled_from([1.0, 0.5, 2.0]),
@@ -120,7 +121,7 @@ def valid(drawn):
         hypothesis.reject()
 
 
-def may_rest(name, model):
+def may_rest(name, model, names):
     """Whether a parameter may have no gradient in the first step.
 
     A branch that starts as the zero map passes nothing down to its own other layers,
@@ -133,10 +134,15 @@ def may_rest(name, model):
         return True
     block, _, part = name.partition("/branch/")
     plan = spell_out(model)
-    bottleneck = plan.block == "bottleneck" and block.startswith("backbone/")
-    last = 3 if bottleneck else model.shortcut.span or 2
-    learns = {f"conv{last}/kernel"}
-    if plan.order in ("post", "relu_only_pre") and model.norm != "none":
+    kind = plan.block if block.startswith("backbone/") else "basic"
+    last = model.shortcut.span or 2
+    if kind in ("bottleneck", "inverted", "mbconv"):
+        last = 2 if kind != "bottleneck" and model.backbone.expansion == 1 else 3
+    if kind == "ghost":  # of three where it strides
+        last = 3 if f"{block}/branch" in names else 2
+    of = {"depthwise": "pointwise/", "ghost": "primary/"}.get(kind, "")
+    learns = {f"conv{last}/{of}kernel"}
+    if plan.order in ("post", "linear", "relu_only_pre") and model.norm != "none":
         learns = {f"norm{last}/{model.norm}/{leaf}" for leaf in ("scale", "bias")}
     return part != "" and part not in learns
 
@@ -183,8 +189,9 @@ def check(drawn):
         assert not measured.nonfinite.any() and not measured.total_nonfinite, fork
 
     flat = traverse_util.flatten_dict(gradient, sep="/")
+    parts = {name.rpartition("/conv3")[0] for name in flat}  # branches of three
     dead = {name for name, leaf in flat.items() if not jnp.abs(leaf).max() > 0}
-    assert not {name for name in dead if not may_rest(name, config.model)}
+    assert not {name for name in dead if not may_rest(name, config.model, parts)}
 
     odd = jax.eval_shape(
         lambda key, x: model.apply(model.init(key, x), x)["logits"],

@@ -65,14 +65,17 @@ ROWS = (
     Key(
         "model.backbone.block",
         choice("", ("", *EXPANSION)),
-        'kind of block; "" = as depth says',
+        "kind of block: basic | bottleneck | depthwise (basic, separable) | inverted "
+        "(MobileNetV2) | mbconv (with squeeze-and-excitation and SiLU) | ghost; "
+        '"" = as depth says',
         (SHAPES, FIXED, SAME),
     ),
     Key(
         "model.backbone.order",
         choice("", ("", *ORDERS)),
         "order of norm, ReLU and sum: post (He 2015) | bn_after_add | relu_before_add "
-        '| relu_only_pre | pre (He 2016, figure 4); "" = as variant says',
+        "| relu_only_pre | pre (He 2016, figure 4) | linear (nothing behind the sum); "
+        '"" = as variant says, of inverted blocks linear for post',
         (SHAPES, FIXED, SAME),
     ),
     Key(
@@ -134,8 +137,15 @@ ROWS = (
     Key(
         "model.backbone.width_factor",
         real(1.0, POSITIVE),
-        "Wide ResNet: basic blocks put out that many times the channels, bottlenecks "
-        "hold them",
+        "Wide ResNet: blocks put out that many times the channels, bottlenecks hold "
+        "them",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.backbone.expansion",
+        integer(6, POSITIVE),
+        "inverted, mbconv and ghost blocks hold that many times the channels of their "
+        "input",
         (SHAPES, FIXED, SAME),
     ),
     Key(

@@ -43,7 +43,8 @@ ROWS = (
         "model.shortcut.transition",
         choice("", ("", *TRANSITIONS)),
         "shortcut where the shape changes. A: zero-padded | B: 1x1 | C: 1x1 in every "
-        'block | D: B behind an average pooling; "" = as backbone.variant says',
+        "block | D: B behind an average pooling | none: the branch alone, as in "
+        'MobileNetV2; "" = as backbone.variant says',
         (SHAPES, FIXED, SAME),
     ),
     Key(

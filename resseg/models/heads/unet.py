@@ -99,6 +99,8 @@ class ResUNet(UNet):
 
     def decoder(self, level: int) -> nn.Module:
         style = dataclasses.replace(self.style, block="basic")
+        if style.transition == "none":  # every block here changes the shape
+            style = dataclasses.replace(style, transition="B")
         factors = self.factors[level] if self.factors else BlockFactors()
         return Block(
             self.channels[level],
