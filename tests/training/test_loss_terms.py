@@ -306,6 +306,13 @@ def test_parts_of_a_batch_add_up_but_for_terms_of_a_batch():
     assert {n for n, same in zip(TERMS, exact, strict=True) if not same} == OF_A_BATCH
 
 
+def test_programs_of_all_terms_can_be_kept_on_disk():
+    """They call nothing that a process which did not trace them has not set up."""
+    terms = each_term(tuple(TERMS))
+    both = jax.jit(lambda x: jax.value_and_grad(lambda x: terms(x, LABELS).sum())(x))
+    assert "custom_call" not in both.lower(LOGITS.astype(np.float32)).as_text()
+
+
 @pytest.mark.slow
 def test_several_devices_compute_what_one_does():
     """All terms at once, images and their rows shared out; also with void images."""

@@ -2,7 +2,6 @@
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.linalg import solve_triangular
 
 from resseg.training.losses.pixels import Pixels
 from resseg.training.losses.regions import mean_over_classes
@@ -32,22 +31,36 @@ def rmi(pixels: Pixels, settings: Settings) -> jax.Array:
         mean = jnp.sum(jnp.where(counted, points, 0), axis=1) / number
         return jnp.where(counted, points - mean[:, None], 0)
 
-    def covariance(one, other):
-        summed = jnp.einsum("brci,brcj->bcij", one, other, precision="highest")
-        return summed / number[..., None]
-
     shown = jnp.any(jnp.where(counted, truth, 0) > 0, axis=(1, 3))  # [batch, classes]
-    truth, guess = centred(truth), centred(guess)
-    ridge = _RIDGE * jnp.eye(SIDE * SIDE)[None, None]
-    factor = jnp.linalg.cholesky(covariance(guess, guess) + ridge)
-    explained = solve_triangular(factor, covariance(guess, truth), lower=True)
-    left = covariance(truth, truth) - jnp.einsum(
-        "bcki,bckj->bcij", explained, explained, precision="highest"
-    )
-    factor = jnp.linalg.cholesky(left + ridge)
-    half_log_det = jnp.sum(jnp.log(jnp.diagonal(factor, axis1=2, axis2=3)), axis=-1)
+    both = jnp.concatenate([centred(guess), centred(truth)], axis=-1)
+    summed = jnp.einsum("brci,brcj->bcij", both, both, precision="highest")
+    covariance = summed / number[..., None]
+    half_log_det = _log_det_of_rest(covariance, SIDE**2) / 2
     per_image = mean_over_classes(half_log_det / SIDE**2, shown, pixels, settings)
     return pixels.mean_over_images(per_image)
+
+
+def _log_det_of_rest(covariance: jax.Array, given: int) -> jax.Array:
+    """log det of what stays of the last dimensions once the first are explained.
+
+    The product of the last pivots of an elimination, which is that of the Schur
+    complement. In plain operations: a program that is kept on the disk cannot hold
+    calls of LAPACK, which a process that does not trace it has not set up.
+
+    Args:
+        covariance: `[batch, classes, n, n]`, without the ridge.
+        given: number of the first dimensions.
+    """
+    dimensions = covariance.shape[-1]
+    left = covariance + _RIDGE * jnp.eye(dimensions)[None, None]
+    total = jnp.zeros(covariance.shape[:2])
+    for number in range(dimensions):
+        pivot, row = left[..., 0, 0], left[..., 0, 1:]
+        if number >= given:
+            total += jnp.log(pivot)
+        explained = row[..., :, None] * row[..., None, :] / pivot[..., None, None]
+        left = left[..., 1:, 1:] - explained
+    return total
 
 
 def _cells(pixels: Pixels, stride: int) -> tuple[jax.Array, jax.Array, jax.Array]:
