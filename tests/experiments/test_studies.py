@@ -3,9 +3,11 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from experiments import common
+from experiments.high_resolution import measure as resolution_study
 from experiments.init_jacobian import measure as jacobian_study
 from experiments.init_profile import measure as profile_study
 from experiments.normaliser_sign import measure as sign_study
@@ -87,3 +89,36 @@ def test_batch_norm_adds_the_same_with_every_block_and_starts_again():
     steps = curve[1::2] - curve[::2]
     np.testing.assert_allclose(steps, 0.92, atol=0.25)
     assert curve[2] < curve[1] and curve[4] < curve[3]
+
+
+def test_scenes_keep_their_light_and_their_classes_as_they_shrink():
+    draw = np.random.default_rng(0)
+    label = np.kron(draw.integers(0, 7, (2, 8, 8)), np.ones((8, 8))).astype(np.int32)
+    image = draw.normal(size=(2, 64, 64, 3)).astype(np.float32)
+    found = resolution_study.smaller({"image": image, "label": label}, 32)
+    np.testing.assert_array_equal(found["label"], label[:, ::2, ::2])
+    expected = image.reshape(2, 32, 2, 32, 2, 3).mean((2, 4))
+    np.testing.assert_allclose(found["image"], expected, atol=1e-6)
+
+
+def test_powers_of_the_side_are_found():
+    rows = [
+        {
+            "variant": "baseline",
+            "side": side,
+            "seed": seed,
+            "fork": "f",
+            "path": "shortcut",
+            "part": "shortcut",
+            "l2": 3.0 / side,
+            "site": 5.0 * side**0.5,
+            "below_fp16": 0.0,
+            "scale_log2": 0,
+        }
+        for side in (64, 128, 256)
+        for seed in range(2)
+    ]
+    table = resolution_study.summary(pd.DataFrame(rows))
+    power = resolution_study.exponent
+    assert power(table, "baseline", "shortcut", "l2") == pytest.approx(-1)
+    assert power(table, "baseline", "shortcut", "site") == pytest.approx(0.5)
