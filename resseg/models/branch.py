@@ -138,9 +138,9 @@ class Branch(nn.Module):
             if inside or order == "relu_before_add":
                 x = self.activate(x, train)
         if self.style.se_reduction:
-            x = SqueezeExcitation(self.style.se_reduction, self.style.dtype, name="se")(
-                x
-            )
+            x = SqueezeExcitation(
+                self.style.se_reduction, dtype=self.style.dtype, name="se"
+            )(x)
         return x
 
     def norm(self, i: int, last: bool) -> Norm:
