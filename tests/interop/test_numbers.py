@@ -8,7 +8,6 @@ import pytest
 from drawn import (
     NAMES,
     SHAPES,
-    SMP_HEADS,
     STEP_BATCH,
     STEPS,
     VALUES,
@@ -31,7 +30,10 @@ QUICK_SCORES = (
     "timm/resnetv2_50",
     "smp/Unet_resnet18",
     "smp/DeepLabV3_resnet18",
-    *(f"smp/{head}_resnet18" for head in SMP_HEADS[2:]),
+    "smp/DeepLabV3Plus_resnet18",
+    "smp/FPN_resnet18",
+    "smp/PSPNet_resnet18",
+    "smp/PAN_resnet18",
 )
 QUICK_STEPS = ("torchvision/resnet18", "smp/DeepLabV3Plus_resnet18")
 IMAGE_LEVEL = "decoder.aspp.0.convs.4.2.running_var"

@@ -1,6 +1,7 @@
 """Random valid configs, at tiny sizes: each is a network that computes and learns."""
 
 import functools
+import re
 
 import hypothesis
 import hypothesis.strategies as st
@@ -121,6 +122,16 @@ def valid(drawn):
         hypothesis.reject()
 
 
+# What a head may leave alone in a first step: biases in front of batch norms; a kernel
+# of one channel, or the few of a gate, whose ReLU may be dead; one position alone has
+# nothing to attend to.
+RESTING = {
+    "pan": r"/conv/bias$|^head/pyramid/(down|conv)\d",
+    "linknet": r"/(up|conv)/bias$",
+    "manet": r"^head/attention/(top|centre)/|/gate_(deeper|skip)/",
+}
+
+
 def may_rest(name, model, names):
     """Whether a parameter may have no gradient in the first step.
 
@@ -128,6 +139,8 @@ def may_rest(name, model, names):
     nor to a factor on it. What makes it zero does learn: the last norm of the branch,
     or, where no norm follows, its last kernel.
     """
+    if re.search(RESTING.get(model.head.name, "$^"), name):
+        return True
     if model.branch.init == "he":
         return False
     if name.endswith("branch_factor/factor"):

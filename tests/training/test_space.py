@@ -35,9 +35,10 @@ NETWORKS = {
     "deeplabv3plus": AUX | {"head.separable": True, "backbone.output_stride": 2},
     "fpn": {"head.norm": "group"},
     "pspnet": AUX | {"head.align_corners": True},
-    "linknet": {"backbone.stem": "deep", "backbone.output_stride": 16},
+    # Behind batch norms the gradients of their biases would be rounding alone.
+    "linknet": {"norm": "group"},
     "unetplusplus": {},
-    "pan": {},
+    "pan": {"norm": "group"},
     "manet": {},
     "upernet": {},
     "lraspp": {},

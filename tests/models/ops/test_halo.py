@@ -10,6 +10,7 @@ import pytest
 from resseg import sharding
 from resseg.models import layers, pooling, resizing
 from resseg.models.heads.fcn import Upsample
+from resseg.models.heads.linknet import TransposedConv
 from resseg.models.ops import halo
 from resseg.models.ops.choice import Formulation, formulation
 from resseg.models.shortcuts import Shortcut
@@ -59,6 +60,17 @@ def every_second(x):
     return shortcut.apply({}, x, True)
 
 
+def regions(x):
+    grid = pooling.adaptive_average_pool(x, 3)
+    return resizing.resize_whole(grid, resizing.size_of(x))
+
+
+def transposed(x):
+    kernel = jnp.sin(jnp.arange(16 * CHANNELS**2.0)).reshape(4, 4, CHANNELS, CHANNELS)
+    params = {"kernel": kernel, "bias": jnp.arange(float(CHANNELS))}
+    return TransposedConv(CHANNELS).apply({"params": params}, x)
+
+
 OTHERS = {
     "max-pooling": pooling.max_pool,
     "average pooling": functools.partial(pooling.average_pool, strides=2),
@@ -67,6 +79,9 @@ OTHERS = {
     "bilinear, aligned corners": enlarged(resizing.resize, 2, True),
     "nearest neighbour": enlarged(resizing.resize_nearest, 2),
     "every second": every_second,
+    "halved": pooling.halved_max_pool,
+    "regions": regions,
+    "transposed, 4x4": transposed,
 }
 
 
