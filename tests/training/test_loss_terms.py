@@ -282,6 +282,7 @@ def each_term(names):
     return lambda *batch: jnp.stack([loss(*batch)[1][name] for name in names])
 
 
+@pytest.mark.slow
 def test_gradients_agree_with_finite_differences():
     direction = np.random.default_rng(3).normal(size=LOGITS.shape)
     terms = each_term(tuple(ADDED))

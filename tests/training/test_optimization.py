@@ -92,7 +92,6 @@ def test_frozen_parts_stay_under_muon_sharpness_and_an_average():
         optim__freeze=("stem", "stage1"),
         optim__sam_rho=0.5,
         optim__swa_start=2,
-        train__accumulate=2,
         **settings,
     )
     first, last = states[0], states[-1]

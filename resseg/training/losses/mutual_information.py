@@ -53,14 +53,15 @@ def _log_det_of_rest(covariance: jax.Array, given: int) -> jax.Array:
     """
     dimensions = covariance.shape[-1]
     left = covariance + _RIDGE * jnp.eye(dimensions)[None, None]
-    total = jnp.zeros(covariance.shape[:2])
-    for number in range(dimensions):
-        pivot, row = left[..., 0, 0], left[..., 0, 1:]
-        if number >= given:
-            total += jnp.log(pivot)
-        explained = row[..., :, None] * row[..., None, :] / pivot[..., None, None]
-        left = left[..., 1:, 1:] - explained
-    return total
+
+    def eliminate(left, number):
+        row = jax.lax.dynamic_index_in_dim(left, number, axis=2, keepdims=False)
+        pivot = jax.lax.dynamic_index_in_dim(row, number, axis=2, keepdims=True)
+        explained = row[..., :, None] * (row / pivot)[..., None, :]
+        return left - explained, pivot[..., 0]
+
+    _, pivots = jax.lax.scan(eliminate, left, jnp.arange(dimensions))
+    return jnp.log(pivots[given:]).sum(axis=0)
 
 
 def _cells(pixels: Pixels, stride: int) -> tuple[jax.Array, jax.Array, jax.Array]:
