@@ -18,7 +18,7 @@ from resseg.errors import UserError, naming
 from resseg.runs import layout
 from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.json_files import read_json, values_of, write_json
-from resseg.runs.restoring import Restored
+from resseg.runs.restoring import ByFirst, Restored, here
 
 BATCH, FACTS, PAGE = "batch.npz", "autopsy.json", "autopsy.md"
 _KINDS: dict[str, Any] = {
@@ -34,6 +34,7 @@ def write_autopsy(
     page: str,
     batch: Mapping[str, np.ndarray],
     state: Restored,
+    by_first: ByFirst = here,
 ) -> None:
     """Writes the folder; what an earlier stop of the run left there is replaced.
 
@@ -43,17 +44,25 @@ def write_autopsy(
         page: the same in words, Markdown.
         batch: of that step.
         state: before that step.
+        by_first: see `Checkpoints.restore`; the first process writes what is no state.
     """
     folder, arrays = Path(workdir) / layout.AUTOPSY, dict[str, Any](batch)
-    if folder.exists():
-        shutil.rmtree(folder)
-    folder.mkdir()
+
+    def begin() -> None:
+        if folder.exists():
+            shutil.rmtree(folder)
+        folder.mkdir()
+
+    def end() -> None:
+        with naming(folder / BATCH), open(folder / BATCH, "wb") as file:
+            np.savez_compressed(file, **arrays)
+        text.write(folder / PAGE, page)
+        write_json(folder / FACTS, facts)  # at last: with it the folder is whole
+
+    by_first(begin)
     with Checkpoints(folder) as saved:
         saved.save(state.step, state.variables, state.training, state.position)
-    with naming(folder / BATCH), open(folder / BATCH, "wb") as file:
-        np.savez_compressed(file, **arrays)
-    text.write(folder / PAGE, page)
-    write_json(folder / FACTS, facts)  # at last: with it the folder is whole
+    by_first(end)
 
 
 def read_facts(workdir: str | os.PathLike) -> dict[str, Any]:

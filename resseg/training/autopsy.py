@@ -63,13 +63,17 @@ def examined(prepared: Prepared, program: Program, error: Diverged) -> Diverged:
     """Performs the autopsy of a run that stopped; its error, with what was found.
 
     Whatever goes wrong with it is said there too: it must not hide why the run stopped.
+
+    Raises:
+        RuntimeError: that has gone wrong in one of several processes, of which others
+            may wait for it.
     """
-    if jax.process_count() > 1:
-        return error
     try:
         found = _perform(prepared, program, error.step)
     except Exception as fault:
         found = f"failed: {fault}"
+        if prepared.group.processes > 1:
+            raise RuntimeError(f"{error}; autopsy: {found}") from fault
     return Diverged(f"{error}; autopsy: {found}", error.step)
 
 
@@ -90,7 +94,9 @@ def replay(run: Run) -> list[str]:
     saved = restore_state(run.path, state.variables(), state.training())
     state = state.restored(saved.variables, saved.training)
     batch = read_batch(run.path, (config.data.batch_size, *config.data.crop))
-    faults = _examine(program, config, spec, mesh, state, batch)
+    examiner = _examiner(program, config, spec, mesh)
+    put = sharding.put_batch(batch, sharding.by_batch(mesh))
+    faults = examiner(state, put, jax.random.key(config.seed))
     title = f"step {facts['step']}, batch {facts['batch']}: {facts['said']}"
     lines = [title, f"first: {_first(faults)}", *_table(faults)]
     if [list(fault) for fault in faults] != facts["faults"]:
@@ -104,9 +110,12 @@ def _perform(prepared: Prepared, program: Program, until: int) -> str:
         return (
             "taken again, the steps are finite: a fault of the machine, not of a step"
         )
-    config, mesh = prepared.config, prepared.mesh
-    arrays = {name: np.array(values) for name, values in step.arrays.items()}
-    faults = _examine(program, config, prepared.spec, mesh, step.state, arrays)
+    config, mesh, group = prepared.config, prepared.mesh, prepared.group
+    examiner = _examiner(program, config, prepared.spec, mesh)
+    put = sharding.put_batch(step.arrays, sharding.by_batch(mesh))
+    found = examiner(step.state, put, jax.random.key(config.seed))
+    faults = _first_of_each(group.gather([list(fault) for fault in found]))
+    arrays = {name: examiner.whole(values) for name, values in put.items()}
     facts = {
         "step": step.number,
         "batch": step.batch,
@@ -124,7 +133,7 @@ def _perform(prepared: Prepared, program: Program, until: int) -> str:
         step.number - 1,
     )
     page = _page(prepared.folder, facts, faults)
-    write_autopsy(prepared.folder, facts, page, arrays, kept)
+    write_autopsy(prepared.folder, facts, page, arrays, kept, group.by_first)
     earlier = "" if step.number == until else f"already in step {step.number}, "
     return f"{earlier}{facts['first']} ({prepared.folder / layout.AUTOPSY / PAGE})"
 
@@ -153,21 +162,23 @@ def _find(prepared: Prepared, program: Program, until: int) -> Step | None:
         loader.close()
 
 
-def _examine(
-    program: Program,
-    config: Any,
-    spec: DatasetSpec,
-    mesh: jax.sharding.Mesh,
-    state: TrainState,
-    arrays: Mapping[str, np.ndarray],
-) -> list[Fault]:
+def _examiner(
+    program: Program, config: Any, spec: DatasetSpec, mesh: jax.sharding.Mesh
+) -> Examiner:
     # One for all runs of a sweep that share the program: it takes long to compile.
     examiner = _examiners.get(program)
     if examiner is None:
-        examiner = Examiner(program, config, spec.num_classes)
+        examiner = Examiner(program, config, spec.num_classes, mesh)
         _examiners[program] = examiner
-    put = sharding.put_batch(arrays, sharding.by_batch(mesh))
-    return examiner(state, put, jax.random.key(config.seed))
+    return examiner
+
+
+def _first_of_each(found: Sequence[Sequence[Sequence[str]]]) -> list[Fault]:
+    """By stage, of what several processes have found, what the first of them has."""
+    faults = {}
+    for fault in (Fault(*each) for faults in found for each in faults):
+        faults.setdefault(fault.stage, fault)
+    return [faults[stage] for stage in STAGES if stage in faults]
 
 
 def _first(faults: Sequence[Fault]) -> str:

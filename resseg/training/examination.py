@@ -11,7 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import traverse_util
+from jax.sharding import Mesh
 
+from resseg import sharding
 from resseg.gradients.fork import Fork, fork_name
 from resseg.gradients.joins import CARRIED, COMPUTED
 from resseg.gradients.measure import by_taps
@@ -42,9 +44,10 @@ class Examiner:
         program: that trains.
         config: of the structure of that program.
         classes: how many there are.
+        mesh: of the steps.
     """
 
-    def __init__(self, program: Program, config: Any, classes: int):
+    def __init__(self, program: Program, config: Any, classes: int, mesh: Mesh):
         # Not the program itself: who keeps one of these by its program would keep both.
         self._blueprint, self._forks = program.blueprint, program.forks
         self._model = program.split_model
@@ -52,12 +55,16 @@ class Examiner:
         self._loss = recipe.build_loss(config, classes)
         self._optimizer_of = recipe.optimizer_of(config)
         self._outputs: list[tuple[str, int]] = []  # name and size, while it is traced
-        self._pass = jax.jit(self._examine)
+        whole = sharding.replicated(mesh)
+        self._pass = jax.jit(self._examine, out_shardings=whole)
+        self._gathered = jax.jit(lambda x: x, out_shardings=whole)
 
     def __call__(
         self, state: TrainState, batch: Mapping[str, jax.Array], key: jax.Array
     ) -> list[Fault]:
         """The faults of a step by stage, the first one first; [] = all is finite.
+
+        Of several processes each finds what is on its devices.
 
         Args:
             state: before the step.
@@ -67,7 +74,7 @@ class Examiner:
         measured = jax.device_get(self._pass(state, batch, key))
         found = {
             "image": image_fault(batch["image"]),
-            "label": label_fault(np.asarray(batch["label"]), self._classes),
+            "label": label_fault(self.whole(batch["label"]), self._classes),
             "parameter": state_fault(state.params),
             "coefficient": _leaf_fault(measured["paths"], state.paths, has_entries),
             "statistic": state_fault(state.batch_stats),
@@ -81,6 +88,10 @@ class Examiner:
         }
         faults = [(stage, found[stage]) for stage in STAGES]
         return [Fault(stage, *fault) for stage, fault in faults if fault is not None]
+
+    def whole(self, array: jax.Array) -> np.ndarray:
+        """An array on the host, also what of it lies on devices of other processes."""
+        return np.asarray(self._gathered(array))
 
     def _examine(self, state: TrainState, batch: Any, key: jax.Array) -> dict[str, Any]:
         state, key = begun(state, key)

@@ -19,7 +19,7 @@ from resseg import runs
 from resseg.runs import layout
 
 pytestmark = pytest.mark.faults
-STEPS, TIMEOUT = 8, 300  # s, on a busy machine
+STEPS, TIMEOUT = 8, 600  # s, on a busy machine
 SETTINGS = {
     "data.batch_size": 8,
     "data.eval_batch_size": 8,
@@ -256,11 +256,23 @@ pipeline.TrainLoader.__next__ = poisoned
 """
 
 
-def test_a_nan_of_one_is_seen_by_all(start):
+def test_a_nan_of_one_is_seen_by_all_and_traced(start):
+    """Its autopsy says on whose device, and one process takes the step again."""
     training = start("poisoned", code=POISON)
     assert training.end() == [1, 1]
     lines = [training.said(number).splitlines()[-1] for number in (0, 1)]
     assert lines[0] == lines[1] and lines[0].startswith("resseg: step 3: loss nan")
+    first = "image 4 of the batch (device 2 of 4): "
+    assert f"; autopsy: {first}" in lines[0], training.said(0)
+    again = subprocess.run(
+        [sys.executable, "-m", "resseg", "autopsy", str(training.folder)],
+        env=environment_of(4),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    assert f"first: {first}" in again.stdout
+    assert "when it stopped" not in again.stdout  # it finds the same
 
 
 def test_what_differs_between_processes_is_named(start):

@@ -26,7 +26,7 @@ class Subject:
         prepared = prepare(config, folder, programs)
         self.mesh = prepared.mesh
         program = programs(config, prepared.spec, self.mesh)
-        self.examiner = Examiner(program, config, CLASSES)
+        self.examiner = Examiner(program, config, CLASSES, self.mesh)
         self.state = program.begin(config)
         self.batch = {name: a.copy() for name, a in next(prepared.loader).items()}
         prepared.loader.close()
