@@ -19,6 +19,9 @@ class Backbone(NamedTuple):
         stage_strides: of the first block of each stage.
         native_stride: input pixels per deepest feature if nothing is dilated.
         output_stride: the same, after dilation.
+        widths: channels that each block puts out, by stage; () = as width says.
+        stem_output: channels that the stem puts out; 0 = as width says.
+        tail: channels of a 1x1 convolution behind the last stage; 0 = there is none.
     """
 
     stage_sizes: tuple[int, ...]
@@ -31,6 +34,9 @@ class Backbone(NamedTuple):
     stage_strides: tuple[int, ...]
     native_stride: int
     output_stride: int
+    widths: tuple[tuple[int, ...], ...] = ()
+    stem_output: int = 0
+    tail: int = 0
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -46,6 +52,8 @@ class Backbone(NamedTuple):
 def spell_out(model: Any) -> Backbone:
     """The backbone of `config.model`."""
     backbone = model.backbone
+    if backbone.layout:
+        return _laid_out(model, LAYOUTS[backbone.layout])
     sizes, block = DEPTHS[backbone.depth]
     cifar = backbone.depth in CIFAR_DEPTHS
     variant = VARIANTS[backbone.variant]
@@ -68,6 +76,38 @@ def spell_out(model: Any) -> Backbone:
         native_stride=native,
         output_stride=backbone.output_stride or native,
     )
+
+
+def _laid_out(model: Any, layout: "Layout") -> Backbone:
+    """The backbone of `config.model` where it has a layout of its own."""
+    backbone, share = model.backbone, model.backbone.width_factor
+    widths = tuple(
+        tuple(multiple_of_8(width * share) for width in stage)
+        for stage in layout.widths
+    )
+    strides = (2,) * len(widths)
+    native = native_stride("mobile", strides)
+    return Backbone(
+        stage_sizes=tuple(map(len, widths)),
+        block=layout.block,
+        width=multiple_of_8(layout.stem[0] * share),
+        order=backbone.order or "linear",
+        stem="mobile",
+        stride_on="3x3",
+        transition=model.shortcut.transition or "none",
+        stage_strides=strides,
+        native_stride=native,
+        output_stride=backbone.output_stride or native,
+        widths=widths,
+        stem_output=multiple_of_8(layout.stem[1] * share),
+        tail=multiple_of_8(layout.tail * max(share, 1)),
+    )
+
+
+def multiple_of_8(wanted: float) -> int:
+    """The nearest multiple of 8 that keeps nine tenths of it (MobileNet's rule)."""
+    nearest = max(int(wanted + 4) // 8 * 8, 8)
+    return nearest + 8 * (nearest < 0.9 * wanted)
 
 
 def padding_multiple(model: Any) -> int:
@@ -103,7 +143,8 @@ EXPANSION = {
 }
 INVERTED = ("inverted", "mbconv", "ghost")  # wide inside, narrow where blocks meet
 ORDERS = ("post", "bn_after_add", "relu_before_add", "relu_only_pre", "pre", "linear")
-STEM_STRIDES = {"7x7": 4, "deep": 4, "3x3": 1}  # pooling behind the strided included
+STEM_STRIDES = {"7x7": 4, "deep": 4, "3x3": 1, "mobile": 2}  # pooling included
+POOLED_STEMS = ("7x7", "deep")
 STRIDE_ON = ("3x3", "1x1")
 TRANSITIONS = ("A", "B", "C", "D", "none")
 LEARN = ("no", "scalar", "channel")
@@ -152,7 +193,7 @@ class ResNetVariant(NamedTuple):
 
     Attributes:
         order: where norm and ReLU stand around the sum, one of `ORDERS`.
-        stem: 7x7, deep (three 3x3) or 3x3.
+        stem: one of `STEM_STRIDES`.
         stride_on: the convolution of a bottleneck that strides, 1x1 or 3x3.
         transition: A, B, C or D, see `resseg.models.shortcuts.Shortcut`.
     """
@@ -169,6 +210,34 @@ VARIANTS = {
     "v1c": ResNetVariant("post", "deep", "3x3", "B"),  # He 2019, ResNet-C
     "v1d": ResNetVariant("post", "deep", "3x3", "D"),  # He 2019, ResNet-D
     "v2": ResNetVariant("pre", "7x7", "3x3", "B"),  # He 2016, full pre-activation
+}
+
+
+class Layout(NamedTuple):
+    """A network of another family whose blocks are residual too.
+
+    Attributes:
+        block: one of `EXPANSION`.
+        stem: channels of its first convolution, and those that it puts out.
+        widths: channels that each block puts out; the first of a stage strides.
+        tail: channels of the 1x1 convolution behind them.
+    """
+
+    block: str
+    stem: tuple[int, int]
+    widths: tuple[tuple[int, ...], ...]
+    tail: int
+
+
+# Sandler 2018, table 2, cut where the size changes. The block in its second row, which
+# neither expands nor has a shortcut, belongs to the stem.
+LAYOUTS = {
+    "mobilenetv2": Layout(
+        "inverted",
+        (32, 16),
+        ((24,) * 2, (32,) * 3, (64,) * 4 + (96,) * 3, (160,) * 3 + (320,)),
+        1280,
+    ),
 }
 
 

@@ -134,6 +134,8 @@ class Blueprint:
 def title_of(model: Any) -> str:
     """`unet on ResNet-34 (v1.5, width 64)`: what `config.model` describes."""
     plan, backbone = spell_out(model), model.backbone
+    if backbone.layout:
+        return f"{model.head.name} on {backbone.layout} (width {plan.width})"
     name = f"ResNet-{backbone.depth}"
     if (plan.stage_sizes, plan.block) != DEPTHS[backbone.depth]:
         name = f"ResNet of {plan.stage_sizes} {plan.block} blocks"

@@ -18,7 +18,7 @@ from resseg.models.heads.pan import AttentionPyramid
 from resseg.models.heads.pspnet import PoolingPyramid
 from resseg.models.heads.unet import DecoderBlock
 from resseg.models.layers import Classifier, Conv, ConvNormAct, Norm
-from resseg.models.resnet import Stage, Stem
+from resseg.models.resnet import Stage, Stem, Tail
 from resseg.models.shortcuts import Shortcut
 
 _KINDS = {
@@ -26,6 +26,7 @@ _KINDS = {
     Stage: "stage",
     Norm: "norm",
     Conv: "conv",
+    Tail: "conv",
     ConvNormAct: "conv",
     DecoderBlock: "decoder",
     Classifier: "classifier",
@@ -192,7 +193,7 @@ def _part(traced: Trace, call: MeasuredCall) -> Part:
     if isinstance(call.module, Fork):
         output, field = call.inputs, call.before
     elif output is None:  # the backbone: its deepest feature
-        stages = [c for c in inner if isinstance(c.module, Stage)]
+        stages = [c for c in inner if isinstance(c.module, Stage | Tail)]
         output, field = stages[-1].output, stages[-1].after
     forks = [c.module for c in inner if c.path in (call.path, (*call.path, "fork"))]
     paths = [fork.paths for fork in forks if isinstance(fork, Fork)]

@@ -28,6 +28,19 @@ def _data(config: Any) -> None:
         refuse(config, f"data.{last}", f"expected {listed} to be 1 together at most")
 
 
+def _layout(config: Any) -> None:
+    """What a layout says is said by it alone."""
+    layout = config.model.backbone.layout
+    said = ("depth", "variant", "stage_sizes", "block", "width", "stem")
+    keys = [f"backbone.{name}" for name in (*said, "stage_strides", "expansion")]
+    # Its blocks differ within a stage.
+    keys += ["shortcut.streams", "shortcut.first"]
+    for key in [f"model.{key}" for key in keys]:
+        default = KEYS[key].value.default
+        if layout and normalise(key, value_of(config, key)) != default:
+            refuse(config, key, f"layout {layout!r} has its own, set {default!r}")
+
+
 def _stages(config: Any) -> None:
     plan = spell_out(config.model)
     if len(plan.stage_strides) != len(plan.stage_sizes):
@@ -84,8 +97,9 @@ def _kind_of_block(config: Any) -> None:
             "width_factor and group_width leave the blocks no channel, "
             f"expected at least {math.ceil(1 / share)}",
         )
-    if plan.stem == "deep" and plan.width % 2:
-        refuse(config, "model.backbone.width", "the deep stem halves it, expected even")
+    if plan.stem in ("deep", "mobile") and plan.width % 2:
+        wanted = f"the {plan.stem} stem halves it, expected even"
+        refuse(config, "model.backbone.width", wanted)
     grid, last = config.model.backbone.multi_grid, plan.stage_sizes[-1]
     if len(grid) not in (0, last):
         refuse(
@@ -254,6 +268,7 @@ def check_height(config: Any, space: int) -> None:
 
 RULES = (
     _data,
+    _layout,
     _stages,
     _kind_of_block,
     _stages_for_head,

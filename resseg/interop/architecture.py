@@ -4,7 +4,14 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
-from resseg.architecture import DEPTHS, EXPANSION, VARIANTS, Backbone, spell_out
+from resseg.architecture import (
+    DEPTHS,
+    EXPANSION,
+    LAYOUTS,
+    VARIANTS,
+    Backbone,
+    spell_out,
+)
 from resseg.config.heads import decoder_channels, head_of, head_width
 from resseg.errors import UserError, choose
 
@@ -29,6 +36,7 @@ class Architecture:
         head_width: what `model.head.width` is to its head.
         decoder: channels of each decoder block of a U-Net, deep first.
         unused: blocks of the stages that a torch network holds and never computes.
+        layout: one of `resseg.architecture.LAYOUTS`; "" = a ResNet.
     """
 
     stage_sizes: tuple[int, ...]
@@ -44,6 +52,7 @@ class Architecture:
     head_width: int = 256
     decoder: tuple[int, ...] = ()
     unused: tuple[int, ...] = ()
+    layout: str = ""
 
     def stage_width(self, stage: int) -> int:
         """Channels that the blocks of a stage put out; 0 is the first."""
@@ -51,7 +60,9 @@ class Architecture:
 
     @property
     def deepest(self) -> int:
-        """Channels of the last stage that is computed."""
+        """Channels of the deepest feature that is computed."""
+        if self.layout:
+            return LAYOUTS[self.layout].tail
         return self.stage_width(len(self.stage_sizes) - 1)
 
     def squeezed(self, channels: int) -> int:
@@ -115,6 +126,8 @@ def of_config(model: Any, params: Mapping[str, Any]) -> Architecture:
         UserError: no variant of a ResNet has this backbone.
     """
     plan, backbone = spell_out(model), model.backbone
+    if backbone.layout:
+        return _of_layout(plan, model, params)
     stages = len(plan.stage_strides)
     if plan.stage_strides != STAGE_STRIDES[:stages]:
         strides = plan.stage_strides
@@ -144,6 +157,28 @@ def of_config(model: Any, params: Mapping[str, Any]) -> Architecture:
         head_width=head_width(model),
         decoder=decoder_channels(model) if "channels" in keys else (),
     )
+
+
+def laid_out(name: str, num_classes: int = 0) -> Architecture:
+    """The classification network of a layout."""
+    widths, block = LAYOUTS[name].widths, LAYOUTS[name].block
+    sizes = tuple(map(len, widths))
+    return Architecture(sizes, block, num_classes=num_classes, layout=name)
+
+
+def _of_layout(plan: Backbone, model: Any, params: Mapping[str, Any]) -> Architecture:
+    name = model.backbone.layout
+    if "head" in params:
+        raise UserError(
+            f"head {model.head.name!r} on {name!r}, expected a classification network"
+        )
+    if (plan.order, plan.transition) != ("linear", "none"):
+        raise UserError(
+            f"order {plan.order!r} and transition {plan.transition!r}, expected "
+            f"'linear' and 'none' of {name!r}"
+        )
+    classes = _last(_find(params, "classifier", "kernel"))
+    return laid_out(name, classes)
 
 
 def _variant(plan: Backbone) -> str:

@@ -146,6 +146,8 @@ def _all(table: Iterable[Layer]) -> list[Tensor]:
 
 
 def _check_backbone(rules: Layout, architecture: Architecture) -> None:
+    if architecture.layout not in ("", *rules.families):
+        raise UserError(f"its backbone is {architecture.layout}, expected a ResNet")
     choose("variant", architecture.variant, rules.variants)
     stages = len(architecture.stage_sizes)
     if stages < STAGES and architecture.head not in rules.shortened:

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from resseg.config.heads import HEADS
-from resseg.interop import backbones, heads, smp
-from resseg.interop.architecture import Architecture, named_depth
+from resseg.interop import backbones, heads, mobilenet, smp
+from resseg.interop.architecture import Architecture, laid_out, named_depth
 from resseg.interop.backbones import Shapes, telling
 from resseg.interop.layers import Layer, conv_norm
 
@@ -27,6 +27,7 @@ class Layout:
         variants: of its backbones.
         squeezes: whether squeeze-and-excitation is among them.
         shortened: heads whose networks may do without the last stages.
+        families: backbones besides ResNets, of `resseg.architecture.LAYOUTS`.
     """
 
     layers: Callable[[Architecture], list[Layer]]
@@ -36,9 +37,14 @@ class Layout:
     variants: tuple[str, ...] = ("v1.5",)
     squeezes: bool = False
     shortened: tuple[str, ...] = ()
+    families: tuple[str, ...] = ()
 
     def overrides(self, architecture: Architecture) -> dict[str, Any]:
         """Config keys that make the network of `architecture`."""
+        if architecture.layout:
+            of = {"backbone.layout": architecture.layout, "head.name": "fcn"}
+            named = {f"model.{key}": value for key, value in of.items()}
+            return named | {"model.aux.weight": 0.0} | dict(self.settings[""])
         depth, sizes = named_depth(architecture)
         backbone = {"depth": depth, "variant": architecture.variant}
         for name in ("width", "groups", "group_width", "se_reduction"):
@@ -58,6 +64,8 @@ class Layout:
 
 def torchvision_layers(architecture: Architecture) -> list[Layer]:
     """`fc` on the bare backbone, or `backbone.`, `classifier.`, `aux_classifier.`."""
+    if architecture.layout:
+        return mobilenet.mobilenetv2() + heads.linear("classifier.1", architecture)
     if not architecture.head:
         return backbones.resnet(architecture) + heads.linear("fc", architecture)
     rows = backbones.resnet(architecture, "backbone.")
@@ -81,6 +89,8 @@ def torchvision_layers(architecture: Architecture) -> list[Layer]:
 
 def read_torchvision(shapes: Shapes) -> Architecture:
     """Segmentation networks have their backbone behind a prefix of that name."""
+    if "features.0.0.weight" in shapes:
+        return _with_linear(laid_out("mobilenetv2"), shapes, "classifier.1")
     if not any(name.startswith("backbone.") for name in shapes):
         return _with_linear(backbones.read_resnet(shapes), shapes, "fc")
     known = backbones.read_resnet(shapes, "backbone.")
@@ -161,6 +171,7 @@ LAYOUTS = {
         },
         {
             **_RESNETS,
+            "mobilenet_v2": laid_out("mobilenetv2"),
             "resnext50_32x4d": _bottleneck("50", groups=32, group_width=4),
             "resnext101_32x8d": _bottleneck("101", groups=32, group_width=8),
             "resnext101_64x4d": _bottleneck("101", groups=64, group_width=4),
@@ -172,6 +183,7 @@ LAYOUTS = {
                 for depth in ("50", "101")
             },
         },
+        families=("mobilenetv2",),
     ),
     "timm": Layout(
         timm_layers,

@@ -3,12 +3,19 @@
 import flax.linen as nn
 import jax
 
-from resseg.architecture import EXPANSION, STEM_STRIDES, StageLayout, stage_layout
+from resseg.architecture import (
+    EXPANSION,
+    POOLED_STEMS,
+    STEM_STRIDES,
+    StageLayout,
+    stage_layout,
+)
 from resseg.gradients.fork import Fork
 from resseg.gradients.names import AUX, DEEPER, EXIT, FIRST, SKIP, STAGE
 from resseg.models import streams
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
+from resseg.models.efficient import depthwise
 from resseg.models.layers import Conv, Norm
 from resseg.models.pooling import max_pool
 
@@ -18,13 +25,20 @@ TRAIN = 2  # place of `train` among the arguments of a block or stage, self incl
 class Stem(nn.Module):
     """7x7 of stride 2; deep: three 3x3, the first of stride 2; or 3x3 of stride 1.
 
+    mobile: 3x3 of stride 2, depthwise 3x3, and a 1x1 to half the channels, with a norm
+    alone behind it (Sandler 2018, the first two rows of table 2).
+
     Each convolution is followed by norm and ReLU; in `pre` order the last one is bare
     (He 2016).
+
+    Attributes:
+        output: channels that a mobile one puts out; 0 = half of `features`.
     """
 
     kind: str
     features: int
     style: BlockStyle
+    output: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -33,32 +47,61 @@ class Stem(nn.Module):
             "7x7": {"": (self.features, 7, 2)},
             "3x3": {"": (self.features, 3, 1)},
             "deep": {"1": (half, 3, 2), "2": (half, 3, 1), "3": (self.features, 3, 1)},
+            "mobile": {
+                "1": (self.features, 3, 2),
+                "2": (self.features, 3, 1),
+                "3": (self.output or half, 1, 1),
+            },
         }[self.kind]
         *_, last = layers
         for number, (features, kernel, strides) in layers.items():
-            x = Conv(
+            mobile = self.kind == "mobile"
+            made = depthwise if mobile and number == "2" else Conv
+            x = made(
                 features,
-                kernel,
-                strides,
+                kernel=kernel,
+                strides=strides,
                 dtype=style.dtype,
                 standardized=style.standardized,
                 name=f"conv{number}",
             )(x)
             if style.order != "pre" or number != last:
                 norm = Norm(style.norm, dtype=style.dtype, name=f"norm{number}")
-                x = style.activation(norm(x, train))
+                x = norm(x, train)
+                if not mobile or number != last:
+                    x = style.activation(x)
         return x
 
 
+class Tail(nn.Module):
+    """A 1x1 convolution with norm and activation behind the last stage."""
+
+    features: int
+    style: BlockStyle
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        style = self.style
+        x = Conv(
+            self.features,
+            1,
+            dtype=style.dtype,
+            standardized=style.standardized,
+            name="conv",
+        )(x)
+        norm = Norm(style.norm, dtype=style.dtype, name="norm")
+        return style.activation(norm(x, train))
+
+
 class Stage(nn.Module):
-    """Blocks of one width, the first of which may stride.
+    """Blocks the first of which may stride.
 
     Behind the first, the signal may be several streams, up to the last; or what the
     first put out is added again by each (value residual, Zhou 2024), and where it parts
     there is a fork `first` with paths skip and deeper.
     """
 
-    features: int
+    features: tuple[int, ...]
     layout: StageLayout
     style: BlockStyle
     factors: tuple[BlockFactors, ...]
@@ -77,7 +120,7 @@ class Stage(nn.Module):
             if i == 1 and count > 1:
                 x = streams.copies(x, count)
             x = block(
-                self.features,
+                self.features[i],
                 1 if i else self.layout.strides,
                 dilation,
                 self.style,
@@ -105,6 +148,9 @@ class ResNet(nn.Module):
         stage_sizes: blocks per stage.
         width: channels of the stem, and of the first stage before expansion; each
             later stage doubles them.
+        widths: channels that each block puts out, by stage; () = as width says.
+        stem_output: channels that a mobile stem puts out; 0 = half the width.
+        tail: channels of a `Tail`; 0 = there is none.
         dilation, multi_grid: see `stage_layout`.
         skips: stages, stem included, whose output the head merges, shallow first.
         aux: stage that feeds the auxiliary head, or "".
@@ -135,14 +181,17 @@ class ResNet(nn.Module):
     drop_block_size: int = 0
     remat: str = "none"
     frozen: tuple[str, ...] = ()
+    widths: tuple[tuple[int, ...], ...] = ()
+    stem_output: int = 0
+    tail: int = 0
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
         features: dict[str, jax.Array] = {}
-        stem = Stem(self.stem, self.width, self.style, name="stem")
+        stem = Stem(self.stem, self.width, self.style, self.stem_output, name="stem")
         x = stem(images, train and "stem" not in self.frozen)
         x = self.leave(x, "stem", features, train)
-        if STEM_STRIDES[self.stem] > 1:
+        if self.stem in POOLED_STEMS:
             x = max_pool(x)
         layout = stage_layout(
             self.stem,
@@ -162,7 +211,7 @@ class ResNet(nn.Module):
             span = range(start, start + size)
             stride *= layout[i].strides
             stage = stage_of(
-                self.stage_width(i),
+                self.widths[i] if self.widths else (self.stage_width(i),) * size,
                 layout[i],
                 self.style,
                 tuple(all_factors[b] for b in span),
@@ -175,9 +224,10 @@ class ResNet(nn.Module):
             x = stage(x, train and f"stage{i + 1}" not in self.frozen)
             x = self.leave(x, f"stage{i + 1}", features, train)
             start += size
-        return features | {
-            f"stage{len(self.stage_sizes)}": self.final(x, "final", train)
-        }
+        x = self.final(x, "final", train)
+        if self.tail:
+            x = Tail(self.tail, self.style, name="tail")(x, train)
+        return features | {f"stage{len(self.stage_sizes)}": x}
 
     def stage_width(self, stage: int) -> int:
         """Channels that its blocks put out. The stem is never widened."""

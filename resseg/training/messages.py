@@ -39,7 +39,9 @@ def headline(
     size = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     model, plan = config.model, spell_out(config.model)
     name = f"ResNet-{model.backbone.depth} {model.backbone.variant}"
-    if model.backbone.stage_sizes:
+    if model.backbone.layout:
+        name = model.backbone.layout
+    elif model.backbone.stage_sizes:
         name = f"{plan.block} blocks {plan.stage_sizes}"
     return (
         f"{spec.name} ({spec.num_classes} classes), {model.head.name} on "

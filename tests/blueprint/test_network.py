@@ -31,6 +31,7 @@ EXPERIMENTS = [
     ("field", "built"),
     [
         ("model.norm", layers.NORMS),
+        ("model.backbone.layout", ("", *architecture.LAYOUTS)),
         ("model.backbone.depth", architecture.DEPTHS),
         ("model.backbone.variant", architecture.VARIANTS),
         ("model.backbone.stem", ("", *architecture.STEM_STRIDES)),
@@ -103,7 +104,7 @@ def test_what_may_be_chosen_is_what_can_be_built(field, built):
 )
 def test_a_backbone_is_spelled_out_as_depth_and_variant_say(overrides, expected):
     config = resseg.load_config("base", overrides)
-    assert spell_out(config.model) == (*expected, expected[-1])
+    assert spell_out(config.model) == (*expected, expected[-1], (), 0, 0)
 
 
 def test_terms_of_the_loss_are_the_keys_of_the_config():

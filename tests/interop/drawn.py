@@ -23,6 +23,7 @@ ODD, EVEN, WIDE = (65, 97), (64, 96), (304, 320)
 # layout, name in the library, with the auxiliary head
 NAMES = [
     *[("torchvision", f"resnet{depth}", False) for depth in (18, 34, 50, 101, 152)],
+    ("torchvision", "mobilenet_v2", False),
     ("torchvision", "resnext50_32x4d", False),
     ("torchvision", "resnext101_32x8d", False),
     ("torchvision", "resnext101_64x4d", False),
@@ -47,6 +48,7 @@ NAMES = [
 # Trained for one step; with an image-level branch where the unbiased variance shows.
 STEPS = [
     ("torchvision", "resnet18", False),
+    ("torchvision", "mobilenet_v2", False),
     ("timm", "resnetv2_50", False),
     ("smp", "Unet_resnet18", False),
     *[("smp", f"{head}_resnet18", False) for head in SMP_HEADS[2:]],
@@ -127,8 +129,11 @@ def sample(array, count=SAMPLES):
 def stands_still(name, at):
     """Whether a step leaves a tensor as it is, but for rounding.
 
-    What torch holds and never computes, and biases in front of a batch norm.
+    What torch holds and never computes, and biases in front of a batch norm; those of
+    a MobileNet's narrow features too, which normalised 1x1 convolutions alone read.
     """
+    if at.startswith("torchvision/mobilenet_v2"):
+        return name.endswith((".conv.3.bias", "features.1.conv.2.bias"))
     if at.startswith("smp/PSPNet"):
         return name.startswith(("encoder.layer3.", "encoder.layer4."))
     if at.startswith("smp/PAN"):

@@ -23,6 +23,7 @@ from jax_side import Ported
 TOLERANCE = 1e-4
 QUICK_SCORES = (
     "torchvision/resnet18",
+    "torchvision/mobilenet_v2",
     "torchvision/resnext50_32x4d",
     "torchvision/deeplabv3_resnet50+aux",
     "timm/resnet50d",

@@ -174,6 +174,22 @@ def test_a_network_that_torch_has_not_is_refused(layout, change, says):
 
 
 @pytest.mark.parametrize(
+    ("layout", "change", "parts", "says"),
+    [
+        ("torchvision", {"model.head.name": "unet"}, {"head": {}}, "head 'unet' on"),
+        ("torchvision", {"model.shortcut.transition": "A"}, {}, "transition 'A'"),
+        ("timm", {}, {}, "its backbone is mobilenetv2, expected a ResNet"),
+    ],
+)
+def test_a_mobilenet_that_a_library_has_not_is_refused(layout, change, parts, says):
+    overrides = {"model.backbone.layout": "mobilenetv2", "model.head.name": "fcn"}
+    config = load_config(BASE, overrides | change)
+    with pytest.raises(UserError, match="has no such network") as error:
+        to_torch(layout, config, {"params": parts})
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("change", "says"),
     [
         ({"model.backbone.output_stride": 16}, "output_stride=16, expected 8"),

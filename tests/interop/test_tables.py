@@ -21,7 +21,16 @@ KNOWN = {
     for at, shapes in json.loads(lzma.decompress(SHAPES.read_bytes())).items()
 }
 IDS = [key(*architecture) for architecture in NAMES]
-QUICK = ("resnet18", "resnext50", "wide_resnet50", "50d", "seresnet50", "v2", "50+aux")
+QUICK = (
+    "resnet18",
+    "mobilenet",
+    "resnext50",
+    "wide_resnet50",
+    "50d",
+    "seresnet50",
+    "v2",
+    "50+aux",
+)
 TINY = {"stage_sizes": (1, 2, 1, 1), "width": 8, "num_classes": 3}
 TINY_NETWORKS = {
     "torchvision": [

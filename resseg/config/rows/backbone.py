@@ -7,6 +7,7 @@ from resseg.architecture import (
     DEPTHS,
     DILATIONS,
     EXPANSION,
+    LAYOUTS,
     ORDERS,
     STEM_STRIDES,
     STRIDE_ON,
@@ -42,6 +43,13 @@ ROWS = (
         "model.weight_standardization",
         flag(False),
         "residual kernels have mean 0 and variance 2 / fan-in in each channel",
+        (SHAPES, FIXED, SAME),
+    ),
+    Key(
+        "model.backbone.layout",
+        choice("", ("", *LAYOUTS)),
+        "a network of another family, in place of what depth and variant name; width "
+        'by width_factor; "" = a ResNet',
         (SHAPES, FIXED, SAME),
     ),
     Key(
@@ -87,7 +95,8 @@ ROWS = (
     Key(
         "model.backbone.stem",
         choice("", ("", *STEM_STRIDES)),
-        "7x7 | deep (three 3x3): stride 2 and max-pooling | 3x3: stride 1, no pooling; "
+        "7x7 | deep (three 3x3): stride 2 and max-pooling | 3x3: stride 1, no pooling "
+        "| mobile (3x3, depthwise, 1x1): stride 2, no pooling; "
         '"" = as variant says, for CIFAR 3x3',
         (SHAPES, FIXED, SAME),
     ),
