@@ -25,6 +25,7 @@ _NEUTRAL = {
     "shortcut.kind": "identity",
     "shortcut.scale": 1.0,
     "branch.scale": 1.0,
+    "branch.shake": "no",
     "long_skip.kind": "native",
     "long_skip.scale": 1.0,
 }
