@@ -129,13 +129,19 @@ def sample(array, count=SAMPLES):
 def stands_still(name, at):
     """Whether a step leaves a tensor as it is, but for rounding.
 
-    What torch holds and never computes, and biases in front of a batch norm; those of
-    a MobileNet's narrow features too, which normalised 1x1 convolutions alone read.
+    What torch holds and never computes; biases in front of a batch norm, those of a
+    MobileNet's narrow features too, which normalised 1x1 convolutions alone read; a
+    kernel of which a single weight is used there; gates whose gradients are below
+    rounding.
     """
     if at.startswith("torchvision/mobilenet_v2"):
         return name.endswith((".conv.3.bias", "features.1.conv.2.bias"))
     if at.startswith("smp/PSPNet"):
         return name.startswith(("encoder.layer3.", "encoder.layer4."))
     if at.startswith("smp/PAN"):
-        return name.endswith(".conv.bias")
+        return name.endswith((".conv.bias", "down3.1.conv.weight"))
+    if at.startswith("smp/MAnet"):
+        return ".SE_" in name
+    if at.startswith("smp/UPerNet"):
+        return "feature_norms" in name and name.endswith(".bias")
     return at.startswith("smp/Linknet") and name.endswith("block.1.0.bias")

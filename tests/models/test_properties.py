@@ -128,6 +128,7 @@ def valid(drawn):
 RESTING = {
     "pan": r"/conv/bias$|^head/pyramid/(down|conv)\d",
     "linknet": r"/(up|conv)/bias$",
+    "upernet": r"^head/norm_stage\d+/bias$",
     "manet": r"^head/attention/(top|centre)/|/gate_(deeper|skip)/",
 }
 
