@@ -225,6 +225,18 @@ def test_a_path_that_is_stopped_is_stopped_backward_alone(head, path):
     assert not [name for name in moved if name.startswith("classifier")]
 
 
+@pytest.mark.parametrize("head", FORKS)
+def test_a_stage_that_strides_behind_a_stem_that_pools_goes_with_every_head(head):
+    """Between stem and stage 1 lies a factor of 4."""
+    keys = {
+        "model.head.name": head,
+        "model.backbone.stem": "7x7",
+        "data.crop": (64, 64),
+    }
+    config = load_config("base", SMALL | keys)
+    assert Blueprint.of(config, CLASSES, (65, 97)).params > 0
+
+
 def test_lraspp_is_its_formula():
     """W_h relu(n(W x)) * sigmoid(W_g mean(x)) + b_h + W_l low + b_l (Howard 2019)."""
     config = config_of("lraspp", **{"head.width": 4, "norm": "none"})

@@ -12,7 +12,7 @@ from resseg.models.layers import Classifier, ConvNormAct, Norm, he_normal
 from resseg.models.ops import halo
 from resseg.models.ops.relu import relu
 from resseg.models.ops.spread import spread
-from resseg.models.resizing import size_of
+from resseg.models.resizing import resize_nearest, size_of
 from resseg.models.shortcuts import LongSkip
 
 
@@ -86,6 +86,9 @@ class Enlarging(nn.Module):
             x = ConvNormAct(inner, 3, **layer, use_bias=True, name="conv")(x, train)
         else:
             x = TransposedConv(inner, self.dtype, name="up")(x)
+            if size[0] > x.shape[1] or size[1] > x.shape[2]:
+                # Fourfold: the stem pools and the first stage strides.
+                x = resize_nearest(x, size)
             x = x[:, : size[0], : size[1]]
             x = relu(Norm(self.norm, dtype=self.dtype, name="norm")(x, train))
         return ConvNormAct(self.features, 1, **layer, name="conv2")(x, train)
