@@ -4,6 +4,7 @@ Each task runs one worker and ends it when the task is cancelled. Ray starts a t
 again, on another node, when its node is lost; the run goes on from its checkpoint.
 """
 
+import contextlib
 import ctypes
 import logging
 import os
@@ -26,6 +27,9 @@ _GIB = 2**30
 _AGAIN = 75  # exit status of a worker that a new one may do better than
 _PATIENCE = 5.0  # seconds in which the address of a cluster must answer
 _STOP = 60.0  # seconds that cancelled tasks have to end
+_ASK_AGAIN = (
+    5.0  # seconds after which they are cancelled again: a busy node may miss it
+)
 _POLL = 0.2
 _TAIL = 3  # last lines of a log in a message
 _DEATH_SIGNAL = 1  # PR_SET_PDEATHSIG of prctl(2)
@@ -87,10 +91,12 @@ class RayLauncher:
     def stop(self) -> None:
         """See `Launcher`; leaves the cluster."""
         for force in (False, True):
-            for task in self._logs:
-                self._ray.cancel(task, force=force)
-            end = time.monotonic() + _STOP
+            asked, end = -_ASK_AGAIN, time.monotonic() + _STOP
             while self.alive() and time.monotonic() < end:
+                if time.monotonic() - asked >= _ASK_AGAIN:
+                    for task in self._logs:
+                        self._ray.cancel(task, force=force)
+                    asked = time.monotonic()
                 time.sleep(_POLL)
         self._ray.shutdown()
 
@@ -138,7 +144,9 @@ def run_worker(job: Job, log: Path, folder: str) -> int:
     finally:
         if process.poll() is None:
             process.terminate()
-            process.wait()
+        while process.poll() is None:
+            with contextlib.suppress(KeyboardInterrupt):  # cancelled once more
+                time.sleep(_POLL)
     if process.returncode == _AGAIN:
         raise TryAgain(f"see {log}")
     return process.returncode
