@@ -7,8 +7,8 @@ scenes are drawn at the largest size and made smaller, labels by the nearest pix
 that only the number of pixels changes. By side and path: the l2 norm of the cotangent,
 its site norm (rms times the pixels of the loss), what float16 would lose of it and the
 factor on the loss that would save it. Then each remedy of the order of attack: the same
-again, up to 512 x 512. 10 minutes on 2 CPU cores; --quick: sides 64 and 128, one seed,
-two networks.
+again, up to 512 x 512. 22 minutes on 2 busy CPU cores; --quick: sides 64 and 128, one
+seed, two networks.
 """
 
 from collections.abc import Mapping, Sequence
