@@ -93,6 +93,7 @@ def test_norm_and_relu_stand_where_the_order_says(order):
 
     expected = {
         "post": lambda: relu(X + bn(conv(relu(bn(conv(X, 1), 1)), 2), 2)),
+        "linear": lambda: X + bn(conv(relu(bn(conv(X, 1), 1)), 2), 2),
         "bn_after_add": lambda: relu(
             X
             + conv(relu(bn(conv(X, 1), 1)), 2)

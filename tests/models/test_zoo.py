@@ -294,7 +294,7 @@ def test_what_the_first_block_put_out_comes_back_in_each_later_one():
         },
     )
     stage = Stage(
-        WIDTH,
+        (WIDTH,) * 4,
         StageLayout(1, (1,) * 4),
         model.backbone.style,
         model.backbone.factors[:4],

@@ -51,6 +51,7 @@ ROWS = (
         "a network of another family, in place of what depth and variant name; width "
         'by width_factor; "" = a ResNet',
         (SHAPES, FIXED, SAME),
+        later=True,
     ),
     Key(
         "model.backbone.depth",
@@ -156,6 +157,7 @@ ROWS = (
         "inverted, mbconv and ghost blocks hold that many times the channels of their "
         "input",
         (SHAPES, FIXED, SAME),
+        later=True,
     ),
     Key(
         "model.backbone.se_reduction",
