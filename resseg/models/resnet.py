@@ -3,13 +3,7 @@
 import flax.linen as nn
 import jax
 
-from resseg.architecture import (
-    EXPANSION,
-    POOLED_STEMS,
-    STEM_STRIDES,
-    StageLayout,
-    stage_layout,
-)
+from resseg.architecture import EXPANSION, POOLED_STEMS, STEM_STRIDES
 from resseg.gradients.fork import Fork
 from resseg.gradients.names import AUX, DEEPER, EXIT, FIRST, SKIP, STAGE
 from resseg.models import streams
@@ -18,6 +12,7 @@ from resseg.models.branch import BlockStyle
 from resseg.models.efficient import depthwise
 from resseg.models.layers import Conv, Norm
 from resseg.models.pooling import max_pool
+from resseg.models.stage_layout import StageLayout, stage_layout
 
 TRAIN = 2  # place of `train` among the arguments of a block or stage, self included
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tiny import drawn
 
-from resseg.architecture import DEPTHS, stage_layout
+from resseg.architecture import DEPTHS
 from resseg.blueprint.network import build_segmenter
 from resseg.blueprint.trace import trace
 from resseg.config import base
@@ -17,6 +17,7 @@ from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle, Branch
 from resseg.models.layers import Conv
 from resseg.models.shortcuts import Shortcut
+from resseg.models.stage_layout import stage_layout
 
 
 def normal(*shape, seed=0):

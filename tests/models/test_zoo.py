@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny import drawn, two_stages
 
-from resseg.architecture import MIXINGS, StageLayout
+from resseg.architecture import MIXINGS
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
 from resseg.errors import UserError
@@ -21,6 +21,7 @@ from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv
 from resseg.models.resnet import Stage
+from resseg.models.stage_layout import StageLayout
 from resseg.models.streams import NEAR, StreamMix, mean
 
 WIDTH = 4
