@@ -4,7 +4,7 @@
 # Python the environment is made anew.
 #
 #   tools/environment.sh FOLDER            what resseg and its everyday tests need
-#   tools/environment.sh FOLDER --extras   what tests of clusters and browsers need besides
+#   tools/environment.sh FOLDER --extras   what tests of its extras need besides
 #
 # tools/find_python.sh finds the Python; PYTHON asks for another.
 set -eu
