@@ -79,7 +79,13 @@ def run(arguments: argparse.Namespace) -> int:
     trained = load_trained(run, arguments.step)
     mesh = sharding.make_mesh()
     evaluator = Evaluator(
-        config, trained.model, spec, mesh, flip=arguments.flip, labels=labels
+        config,
+        trained.model,
+        spec,
+        mesh,
+        flip=arguments.flip,
+        temperature=trained.temperature,
+        labels=labels,
     )
     scores = evaluator(trained.variables, split)
     say(

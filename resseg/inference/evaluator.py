@@ -25,7 +25,11 @@ OnImage = Callable[[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray], None]
 
 
 def make_eval_step(
-    model: nn.Module, num_classes: int, flip: bool = False, confidence: bool = False
+    model: nn.Module,
+    num_classes: int,
+    flip: bool = False,
+    confidence: bool = False,
+    temperature: float = 1.0,
 ) -> Callable[[Mapping, Mapping], tuple[jax.Array, ...]]:
     """Builds `eval_step(variables, batch) -> (predictions, confusion)`.
 
@@ -34,6 +38,10 @@ def make_eval_step(
     are the mean of those of the image and of its mirror image. With `confidence` a
     third result is 255 times the probability of the predicted class, uint8 `[batch,
     height, width]`.
+
+    Logits are divided by `temperature` before each softmax. Predictions do not depend
+    on it, but with `flip`, where the mean of two softmaxes may have its maximum
+    elsewhere.
     """
 
     def scores(variables, images):
@@ -44,27 +52,36 @@ def make_eval_step(
         logits = scores(variables, batch["image"])
         if flip:
             mirrored = scores(variables, batch["image"][:, :, ::-1])[:, :, ::-1]
-            logits = jax.nn.softmax(logits) + jax.nn.softmax(mirrored)
+            logits = softmax(logits, temperature) + softmax(mirrored, temperature)
         predictions = logits.argmax(-1)
         confusion = metrics.confusion_matrix(batch["label"], predictions, num_classes)
         results = predictions.astype(jnp.uint8), confusion
         if not confidence:
             return results
         # Of two softmaxes the sum is there already.
-        probability = logits / 2 if flip else jax.nn.softmax(logits)
+        probability = logits / 2 if flip else softmax(logits, temperature)
         largest = jnp.rint(255 * probability.max(-1).astype(jnp.float32))
         return *results, largest.astype(jnp.uint8)
 
     return eval_step
 
 
+def softmax(logits: jax.Array, temperature: float) -> jax.Array:
+    """Class probabilities; a temperature of 1 costs nothing and changes no bit."""
+    return jax.nn.softmax(logits if temperature == 1 else logits / temperature)
+
+
 def compile_evaluation(
-    model: Any, num_classes: int, mesh: Mesh, flip: bool = False
+    model: Any,
+    num_classes: int,
+    mesh: Mesh,
+    flip: bool = False,
+    temperature: float = 1.0,
 ) -> Any:
     """The jitted evaluation step; each size of image compiles once."""
     whole, batch = sharding.replicated(mesh), sharding.by_image(mesh)
     return jax.jit(
-        make_eval_step(model, num_classes, flip, confidence=True),
+        make_eval_step(model, num_classes, flip, True, temperature),
         in_shardings=(whole, batch),
         out_shardings=(sharding.readable(batch), whole, sharding.readable(batch)),
     )
@@ -113,6 +130,7 @@ class Evaluator:
         spec: of the data set that is evaluated.
         mesh: whole images are split over all its devices.
         flip: average each image with its mirror image.
+        temperature: by which logits are divided before each softmax.
         step: what `compile_evaluation` made of this network before.
         labels: int32 `[256]`, the class index of the network for each label of the data
             set, see `match_labels`; None = they are the same.
@@ -127,6 +145,7 @@ class Evaluator:
         mesh: Mesh,
         *,
         flip: bool = False,
+        temperature: float = 1.0,
         step: Any = None,
         labels: np.ndarray | None = None,
         group: Group = ALONE,
@@ -134,7 +153,9 @@ class Evaluator:
         self._group = group
         self._config, self._spec, self._mesh = config, spec, mesh
         self._labels = labels
-        self._step = step or compile_evaluation(model, spec.num_classes, mesh, flip)
+        self._step = step or compile_evaluation(
+            model, spec.num_classes, mesh, flip, temperature
+        )
 
     def __call__(
         self,

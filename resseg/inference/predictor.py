@@ -15,7 +15,7 @@ from resseg.data import VOID
 from resseg.data.colors import overlay, palette
 from resseg.data.pipeline import PlannedBatch, padded_batch, plan_batches
 from resseg.errors import naming
-from resseg.inference.evaluator import compile_evaluation, run_ahead
+from resseg.inference.evaluator import compile_evaluation, run_ahead, softmax
 from resseg.inference.pictures import write_picture
 from resseg.inference.trained import Trained
 
@@ -27,7 +27,7 @@ class Predictor:
     images are, to the last pixel, those that were scored.
 
     Args:
-        trained: the network and its weights.
+        trained: the network, its weights and their temperature.
         mesh: whole images are split over all its devices.
         flip: average each image with its mirror image.
     """
@@ -37,7 +37,10 @@ class Predictor:
         self._model = trained.model
         self._variables = jax.device_put(trained.variables)
         classes = len(trained.classes)
-        self._step = compile_evaluation(trained.model, classes, mesh, flip)
+        self._temperature = trained.temperature
+        self._step = compile_evaluation(
+            trained.model, classes, mesh, flip, trained.temperature
+        )
         self._softmax = jax.jit(self._mean_softmax)
 
     def plan(self, sizes: Sequence[tuple[int, int]]) -> list[PlannedBatch]:
@@ -83,13 +86,13 @@ class Predictor:
         return padded_batch(planned, examples, self._config.data)
 
     def _mean_softmax(self, variables: Any, images: jax.Array) -> jax.Array:
-        def softmax(images: jax.Array) -> jax.Array:
+        def predict(images: jax.Array) -> jax.Array:
             outputs: Any = self._model.apply(variables, images, train=False)
-            return jax.nn.softmax(outputs["logits"])
+            return softmax(outputs["logits"], self._temperature)
 
         if not self._flip:
-            return softmax(images)
-        return (softmax(images) + softmax(images[:, :, ::-1])[:, :, ::-1]) / 2
+            return predict(images)
+        return (predict(images) + predict(images[:, :, ::-1])[:, :, ::-1]) / 2
 
 
 def _cut(padded: Any, images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:

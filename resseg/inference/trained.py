@@ -10,6 +10,7 @@ from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
 from resseg.models.segmenter import Segmenter
 from resseg.runs import Run, checkpoints
+from resseg.runs.calibration import read_calibration
 
 _LEARNED = ("params", "batch_stats")
 
@@ -24,6 +25,8 @@ class Trained:
         blueprint: of the network.
         variables: params, batch_stats and paths, on the host.
         step: the checkpoint they are of.
+        temperature: by which logits are divided before each softmax (`resseg
+            calibrate`); 1 = as they were trained.
     """
 
     config: Any
@@ -31,6 +34,7 @@ class Trained:
     blueprint: Blueprint
     variables: dict[str, Any]
     step: int
+    temperature: float = 1.0
 
     @property
     def model(self) -> Segmenter:
@@ -43,11 +47,12 @@ def load_trained(run: Run, step: int | None = None) -> Trained:
 
     Raises:
         UserError: there is no such checkpoint, it is of another network than the config
-            says, or there is no device.
+            says, its temperature is damaged, or there is no device.
     """
     sharding.devices()
     step = checkpoints.choose_step(run.path, step)
     classes = run.classes
+    calibration = read_calibration(run.path, step)
     config = load_config(run.path)  # keys younger than the run get their defaults
     blueprint = Blueprint.of(config, len(classes))
     learned = {name: blueprint.variables.get(name, {}) for name in _LEARNED}
@@ -61,4 +66,5 @@ def load_trained(run: Run, step: int | None = None) -> Trained:
         blueprint=blueprint,
         variables=variables | {"paths": unflatten_dict(now | saved)},
         step=step,
+        temperature=1.0 if calibration is None else calibration.temperature,
     )

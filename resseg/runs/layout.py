@@ -15,6 +15,7 @@ AUTOPSY = "autopsy"  # the step that was not finite: batch, state, what was foun
 DROPPED = "dropped.json"  # batches left out of its data, as they were not finite
 UNREAD = "unread.json"  # images that could not be read and were replaced
 LOG = "log.txt"  # what a run of a sweep printed
+CALIBRATION = "calibration.json"  # temperatures of `resseg calibrate`, by checkpoint
 DATASET = "dataset.json"  # name, classes and splits of the data it was trained on
 CHECKPOINTS = "checkpoints"  # the latest state to go on from, and those kept for good
 DAMAGED = "damaged"  # checkpoints that a run went on without
@@ -36,6 +37,7 @@ LOGS = (METRICS, TIMING, GRADIENTS, BLOCKS, EVENTS)  # written while training
 FILES = (
     *(CONFIG, ENVIRONMENT, METRICS, TIMING, LOCK, NETWORK, STATUS, CLAIM, LOG),
     *(DATASET, HEATMAP, INITIAL, DROPPED, UNREAD, f"{PREDICTIONS}/{PREDICTION_INDEX}"),
+    CALIBRATION,
 )
 FOLDERS = (
     *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS, AUTOPSY),

@@ -1,5 +1,6 @@
 """What `resseg evaluate` scores is what `resseg predict` writes, to the last pixel."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from resseg.blueprint.blueprint import Blueprint
 from resseg.config.heads import HEADS
 from resseg.config.load import load_config
 from resseg.data import VOID, sources
+from resseg.data.pipeline import padded_batch
 from resseg.inference.evaluator import Evaluator
 from resseg.inference.predictor import Predictor, write_pictures
 from resseg.inference.trained import Trained
@@ -193,3 +195,36 @@ def test_probabilities_are_those_of_the_masks(folder, flip):
     ):
         np.testing.assert_allclose(values.sum(-1), 1, atol=1e-5)
         np.testing.assert_array_equal(values.argmax(-1), mask)
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_a_temperature_divides_the_logits(folder, flip):
+    trained = trained_to_see_padding(folder)
+    image = _record(0, 14, 21)["image"]
+    mask, values = predicted(dataclasses.replace(trained, temperature=2.5), image, flip)
+    ways = [logits_of(trained, image, mirrored) for mirrored in (False, True)]
+    softmaxes = [np.asarray(jax.nn.softmax(way / 2.5)) for way in ways]
+    expected = np.mean(softmaxes if flip else softmaxes[:1], axis=0)
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+    np.testing.assert_array_equal(mask, values.argmax(-1))
+    before, unchanged = predicted(trained, image, flip)
+    assert np.abs(values - unchanged).max() > 0.02
+    if not flip:
+        np.testing.assert_array_equal(mask, before)
+
+
+def predicted(trained, image, flip):
+    predictor = Predictor(trained, sharding.make_mesh(1), flip=flip)
+    (planned,) = predictor.plan([image.shape[:2]])
+    ((_, _, (mask,)),) = predictor.masks([(planned, [image])])
+    return mask, predictor.probabilities(planned, [image])[0]
+
+
+def logits_of(trained, image, mirrored):
+    """Of an image, normalised and padded as it is predicted."""
+    (planned,) = Predictor(trained, sharding.make_mesh(1)).plan([image.shape[:2]])
+    example = {"image": image, "mask": np.full(image.shape[:2], VOID), "name": ""}
+    padded = padded_batch(planned, [example], trained.config.data)["image"]
+    way = slice(None, None, -1 if mirrored else 1)
+    outputs = trained.model.apply(trained.variables, padded[:, :, way], False)
+    return np.asarray(outputs["logits"])[0, :, way][: image.shape[0], : image.shape[1]]
