@@ -24,7 +24,7 @@ from resseg.cli import options
 from resseg.cli.parser import split_overrides
 from resseg.data import DatasetSpec
 from resseg.errors import UserError
-from resseg.models.segmenter import Segmenter
+from resseg.models.network import SegmentationNetwork
 from resseg.training.program import Programs
 
 CLASSES = ("background", "object")
@@ -41,7 +41,7 @@ class Clock:
 
     def __call__(self, call: Any, args: Any, kwargs: Any, context: Any) -> Any:
         """To intercept the methods of modules with."""
-        whole = isinstance(context.module, Segmenter)
+        whole = isinstance(context.module, SegmentationNetwork)
         self._seen += whole and context.method_name == "__call__"
         return call(*args, **kwargs)
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from resseg.config.load import load_config
-    from resseg.models.segmenter import Segmenter
+    from resseg.models.network import SegmentationNetwork
     from resseg.runs import open_run
 
 __version__ = "0.1.0"
@@ -26,7 +26,9 @@ _HOMES = {
 }
 
 
-def build_model(config: "ConfigDict", num_classes: int | None = None) -> "Segmenter":
+def build_model(
+    config: "ConfigDict", num_classes: int | None = None
+) -> "SegmentationNetwork":
     """The network of a config: `module.apply(variables, images)["logits"]` is float32
     `[batch, height, width, classes]` at the size of the images.
 

@@ -17,7 +17,7 @@ from resseg.blueprint.outline import Outline, Placed
 from resseg.blueprint.trace import Trace, trace, zeros
 from resseg.config.coefficients import Schedule, constant
 from resseg.gradients.fork import TAPS, ForkInfo
-from resseg.models.segmenter import Segmenter
+from resseg.models.network import SegmentationNetwork
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Blueprint:
         outline: what a training needs to know of its trace.
     """
 
-    model: Segmenter
+    model: SegmentationNetwork
     image_shape: tuple[int, int, int, int]
     num_classes: int
     title: str
@@ -142,7 +142,9 @@ def title_of(model: Any) -> str:
     return f"{model.head.name} on {name} ({backbone.variant}, width {plan.width})"
 
 
-def _placed(config: Any, num_classes: int) -> tuple[Segmenter, list[Schedule]]:
+def _placed(
+    config: Any, num_classes: int
+) -> tuple[SegmentationNetwork, list[Schedule]]:
     """The network, and the schedules that the numbers in it point to."""
     met: list[Schedule] = []
 

@@ -24,8 +24,8 @@ from resseg.models.blocks import BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.heads.deeplab import RATES, Pyramid
 from resseg.models.heads.fcn import FCN
+from resseg.models.network import SegmentationNetwork
 from resseg.models.resnet import ResNet
-from resseg.models.segmenter import Segmenter
 
 AUX_DROPOUT = 0.1  # torchvision's
 
@@ -37,7 +37,9 @@ def at_start(schedule: coefficients.Schedule) -> float:
     return on_line(schedule, 0)
 
 
-def build_segmenter(model: Any, num_classes: int, pick: Pick = at_start) -> Segmenter:
+def build_segmenter(
+    model: Any, num_classes: int, pick: Pick = at_start
+) -> SegmentationNetwork:
     """The network that `config.model` describes.
 
     Args:
@@ -77,7 +79,9 @@ def build_segmenter(model: Any, num_classes: int, pick: Pick = at_start) -> Segm
     aux_head = None
     if aux:
         aux_head = FCN(num_classes, "aux", AUX_DROPOUT, model.norm, dtype)
-    return Segmenter(backbone, head, aux_head, dtype, model.head.align_corners)
+    return SegmentationNetwork(
+        backbone, head, aux_head, dtype, model.head.align_corners
+    )
 
 
 class Coefficients:

@@ -8,7 +8,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from resseg import sharding
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
-from resseg.models.segmenter import Segmenter
+from resseg.models.network import SegmentationNetwork
 from resseg.runs import Run, checkpoints
 from resseg.runs.calibration import read_calibration
 
@@ -37,7 +37,7 @@ class Trained:
     temperature: float = 1.0
 
     @property
-    def model(self) -> Segmenter:
+    def model(self) -> SegmentationNetwork:
         """The network."""
         return self.blueprint.model
 

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from resseg.models.layers import BATCH_MOMENTUM
-from resseg.models.segmenter import Segmenter
+from resseg.models.network import SegmentationNetwork
 from resseg.probes.subject import HostBatch, Subject
 
 Variables = dict[str, Any]
 
 
 def make_reestimate(
-    model: Segmenter, seed: int = 0
+    model: SegmentationNetwork, seed: int = 0
 ) -> Callable[[Variables, Sequence[HostBatch]], Variables]:
     """Builds `reestimate(variables, batches) -> variables`, compiled once.
 

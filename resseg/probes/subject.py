@@ -17,7 +17,7 @@ from resseg.data import DatasetSpec, pipeline, sources
 from resseg.gradients.fork import ForkInfo
 from resseg.inference.classes import check_labels
 from resseg.inference.trained import load_trained
-from resseg.models.segmenter import Segmenter
+from resseg.models.network import SegmentationNetwork
 from resseg.runs import open_run
 from resseg.training import recipe
 
@@ -55,7 +55,7 @@ class Subject:
         return (self.config.data.batch_size, *self.config.data.crop, 3)
 
     @property
-    def model(self) -> Segmenter:
+    def model(self) -> SegmentationNetwork:
         """The network."""
         return self.blueprint.model
 

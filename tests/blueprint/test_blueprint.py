@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict
 import resseg
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
-from resseg.models.segmenter import Segmenter
+from resseg.models.network import SegmentationNetwork
 from resseg.training import run as train
 from resseg.training.prepare import prepare
 from resseg.training.program import Programs
@@ -35,7 +35,10 @@ def traces():
     seen = []
 
     def count(call, args, kwargs, context):
-        if isinstance(context.module, Segmenter) and context.method_name == "__call__":
+        if (
+            isinstance(context.module, SegmentationNetwork)
+            and context.method_name == "__call__"
+        ):
             seen.append(context.module)
         return call(*args, **kwargs)
 

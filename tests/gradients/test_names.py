@@ -16,7 +16,7 @@ from resseg.gradients.coefficients import coefficient_name, learned_means, sched
 from resseg.gradients.fork import Fork
 from resseg.gradients.joins import JOINS, Join, with_addends, with_moments
 from resseg.gradients.names import AUX, BACKBONE
-from resseg.models.segmenter import Segmenter
+from resseg.models.network import SegmentationNetwork
 from resseg.training.initial import is_class_score, may_be_random_backbone
 
 SHAPE = (1, 32, 32, 3)
@@ -192,7 +192,7 @@ def test_what_a_backbone_may_lack_is_norms_at_exits_and_learned_factors():
 
 
 def test_parts_of_a_network_are_fields_of_it():
-    fields = {field.name for field in dataclasses.fields(Segmenter)}
+    fields = {field.name for field in dataclasses.fields(SegmentationNetwork)}
     assert {BACKBONE, AUX} <= fields
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from resseg import runs
-from resseg.models.segmenter import Segmenter
+from resseg.models.network import SegmentationNetwork
 from resseg.programs import place
 from resseg.runs import layout
 from resseg.runs.checkpoints import restore_variables
@@ -31,7 +31,10 @@ def trained(config, folder, *, keeps=True):
     traces, before = [], COUNTER.now()
 
     def watch(call, args, kwargs, context):
-        if isinstance(context.module, Segmenter) and context.method_name == "__call__":
+        if (
+            isinstance(context.module, SegmentationNetwork)
+            and context.method_name == "__call__"
+        ):
             traces.append(context.module)
         return call(*args, **kwargs)
 

@@ -11,7 +11,7 @@ from resseg.models.ops.halo import splitting
 from resseg.models.resizing import resize
 
 
-class Segmenter(nn.Module):
+class SegmentationNetwork(nn.Module):
     """Images `[batch, height, width, 3]` -> {"logits": …, "aux": …}, each float32
     `[batch, height, width, classes]`; "aux" is there if there is an auxiliary head.
 
