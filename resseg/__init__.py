@@ -13,14 +13,24 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from resseg.config.load import load_config
+    from resseg.inference.segmenter import Segmenter, segment
     from resseg.models.network import SegmentationNetwork
     from resseg.runs import open_run
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build_model", "load_config", "open_run"]
+__all__ = [
+    "Segmenter",
+    "__version__",
+    "build_model",
+    "load_config",
+    "open_run",
+    "segment",
+]
 
 xla.set_flags()
 _HOMES = {
+    "Segmenter": "resseg.inference.segmenter",
+    "segment": "resseg.inference.segmenter",
     "load_config": "resseg.config.load",
     "open_run": "resseg.runs",
 }

@@ -19,6 +19,9 @@ examples:
   resseg evaluate runs/cells --split test
   resseg evaluate runs/cells --data other_cells   (same classes, other images)
   resseg evaluate runs/cells --data-dir /data   (where its data sets are now)
+  resseg evaluate runs/cells --scales 0.5,1,1.5 --flip
+  resseg evaluate runs/seed0 runs/seed1 runs/seed2   (the mean of their probabilities)
+  resseg evaluate runs/cells --tile 512 --overlap 0.5
 
 Classes are matched by name: a data set with the same ones in another order is scored as
 well, one with other classes is refused."""
@@ -26,7 +29,12 @@ well, one with other classes is refused."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments that `run` reads."""
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="run folder; of several the probabilities are averaged",
+    )
     parser.add_argument(
         "--split", metavar="S", help="split to score (default: the config's eval_split)"
     )
@@ -38,32 +46,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="where prepared data sets live (default: where they were in training)",
     )
-    parser.add_argument(
-        "--flip",
-        action="store_true",
-        help="average each image with its mirror image; say so beside the score",
-    )
+    options.add_averaging(parser)
     options.add_step(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Scores one checkpoint of a run on one split.
+    """Scores a run, or the mean of several, on one split.
 
     Raises:
         UserError: there is no such run, checkpoint, split or data set, or the data set
-            has other classes or another scale.
+            has other classes or another scale; or see `options.averaging`.
     """
     from resseg import sharding
     from resseg.config.load import load_config
     from resseg.console import say
     from resseg.data import sources
     from resseg.inference.classes import match_labels
+    from resseg.inference.ensemble import Ensemble
     from resseg.inference.evaluator import Evaluator, score_lines
-    from resseg.inference.trained import load_trained
+    from resseg.inference.members import load_members, require_alike
     from resseg.runs import open_run
     from resseg.runs.dataset import changes
 
-    run = open_run(arguments.run)
+    averaging = options.averaging(arguments)
+    runs = [open_run(path) for path in arguments.runs]
+    require_alike(runs)
+    run = runs[0]
     config = copy_with_data(load_config(run.path), arguments.data, arguments.data_dir)
     classes = run.classes
     spec = sources.dataset_spec(config.data)
@@ -72,34 +80,32 @@ def run(arguments: argparse.Namespace) -> int:
     if labels is not None:
         say(f"{where}: classes in another order than in training, matched by name")
         spec = dataclasses.replace(spec, classes=classes)
-    if scale := compare_scales(spec.bits, run.bits, spec.name, arguments.run):
+    if scale := compare_scales(spec.bits, run.bits, spec.name, arguments.runs[0]):
         say(scale)
     split = arguments.split or config.data.eval_split
     choose("--split", split, spec.splits)
-    trained = load_trained(run, arguments.step)
-    mesh = sharding.make_mesh()
+    members = load_members(runs, arguments.step, arguments.average_checkpoints)
+    ensemble = Ensemble(members, averaging, sharding.make_mesh())
+    config.data.eval_batch_size = ensemble.batch_size(config.data.eval_batch_size)
     evaluator = Evaluator(
         config,
-        trained.model,
+        members[0].model,
         spec,
-        mesh,
-        flip=arguments.flip,
-        temperature=trained.temperature,
+        ensemble.mesh,
+        predict=ensemble.run,
+        multiple=ensemble.multiple,
         labels=labels,
     )
-    scores = evaluator(trained.variables, split)
-    say(
-        f"{spec.name}/{split}, {spec.splits[split]} images, "
-        f"weights of step {trained.step}"
-        + (", mean of each image and its mirror image" if arguments.flip else "")
-    )
+    scores = evaluator(members[0].variables, split)
+    say(f"{spec.name}/{split}, {spec.splits[split]} images, {ensemble.words}")
     for line in score_lines(scores, spec.classes):
         say(line)
     if not arguments.data:
         then, now = run.dataset, sources.fingerprint(config.data, (split,))
         for change in changes(then, {**now, "classes": run.classes}):
             say(f"{where} has changed since the run was trained: {change}")
-    for line in list_oddities(run, config.data, split, trained.step, scores):
+    step = members[0].step
+    for line in list_oddities(run, config.data, split, step, scores):
         say(f"note: {line}")
     return 0
 

@@ -17,6 +17,9 @@ EPILOG = """\
 examples:
   resseg predict runs/cells photo.jpg --out segmented
   resseg predict runs/cells photos --out segmented --probabilities
+  resseg predict runs/cells photos --out segmented --scales 0.5,1,1.5 --flip
+  resseg predict runs/seed0 runs/seed1 runs/seed2 photos --out segmented
+  resseg predict runs/cells photos --out segmented --tile 512 --overlap 0.5
 
 Images may have any size. For each, DIR gets a PNG of class indices and a colour
 overlay. The masks of a split's images are, to the last pixel, what `resseg evaluate`
@@ -25,7 +28,12 @@ scores."""
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments that `run` reads."""
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument(
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        help="run folder; of several the probabilities are averaged",
+    )
     parser.add_argument(
         "images", metavar="IMAGE_OR_DIR", help="an image, or a folder of images"
     )
@@ -38,16 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also write the probability of every class, as .npy",
     )
     parser.add_argument(
-        "--flip",
-        action="store_true",
-        help="average each image with its mirror image, as evaluate --flip",
-    )
-    parser.add_argument(
         "--bits",
         type=int,
         metavar="N",
         help="bits in use by images of more than 8 (default: as the run was trained)",
     )
+    options.add_averaging(parser)
     options.add_step(parser)
 
 
@@ -64,38 +68,43 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg.console import say
     from resseg.data import depth
     from resseg.data.reading import load_image
+    from resseg.inference.ensemble import Ensemble
+    from resseg.inference.members import load_members, require_alike, shared_bits
     from resseg.inference.predictor import Predictor, write_pictures
-    from resseg.inference.trained import load_trained
     from resseg.runs import open_run
 
     depth.require_bits(arguments.bits)
-    run = open_run(arguments.run)
-    bits, reason = choose_bits(arguments.bits, run.bits, arguments.run)
-    classes = run.classes
+    averaging = options.averaging(arguments)
+    runs = [open_run(path) for path in arguments.runs]
+    require_alike(runs)
+    recorded = shared_bits(runs) if arguments.bits is None else None
+    bits, reason = choose_bits(arguments.bits, recorded, arguments.runs[0])
+    classes = runs[0].classes
     images, others = find_images(Path(arguments.images))
     out = make_output(Path(arguments.out), images, arguments.probabilities)
-    trained = load_trained(run, arguments.step)
+    members = load_members(runs, arguments.step, arguments.average_checkpoints)
+    ensemble = Ensemble(members, averaging, sharding.make_mesh())
     sizes, deep, unreadable = read_sizes(images, bits)
     readable, done = list(sizes), 0
-    predict = Predictor(trained, sharding.make_mesh(), flip=arguments.flip)
+    predictor = Predictor(ensemble)
 
     def load(index: int) -> "np.ndarray":
         return depth.in_8_bits(load_image(readable[index]), bits)
 
-    batches = predict.plan(list(sizes.values())) if sizes else []
+    batches = predictor.plan(list(sizes.values())) if sizes else []
     given = ((planned, [*map(load, planned.indices)]) for planned in batches)
-    for planned, arrays, masks in predict.masks(given):
-        paths = [readable[index] for index in planned.indices]
-        for path, image, mask in zip(paths, arrays, masks, strict=True):
+    for batch in predictor.predict(given, arguments.probabilities):
+        paths = [readable[index] for index in batch.planned.indices]
+        for path, image, mask in zip(paths, batch.images, batch.masks, strict=True):
             write_pictures(out, path.stem, image, mask, len(classes))
             done += 1
             shares = list_shares(mask, classes)
             say(f"{done}/{len(readable)}  {path.name}  {shares}")
         if arguments.probabilities:
-            write_probabilities(out, paths, predict.probabilities(planned, arrays))
+            write_probabilities(out, paths, batch.probabilities)
     if len(unreadable) < len(images):
         say(
-            f"step {trained.step}, in {out}: NAME.png (class indices, nearly black), "
+            f"{ensemble.words}, in {out}: NAME.png (class indices, nearly black), "
             "NAME_color.png, NAME_overlay.png"
         )
     if deep:

@@ -19,6 +19,8 @@ from resseg.inference.parts import fill, part_of
 from resseg.processes.group import ALONE, Group
 
 Batch = Mapping[str, Any]
+# Batches -> each with what was computed of it.
+Predict = Callable[[Iterable[Batch]], Iterator[tuple[Batch, tuple[np.ndarray, ...]]]]
 # Called with image uint8 [h, w, 3], label and prediction uint8 [h, w], the name, and
 # 255 times the probability of the prediction, uint8 [h, w].
 OnImage = Callable[[np.ndarray, np.ndarray, np.ndarray, str, np.ndarray], None]
@@ -132,6 +134,8 @@ class Evaluator:
         flip: average each image with its mirror image.
         temperature: by which logits are divided before each softmax.
         step: what `compile_evaluation` made of this network before.
+        predict: batches -> each with its outputs, see `run_ahead`, in place of a step.
+        multiple: that sides of images are padded to; None = as the network says.
         labels: int32 `[256]`, the class index of the network for each label of the data
             set, see `match_labels`; None = they are the same.
         group: of the processes that evaluate together, of which each reads its part.
@@ -147,12 +151,16 @@ class Evaluator:
         flip: bool = False,
         temperature: float = 1.0,
         step: Any = None,
+        predict: Predict | None = None,
+        multiple: int | None = None,
         labels: np.ndarray | None = None,
         group: Group = ALONE,
     ):
         self._group = group
         self._config, self._spec, self._mesh = config, spec, mesh
         self._labels = labels
+        self._predict = predict
+        self._multiple = multiple or padding_multiple(config.model)
         self._step = step or compile_evaluation(
             model, spec.num_classes, mesh, flip, temperature
         )
@@ -175,17 +183,12 @@ class Evaluator:
         confusion = np.zeros((classes, classes), np.int64)
         boundary = np.zeros((classes, 2), np.int64)
         part = part_of(self._group, self._mesh.size, whole)
-        batches = pipeline.eval_batches(
-            data, split, padding_multiple(self._config.model), part.rows
+        batches = pipeline.eval_batches(data, split, self._multiple, part.rows)
+        predict = self._predict or functools.partial(
+            self._step_ahead, variables, part.of
         )
         with counting(f"{self._spec.name}/{split}", self._spec.splits[split]) as done:
-            for batch, outputs in run_ahead(
-                self._step,
-                variables,
-                map(self._labelled, batches),
-                self._mesh,
-                part.of,
-            ):
+            for batch, outputs in predict(map(self._labelled, batches)):
                 if before_batch is not None:
                     before_batch()
                 predictions, counted, sure = outputs
@@ -207,6 +210,11 @@ class Evaluator:
                 done(len(batch["name"]))
         boundary = np.sum(self._group.gather(boundary.tolist()), axis=0)
         return metrics.scores(confusion) | metrics.boundary_scores(boundary)
+
+    def _step_ahead(
+        self, variables: Mapping, part: Any, batches: Iterable[Batch]
+    ) -> Any:
+        return run_ahead(self._step, variables, batches, self._mesh, part)
 
     def _labelled(self, batch: dict[str, Any]) -> dict[str, Any]:
         """The batch with the class indices of the network."""

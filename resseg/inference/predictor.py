@@ -3,96 +3,76 @@
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import jax
 import numpy as np
-from jax.sharding import Mesh
 from PIL import Image
 
-from resseg.architecture import padding_multiple
 from resseg.data import VOID
 from resseg.data.colors import overlay, palette
-from resseg.data.pipeline import PlannedBatch, padded_batch, plan_batches
+from resseg.data.pipeline import PlannedBatch, padded_batch
 from resseg.errors import naming
-from resseg.inference.evaluator import compile_evaluation, run_ahead, softmax
+from resseg.inference.ensemble import Ensemble
 from resseg.inference.pictures import write_picture
-from resseg.inference.trained import Trained
+
+
+class Predicted(NamedTuple):
+    """What was made of the images of a batch, one of each in the order of `images`.
+
+    Attributes:
+        planned: the batch.
+        images: as they were given.
+        masks: class indices, uint8 `[height, width]`.
+        probabilities: float32 `[height, width, classes]`; empty where nobody asked.
+    """
+
+    planned: PlannedBatch
+    images: Sequence[np.ndarray]
+    masks: list[np.ndarray]
+    probabilities: list[np.ndarray]
 
 
 class Predictor:
     """Predicts images as `resseg evaluate` predicts those of a split.
 
-    The same batches, padding and compiled program, so that the masks of a split's
+    The same batches, padding and compiled programs, so that the masks of a split's
     images are, to the last pixel, those that were scored.
 
     Args:
-        trained: the network, its weights and their temperature.
-        mesh: whole images are split over all its devices.
-        flip: average each image with its mirror image.
+        ensemble: the networks, and how their class probabilities are averaged.
     """
 
-    def __init__(self, trained: Trained, mesh: Mesh, *, flip: bool = False):
-        self._config, self._mesh, self._flip = trained.config, mesh, flip
-        self._model = trained.model
-        self._variables = jax.device_put(trained.variables)
-        classes = len(trained.classes)
-        self._temperature = trained.temperature
-        self._step = compile_evaluation(
-            trained.model, classes, mesh, flip, trained.temperature
-        )
-        self._softmax = jax.jit(self._mean_softmax)
+    def __init__(self, ensemble: Ensemble):
+        self._ensemble = ensemble
+        self._data = ensemble.members[0].config.data
+        self.plan = ensemble.plan
 
-    def plan(self, sizes: Sequence[tuple[int, int]]) -> list[PlannedBatch]:
-        """Batches of images of these heights and widths."""
-        multiple = padding_multiple(self._config.model)
-        return plan_batches(
-            np.asarray(sizes), multiple, self._config.data.eval_batch_size
-        )
-
-    def masks(
-        self, batches: Iterable[tuple[PlannedBatch, Sequence[np.ndarray]]]
-    ) -> Iterator[tuple[PlannedBatch, Sequence[np.ndarray], list[np.ndarray]]]:
-        """Class indices, uint8 `[height, width]`, of the images of each batch.
+    def predict(
+        self,
+        batches: Iterable[tuple[PlannedBatch, Sequence[np.ndarray]]],
+        probabilities: bool = False,
+    ) -> Iterator[Predicted]:
+        """Masks of the images of each batch, and with `probabilities` those too.
 
         A batch comes back when the next one has been asked for and is computed.
 
         Args:
             batches: of `plan`, each with its images, uint8 RGB `[height, width, 3]`,
                 those of `planned.indices`.
-
-        Yields:
-            A batch, its images and their masks.
+            probabilities: whether they are wanted.
         """
         asked = (self._batch(*given) | {"given": given} for given in batches)
-        for batch, (masks, *_) in run_ahead(
-            self._step, self._variables, asked, self._mesh
-        ):
+        for batch, outputs in self._ensemble.run(asked, probabilities):
             planned, images = batch["given"]
-            yield planned, images, list(_cut(masks, images))
-
-    def probabilities(
-        self, planned: PlannedBatch, images: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
-        """float32 `[height, width, classes]` of the images of a batch."""
-        batch = self._batch(planned, images)
-        return list(_cut(self._softmax(self._variables, batch["image"]), images))
+            values = list(_cut(outputs[3], images)) if probabilities else []
+            yield Predicted(planned, images, list(_cut(outputs[0], images)), values)
 
     def _batch(self, planned: PlannedBatch, images: Sequence[np.ndarray]) -> Any:
         examples = [
             {"image": image, "mask": np.full(image.shape[:2], VOID), "name": ""}
             for image in images
         ]
-        return padded_batch(planned, examples, self._config.data)
-
-    def _mean_softmax(self, variables: Any, images: jax.Array) -> jax.Array:
-        def predict(images: jax.Array) -> jax.Array:
-            outputs: Any = self._model.apply(variables, images, train=False)
-            return softmax(outputs["logits"], self._temperature)
-
-        if not self._flip:
-            return predict(images)
-        return (predict(images) + predict(images[:, :, ::-1])[:, :, ::-1]) / 2
+        return padded_batch(planned, examples, self._data)
 
 
 def _cut(padded: Any, images: Sequence[np.ndarray]) -> Iterator[np.ndarray]:

@@ -25,6 +25,7 @@ class Trained:
         blueprint: of the network.
         variables: params, batch_stats and paths, on the host.
         step: the checkpoint they are of.
+        weights: whose they are, for people.
         temperature: by which logits are divided before each softmax (`resseg
             calibrate`); 1 = as they were trained.
     """
@@ -35,6 +36,7 @@ class Trained:
     variables: dict[str, Any]
     step: int
     temperature: float = 1.0
+    weights: str = ""
 
     @property
     def model(self) -> SegmentationNetwork:
@@ -66,5 +68,6 @@ def load_trained(run: Run, step: int | None = None) -> Trained:
         blueprint=blueprint,
         variables=variables | {"paths": unflatten_dict(now | saved)},
         step=step,
+        weights=f"weights of step {step}",
         temperature=1.0 if calibration is None else calibration.temperature,
     )

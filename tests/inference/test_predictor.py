@@ -17,6 +17,8 @@ from resseg.config.heads import HEADS
 from resseg.config.load import load_config
 from resseg.data import VOID, sources
 from resseg.data.pipeline import padded_batch
+from resseg.inference.averaging import Averaging
+from resseg.inference.ensemble import Ensemble
 from resseg.inference.evaluator import Evaluator
 from resseg.inference.predictor import Predictor, write_pictures
 from resseg.inference.trained import Trained
@@ -121,10 +123,19 @@ def miou_of_files(folder, records):
     return np.mean(hits[union > 0] / union[union > 0])
 
 
-def check(trained, split, sizes, out, flip=False):
+def predictor_of(trained, **averaging):
+    averaging = Averaging(**averaging)
+    return Predictor(Ensemble([trained], averaging, sharding.make_mesh(1)))
+
+
+def check(trained, split, sizes, out, flip=False, **averaging):
     mesh = sharding.make_mesh(1)
     spec = sources.dataset_spec(trained.config.data)
-    evaluator = Evaluator(trained.config, trained.model, spec, mesh, flip=flip)
+    settings = {"flip": flip}
+    if averaging:
+        ensemble = Ensemble([trained], Averaging(flip=flip, **averaging), mesh)
+        settings = {"predict": ensemble.run, "multiple": ensemble.multiple}
+    evaluator = Evaluator(trained.config, trained.model, spec, mesh, **settings)
     scored = {}
     scores = evaluator(
         trained.variables,
@@ -132,14 +143,14 @@ def check(trained, split, sizes, out, flip=False):
         lambda image, label, prediction, name, sure: scored.update({name: prediction}),
     )
     records = [_record(index, *size) for index, size in enumerate(sizes)]
-    predictor = Predictor(trained, mesh, flip=flip)
+    predictor = predictor_of(trained, flip=flip, **averaging)
     given = (
         (planned, [records[index]["image"] for index in planned.indices])
         for planned in predictor.plan(sizes)
     )
-    for planned, _, masks in predictor.masks(given):
-        chosen = [records[index] for index in planned.indices]
-        for record, mask in zip(chosen, masks, strict=True):
+    for batch in predictor.predict(given):
+        chosen = [records[index] for index in batch.planned.indices]
+        for record, mask in zip(chosen, batch.masks, strict=True):
             image, name = record["image"], record["name"]
             write_pictures(out, name, image, mask, len(CLASSES))
             np.testing.assert_array_equal(mask, scored[name])
@@ -169,8 +180,14 @@ def test_many_sizes_are_scored_by_the_masks_that_are_written(folder, tmp_path):
     check(trained_to_see_padding(folder), "many", MANY, tmp_path)
 
 
+@pytest.mark.parametrize("averaging", [{"scales": (1.0, 2.0)}, {"tile": 32}])
+def test_means_are_scored_by_the_masks_that_are_written(folder, tmp_path, averaging):
+    trained = trained_to_see_padding(folder)
+    check(trained, "val", SIZES, tmp_path, flip=True, **averaging)
+
+
 def test_what_else_is_predicted_changes_no_padding(folder):
-    predictor = Predictor(trained_to_see_padding(folder), sharding.make_mesh(1))
+    predictor = predictor_of(trained_to_see_padding(folder))
     together = {
         index: (planned.height, planned.width)
         for planned in predictor.plan(MANY)
@@ -186,13 +203,11 @@ def test_what_else_is_predicted_changes_no_padding(folder):
 @pytest.mark.parametrize("flip", [False, True])
 def test_probabilities_are_those_of_the_masks(folder, flip):
     trained = trained_with("deeplabv3", folder)
-    predictor = Predictor(trained, sharding.make_mesh(1), flip=flip)
+    predictor = predictor_of(trained, flip=flip)
     images = [_record(index, 14, 21)["image"] for index in range(2)]
     (planned,) = predictor.plan([image.shape[:2] for image in images])
-    ((_, _, masks),) = predictor.masks([(planned, images)])
-    for mask, values in zip(
-        masks, predictor.probabilities(planned, images), strict=True
-    ):
+    (batch,) = predictor.predict([(planned, images)], probabilities=True)
+    for mask, values in zip(batch.masks, batch.probabilities, strict=True):
         np.testing.assert_allclose(values.sum(-1), 1, atol=1e-5)
         np.testing.assert_array_equal(values.argmax(-1), mask)
 
@@ -214,15 +229,15 @@ def test_a_temperature_divides_the_logits(folder, flip):
 
 
 def predicted(trained, image, flip):
-    predictor = Predictor(trained, sharding.make_mesh(1), flip=flip)
+    predictor = predictor_of(trained, flip=flip)
     (planned,) = predictor.plan([image.shape[:2]])
-    ((_, _, (mask,)),) = predictor.masks([(planned, [image])])
-    return mask, predictor.probabilities(planned, [image])[0]
+    (batch,) = predictor.predict([(planned, [image])], probabilities=True)
+    return batch.masks[0], batch.probabilities[0]
 
 
 def logits_of(trained, image, mirrored):
     """Of an image, normalised and padded as it is predicted."""
-    (planned,) = Predictor(trained, sharding.make_mesh(1)).plan([image.shape[:2]])
+    (planned,) = predictor_of(trained).plan([image.shape[:2]])
     example = {"image": image, "mask": np.full(image.shape[:2], VOID), "name": ""}
     padded = padded_batch(planned, [example], trained.config.data)["image"]
     way = slice(None, None, -1 if mirrored else 1)
