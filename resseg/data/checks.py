@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -25,6 +25,7 @@ def check_folder(
     where: str = "",
     bits: int | None = None,
     reason: str = "--bits",
+    labels: Mapping[str, str] | None = None,
 ) -> Report:
     """Decodes every image and mask of a listing and reports what is wrong.
 
@@ -35,6 +36,7 @@ def check_folder(
         where: what the report is about.
         bits: in use by the images of more than 8; None guesses.
         reason: who says so.
+        labels: how objects become masks, where they do.
     """
 
     def examine(pair: Pair) -> PairFacts | Finding:
@@ -52,7 +54,8 @@ def check_folder(
     ]
     report = _report(where, tuple(classes), list(listing.splits), facts, findings, rule)
     scale = depth.scale_of(facts, used, bits, reason)
-    return dataclasses.replace(report, bits=used, scale=scale)
+    words = in_words(labels)
+    return dataclasses.replace(report, bits=used, scale=scale, labels=words)
 
 
 def check_prepared(data_config) -> Report:
@@ -79,7 +82,19 @@ def check_prepared(data_config) -> Report:
 
         facts += _in_threads(examine, range(len(source)), f"reading {split}")
     report = _report(spec.name, spec.classes, list(spec.splits), facts, [], AS_INDICES)
-    return dataclasses.replace(report, bits=spec.bits, scale=_stored_scale(spec))
+    return dataclasses.replace(
+        report,
+        bits=spec.bits,
+        scale=_stored_scale(spec),
+        labels=in_words(sources.labels_of(data_config)),
+    )
+
+
+def in_words(labels: Mapping[str, str] | None) -> str:
+    """How objects became masks, for people; empty where they did not."""
+    if not labels:
+        return ""
+    return "labels: " + "; ".join(f"{key} {value}" for key, value in labels.items())
 
 
 def _stored_scale(spec: DatasetSpec) -> str:

@@ -79,6 +79,7 @@ class Report:
         bits: in use by images of more than 8, and 8 where there are none; None where
             nobody recorded it.
         scale: the same for people; empty where there is nothing to say.
+        labels: how objects became masks, for people; empty where they did not.
     """
 
     where: str
@@ -87,6 +88,7 @@ class Report:
     findings: list[Finding]
     bits: int | None = 8
     scale: str = ""
+    labels: str = ""
 
     @property
     def errors(self) -> list[Finding]:
@@ -119,8 +121,8 @@ def print_report(report: Report, out: Console) -> None:
     say(f"{report.where}: {total} pairs, {len(report.classes)} classes", out=out)
     if total:
         show(_table(report, out), out)
-    if report.scale:
-        say(report.scale, out=out)
+    for line in filter(None, (report.scale, report.labels)):
+        say(line, out=out)
     for severity, style in (("error", "bold red"), ("warning", "yellow")):
         for line in report.lines(severity):
             say(Text.assemble((severity, style), " ", line), out=out)

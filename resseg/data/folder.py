@@ -1,7 +1,7 @@
 """A folder of images and masks becomes a prepared data set."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ def prepare(
     overwrite: bool = False,
     check_line: str = "resseg data check",
     bits: int | None = None,
+    labels: Mapping[str, str] | None = None,
 ) -> Report:
     """Checks every pair, then writes the data set `<data_dir>/<name>`.
 
@@ -43,6 +44,7 @@ def prepare(
         check_line: the command that shows every error.
         bits: in use by images of more than 8; None takes what the data set that is
             replaced recorded, or else guesses.
+        labels: how objects become masks, kept with the data set.
 
     Returns:
         The report of the check; its warnings did not stop the preparation.
@@ -56,7 +58,7 @@ def prepare(
     if bits is None:
         bits = _bits_before(Path(data_dir), name)
         reason = "as in the data set that is replaced; --bits N says otherwise"
-    report = checks.check_folder(listing, classes, rule, name, bits, reason)
+    report = checks.check_folder(listing, classes, rule, name, bits, reason, labels)
     used = report.bits or FEWEST
     if report.errors:
         raise UserError(_worst(report, check_line))
@@ -69,7 +71,13 @@ def prepare(
         for split, pairs in listing.splits.items()
     }
     sources.write_dataset(
-        data_dir, name, classes, splits, bits=used, overwrite=overwrite
+        data_dir,
+        name,
+        classes,
+        splits,
+        bits=used,
+        overwrite=overwrite,
+        labels=labels,
     )
     return report
 

@@ -5,6 +5,7 @@ that says two things at once, is refused, whatever it is called.
 """
 
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from resseg.data.headers import (
     Header,
     read_header,
 )
+from resseg.data.parts import MaskPart
 from resseg.data.pixels import Picture
 from resseg.errors import UserError
 
@@ -71,12 +73,14 @@ def read_mask_colors(path: Path) -> np.ndarray:
     return colors
 
 
-def stored_as_is(path: Path) -> bool:
+def stored_as_is(path: Path | MaskPart) -> TypeGuard[Path]:
     """True where any decoder reads the bytes of a mask as its class indices.
 
     Raises:
         UserError: the file cannot be read.
     """
+    if not isinstance(path, Path):
+        return False
     return may_stay(read_header(path, pixels.read_content(path)))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from resseg.data import mask_files
+from resseg.data.parts import MaskPart
 from resseg.data.spec import VOID
 
 Color = tuple[int, int, int]
@@ -53,7 +54,7 @@ class MaskRule:
     shared: tuple[tuple[Color, str], ...] = ()
     strays_are_void: bool = False
 
-    def read(self, path: Path) -> np.ndarray:
+    def read(self, path: Path | MaskPart) -> np.ndarray:
         """What a mask file holds: values, or colours where the rule speaks of these.
 
         Returns:
@@ -62,6 +63,8 @@ class MaskRule:
         Raises:
             UserError: the file cannot be decoded, or holds something else.
         """
+        if not isinstance(path, Path):
+            return path.values()
         if self.colors:
             return mask_files.read_mask_colors(path)
         return mask_files.read_mask(path)

@@ -12,6 +12,7 @@ import numpy as np
 from resseg import text
 from resseg.data.files import files_by_name, require_place
 from resseg.data.findings import Finding
+from resseg.data.parts import ImagePart, MaskPart
 from resseg.data.reading import IMAGE_SUFFIXES
 from resseg.errors import UserError, nearest
 
@@ -21,12 +22,20 @@ _SPLIT_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """An image and its mask; they share the stem of their file names."""
+    """An image and its mask.
+
+    Attributes:
+        split: that it is in.
+        name: of the pair.
+        image, mask: files, or what has to be made.
+        group: whose pairs stay in one split, as slices of a volume; "" = none.
+    """
 
     split: str
     name: str
-    image: Path
-    mask: Path
+    image: Path | ImagePart
+    mask: Path | MaskPart
+    group: str = ""
 
 
 @dataclasses.dataclass
@@ -98,7 +107,7 @@ def require_folder(folder: Path) -> None:
 def split_by_fraction(listing: Listing, fraction: float, seed: int) -> Listing:
     """Moves a random share of the pairs into `val`, the others into `train`.
 
-    The draw depends on the names and the seed alone.
+    The draw depends on the names and the seed alone. Pairs of a group stay together.
 
     Raises:
         UserError: the fraction lies outside [0, 1), or leaves a split empty; or the
@@ -108,18 +117,21 @@ def split_by_fraction(listing: Listing, fraction: float, seed: int) -> Listing:
         raise UserError(f"--val-fraction {fraction}: expected 0 <= fraction < 1")
     if seed < 0:
         raise UserError(f"--seed {seed}: expected 0 or more")
-    pairs = listing.pairs
-    count = round(len(pairs) * fraction)
-    if fraction > 0 and pairs and count in (0, len(pairs)):
+    units: dict[str | int, list[Pair]] = {}
+    for index, pair in enumerate(listing.pairs):
+        units.setdefault(pair.group or index, []).append(pair)
+    what = "volumes" if any(isinstance(unit, str) for unit in units) else "pairs"
+    count = round(len(units) * fraction)
+    if fraction > 0 and units and count in (0, len(units)):
         raise UserError(
-            f"--val-fraction {fraction}: of {len(pairs)} pairs, {count} would be val; "
-            "expected at least one pair in train and in val"
+            f"--val-fraction {fraction}: of {len(units)} {what}, {count} would be val; "
+            f"expected at least one {what[:-1]} in train and in val"
         )
-    chosen = set(np.random.default_rng(seed).permutation(len(pairs))[:count].tolist())
+    chosen = set(np.random.default_rng(seed).permutation(len(units))[:count].tolist())
     splits: dict[str, list[Pair]] = {"train": [], "val": []}
-    for index, pair in enumerate(pairs):
+    for index, unit in enumerate(units.values()):
         split = "val" if index in chosen else "train"
-        splits[split].append(dataclasses.replace(pair, split=split))
+        splits[split] += [dataclasses.replace(pair, split=split) for pair in unit]
     if fraction == 0:
         del splits["val"]
     return Listing(splits, listing.findings)
@@ -134,7 +146,9 @@ def split_by_file(listing: Listing, path: Path) -> Listing:
     Raises:
         UserError: the file or a column is missing, a name is unknown or comes twice.
     """
-    known = {pair.name: pair for pair in listing.pairs}
+    known: dict[str, list[Pair]] = {}
+    for pair in listing.pairs:
+        known.setdefault(pair.group or pair.name, []).append(pair)
     splits: dict[str, list[Pair]] = {}
     placed: set[str] = set()
     for line, split, written in _rows(path):
@@ -152,8 +166,8 @@ def split_by_file(listing: Listing, path: Path) -> Listing:
                 "letters, digits and _, such as train or val"
             )
         placed.add(name)
-        splits.setdefault(split, []).append(
-            dataclasses.replace(known[name], split=split)
+        splits.setdefault(split, []).extend(
+            dataclasses.replace(pair, split=split) for pair in known[name]
         )
     if not placed:
         raise UserError(
@@ -161,8 +175,9 @@ def split_by_file(listing: Listing, path: Path) -> Listing:
         )
     findings = listing.findings + [
         Finding("extra", str(pair.image), f"not in {path}: left out")
-        for name, pair in known.items()
+        for name, pairs in known.items()
         if name not in placed
+        for pair in pairs
     ]
     ordered = {
         split: sorted(splits[split], key=lambda pair: pair.name)

@@ -23,6 +23,7 @@ from resseg.data.writing import (
     dataset_folder,
     images_file,
     is_complete,
+    read_labels,
     read_spec,
     write_dataset,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "dataset_spec",
     "fingerprint",
     "is_unlabelled",
+    "labels_of",
     "open_split",
     "prepared",
     "shared_images",
@@ -134,6 +136,16 @@ def shared_images(data_config, split: str, trained_config, trained: str) -> list
         for index, digest in enumerate(digests)
         if digest in known
     ]
+
+
+def labels_of(data_config) -> dict[str, str] | None:
+    """How objects became the masks of a data set; None where they were masks.
+
+    Raises:
+        UserError: as `dataset_spec`.
+    """
+    place = _place(data_config)
+    return read_labels(place) if isinstance(place, Path) else None
 
 
 def _image_digests(data_config, split: str) -> list[str]:

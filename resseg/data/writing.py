@@ -45,6 +45,7 @@ def write_dataset(
     bits: int = 8,
     variant: str = "",
     overwrite: bool = False,
+    labels: Mapping[str, str] | None = None,
 ) -> DatasetSpec:
     """Writes a data set; it appears under its name only when it is complete.
 
@@ -62,6 +63,7 @@ def write_dataset(
         bits: that were in use by images of more than 8; recorded, see `DatasetSpec`.
         variant: name of an inner folder, where a data set exists in several forms.
         overwrite: replace a data set of this name, once the new one is complete.
+        labels: how objects became masks, where they did; kept, see `read_labels`.
 
     Raises:
         UserError: name taken or unusable, no write permission, an empty split, a file
@@ -84,7 +86,7 @@ def write_dataset(
     except OSError as error:
         raise UserError(f"{data_dir}: cannot write there ({error.strerror})") from error
     try:
-        spec, folder = _write(unfinished, name, tuple(classes), splits, bits)
+        spec, folder = _write(unfinished, name, tuple(classes), splits, bits, labels)
         replaced = unfinished / "replaced"
         if overwrite and target.exists():
             os.replace(target, replaced)
@@ -124,12 +126,27 @@ def read_spec(folder: Path) -> DatasetSpec:
         raise damaged(file, error) from error
 
 
+def read_labels(folder: Path) -> dict[str, str] | None:
+    """How objects became the masks of a data set; None where nobody recorded it.
+
+    Raises:
+        UserError: the file that holds it is damaged.
+    """
+    file = folder / _SPEC_FILE
+    try:
+        known = text.parse_json(file.read_text(encoding="utf-8")).get("labels")
+        return None if known is None else {str(k): str(v) for k, v in known.items()}
+    except (ValueError, AttributeError) as error:
+        raise damaged(file, error) from error
+
+
 def _write(
     root: Path,
     name: str,
     classes: tuple[str, ...],
     splits: Mapping[str, Records],
     bits: int,
+    labels: Mapping[str, str] | None,
 ) -> tuple[DatasetSpec, Path]:
     written = dict.fromkeys(splits, 0)
 
@@ -177,6 +194,8 @@ def _write(
         counts.store(counts_file(folder, split), counts.count(source, spec))
         contents.store(contents_file(folder, split), contents.digest(source))
     content = {"name": name, "classes": classes, "splits": written, "bits": bits}
+    if labels is not None:
+        content["labels"] = dict(labels)
     text.write(folder / _SPEC_FILE, json.dumps(content, indent=1))
     return spec, folder
 

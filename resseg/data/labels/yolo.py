@@ -1,0 +1,180 @@
+"""YOLO segmentation: a text file for each image, a polygon in each line.
+
+The form is that of docs.ultralytics.com/datasets/segment: the number of a category and
+x, y, x, y ... as shares of width and height; `data.yaml` names categories and splits.
+Polygons are filled as ultralytics fills them (`cv2.fillPoly`).
+"""
+
+from pathlib import Path
+from typing import Any
+
+from resseg import text
+from resseg.data.findings import Finding
+from resseg.data.labels.evidence import Evidence
+from resseg.data.labels.formats import Format, Labelled, Reading, Request
+from resseg.data.labels.painting import Object, Objects
+from resseg.data.labels.places import files_below
+from resseg.data.labels.regions import CvPolygon
+from resseg.data.reading import IMAGE_SUFFIXES
+from resseg.errors import UserError, require_installed
+
+_SPLITS = ("train", "val", "test")
+_FILES = ("data.yaml", "dataset.yaml", "classes.txt")
+
+
+def _fits(seen: Evidence) -> bool:
+    if seen.path.is_file():
+        return seen.path.suffix in (".yaml", ".yml") and b"names" in seen.start
+    return any(seen.has(name) for name in _FILES) and ".txt" in seen.suffixes
+
+
+def read(request: Request) -> Reading:
+    """Reads `data.yaml`, or a folder of text files that holds it or `classes.txt`.
+
+    Images that have no text file have no object.
+
+    Raises:
+        UserError: a file is missing, or a line is broken.
+    """
+    path = request.labels
+    file = path if path.is_file() else _names_file(path)
+    root = file.parent
+    if file.suffix == ".txt":
+        names, splits = text.read(file).split("\n"), {}
+        names = [name.strip() for name in names if name.strip()]
+    else:
+        names, splits, root = _described(file)
+    lines = {
+        each for each in files_below(root, (".txt",)) if each.name != "classes.txt"
+    }
+    images = request.images(root)
+    reading = Reading([], list(dict.fromkeys(names)))
+    for split, folder in (splits or {request.split: images.root}).items():
+        inside = [each for each in images.files if folder in each.parents]
+        if not inside:
+            raise UserError(f"{file}: {split}: no image below {folder}")
+        for image in inside:
+            own = _label_file(image, lines)
+            where = str(own or image)
+            name = images.take(image, where)
+            objects = _objects(own, names) if own else ()
+            labelled = Labelled(name, image, Objects(where, objects), split)
+            reading.images.append(labelled)
+            lines.discard(own) if own else None
+    for left in sorted(lines)[:1]:
+        if _is_label(left):
+            message = f"{len(lines)} text files of no image, this one first"
+            reading.findings.append(Finding("pair", str(left), message))
+    return reading
+
+
+def _names_file(folder: Path) -> Path:
+    for name in _FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise UserError(f"--labels {folder}: holds none of {', '.join(_FILES)}")
+
+
+def _described(file: Path) -> tuple[list[str], dict[str, Path], Path]:
+    """Categories, folders of images by split, and the root of `data.yaml`."""
+    require_installed("yaml", "labels", str(file))
+    import yaml
+
+    try:
+        content = yaml.safe_load(text.read(file))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{file}: cannot be read as YAML ({reason})") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{file}: expected names: and a list of them")
+    names = content.get("names")
+    if isinstance(names, dict) and sorted(names, key=str) == sorted(
+        range(len(names)), key=str
+    ):
+        names = [names[index] for index in range(len(names))]
+    if not isinstance(names, list) or not all(isinstance(n, str | int) for n in names):
+        raise UserError(f"{file}: names: expected a list, or numbers from 0 with names")
+    root = _root(file, content.get("path"))
+    splits = {
+        split: _folder(root, content[split], f"{file}: {split}")
+        for split in _SPLITS
+        if content.get(split)
+    }
+    return [str(name) for name in names], splits, root
+
+
+def _root(file: Path, written: Any) -> Path:
+    """`path`, where it lies below the file; else the folder of the file."""
+    if not isinstance(written, str):
+        return file.parent
+    return _below(file.parent, written) or file.parent
+
+
+def _folder(root: Path, written: Any, where: str) -> Path:
+    if not isinstance(written, str):
+        raise UserError(f"{where}: expected a folder of images")
+    found = _below(root, written)
+    if found is None:
+        raise UserError(f"{where}: {written!r}: no such folder below {root}")
+    return found
+
+
+def _below(root: Path, written: str) -> Path | None:
+    """A folder below the root; steps upwards are left out, as exporters write them."""
+    parts = [part for part in Path(written).parts if part not in ("..", ".", "/")]
+    found = root.joinpath(*parts)
+    inside = found.resolve().is_relative_to(root.resolve())
+    return found if inside and found.is_dir() else None
+
+
+def _label_file(image: Path, known: set[Path]) -> Path | None:
+    """The text file of an image: `labels` in the place of `images`, or beside it."""
+    beside = image.with_suffix(".txt")
+    parts = list(beside.parts)
+    if "images" in parts:
+        last = len(parts) - 1 - parts[::-1].index("images")
+        parts[last] = "labels"
+    other = Path(*parts)
+    return next((path for path in (other, beside) if path in known), None)
+
+
+def _is_label(path: Path) -> bool:
+    return "labels" in path.parts or any(
+        path.with_suffix(suffix).is_file() for suffix in IMAGE_SUFFIXES
+    )
+
+
+def _objects(file: Path, names: list[str]) -> tuple[Object, ...]:
+    objects = []
+    for number, line in enumerate(text.read(file).split("\n"), start=1):
+        if not line.strip():
+            continue
+        here = f"{file}: line {number}"
+        first, *rest = line.split()
+        if not first.isdecimal() or int(first) >= len(names):
+            raise UserError(
+                f"{here}: category {first!r}; expected 0 to {len(names) - 1}"
+            )
+        try:
+            shares = [float(word) for word in rest]
+        except ValueError:
+            raise UserError(f"{here}: expected numbers after the category") from None
+        if len(shares) == 4:
+            raise UserError(f"{here}: a box; expected a polygon of 3 points or more")
+        points = list(zip(shares[::2], shares[1::2], strict=False))
+        if len(shares) % 2 or len(points) < 3:
+            raise UserError(f"{here}: {len(shares)} numbers; expected x, y pairs, 3 up")
+        name = names[int(first)]
+        objects.append(Object(name, CvPolygon(points), f"line {number} ({name})"))
+    return tuple(objects)
+
+
+FORMAT = Format(
+    name="yolo",
+    what="YOLO segmentation text: polygons as shares of the size; data.yaml",
+    rasteriser="cv2.fillPoly, as ultralytics draws",
+    fits=_fits,
+    read=read,
+)
