@@ -16,6 +16,7 @@ from resseg.console import counting
 from resseg.data import DatasetSpec, pipeline
 from resseg.inference import metrics
 from resseg.inference.parts import fill, part_of
+from resseg.inference.per_image import PerImage
 from resseg.processes.group import ALONE, Group
 
 Batch = Mapping[str, Any]
@@ -171,13 +172,15 @@ class Evaluator:
         split: str,
         on_image: OnImage | None = None,
         before_batch: Callable[[], None] | None = None,
+        images: PerImage | None = None,
         *,
         whole: bool = False,
     ) -> dict[str, Any]:
         """Scores of `variables` on `split`; see `metrics.scores` for the keys.
 
-        With `whole`, which all processes of the group have to agree in, the first reads
-        all images, for `on_image`.
+        `images`, if given, takes what is counted of each image. With `whole`, which all
+        processes of the group have to agree in, the first reads all images, for
+        `on_image`.
         """
         data, classes = self._config.data, self._spec.num_classes
         confusion = np.zeros((classes, classes), np.int64)
@@ -198,9 +201,12 @@ class Evaluator:
                     height, width = batch["size"][i]
                     label = batch["label"][i, :height, :width]
                     prediction = predictions[first + i, :height, :width]
-                    boundary += metrics.boundary_counts(
+                    bands = metrics.boundary_counts(
                         label, prediction, classes, self._config.eval.boundary
                     )
+                    boundary += bands
+                    if images is not None:
+                        images.take(name, label, prediction, bands)
                     if on_image is not None:
                         image = pipeline.denormalize(
                             batch["image"][i, :height, :width], data.mean, data.std
@@ -221,23 +227,3 @@ class Evaluator:
         if self._labels is None:
             return batch
         return batch | {"label": self._labels[batch["label"]]}
-
-
-def score_lines(scores: Mapping[str, Any], classes: tuple[str, ...]) -> list[str]:
-    """The scores as lines of text: one per class, then the means."""
-    width = max(len("class"), *map(len, classes))
-    lines = [f"{'class':<{width}}    IoU   Dice  boundary IoU"]
-    per_class = zip(
-        classes, scores["iou"], scores["dice"], scores["boundary_iou"], strict=True
-    )
-    for name, iou, dice, boundary in per_class:
-        lines.append(f"{name:<{width}}  {iou:.3f}  {dice:.3f}  {boundary:.3f}")
-    lines.append(
-        f"mIoU {scores['mean_iou']:.4f}  mean Dice {scores['mean_dice']:.4f}  "
-        f"mean boundary IoU {scores['mean_boundary_iou']:.4f}"
-    )
-    lines.append(
-        f"pixel accuracy {scores['pixel_accuracy']:.4f}  "
-        f"mean class accuracy {scores['mean_class_accuracy']:.4f}"
-    )
-    return lines

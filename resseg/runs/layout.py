@@ -24,6 +24,7 @@ BEST = "best"  # weights with the best mean IoU so far
 ITEM_INDEX = "_METADATA"  # in an item of a checkpoint: orbax's list of its arrays
 ITEM_JSON = "metadata"  # in an item that is JSON
 WEIGHTS_INDEX = f"variables/{ITEM_INDEX}"  # in a checkpoint: that of its weights
+EVALUATIONS = "evaluations"  # scores of `resseg evaluate`, a file each
 PREDICTIONS = "predictions"  # overlays of the last evaluation
 PREDICTION_INDEX = "index.json"  # in there: confusion matrix, score of every image
 SAMPLES = "samples"  # in there: the best, the median and the worst image
@@ -41,6 +42,6 @@ FILES = (
 )
 FOLDERS = (
     *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS, AUTOPSY),
-    DAMAGED,
+    *(DAMAGED, EVALUATIONS),
     f"{PREDICTIONS}/{SAMPLES}",
 )

@@ -13,7 +13,7 @@ from resseg.console import duration
 from resseg.data import DatasetSpec
 from resseg.gradients.fork import ForkInfo
 from resseg.gradients.measure import changes_no_bit
-from resseg.inference.evaluator import score_lines
+from resseg.inference.score_lines import score_lines
 from resseg.runs import Holder, layout
 from resseg.runs.dropped import read_dropped
 from resseg.runs.ledger import read_ledger

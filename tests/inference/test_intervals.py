@@ -1,0 +1,124 @@
+"""Intervals over images: against scipy's, against how scores really vary, paired."""
+
+import time
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from resseg.inference import intervals, metrics
+from resseg.inference import probability_bins as binned
+
+
+def counts_of(images, classes=3, seed=0, odds=4):
+    """Confusion matrices of images, some of them harder, and their sums."""
+    rng = np.random.default_rng(seed)
+    sizes = rng.gamma(1.0, 50, (images, classes, classes))
+    confusion = rng.poisson(sizes * (1 + odds * np.eye(classes)))
+    sums = {
+        "hits": confusion.diagonal(0, 1, 2),
+        "true": confusion.sum(2),
+        "predicted": confusion.sum(1),
+        "boundary": np.stack([confusion.min(2), confusion.max(2)], -1),
+    }
+    return confusion, {name: value.astype(float) for name, value in sums.items()}
+
+
+def test_scores_of_sums_are_those_of_the_metrics():
+    confusion, sums = counts_of(5)
+    for missing in (False, True):
+        if missing:  # class 2 is nowhere, class 1 predicted only
+            confusion[:, 1:] = confusion[:, :, 2] = 0
+            sums |= {"hits": confusion.diagonal(0, 1, 2), "true": confusion.sum(2)}
+            sums |= {"predicted": confusion.sum(1)}
+            sums["boundary"][:, 2] = 0
+        scores = intervals.scores_of_sums({k: v.sum(0) for k, v in sums.items()})
+        wanted = metrics.scores(confusion.sum(0))
+        wanted |= metrics.boundary_scores(sums["boundary"].sum(0))
+        assert set(scores) == set(wanted)
+        for name, value in wanted.items():
+            np.testing.assert_allclose(scores[name], value, rtol=1e-14)
+
+
+def test_intervals_are_those_of_scipy():
+    confusion, sums = counts_of(60)
+
+    def mean_iou(images):
+        return metrics.scores(confusion[images.astype(int)].sum(0))["mean_iou"]
+
+    wanted = stats.bootstrap(
+        (np.arange(60),),
+        mean_iou,
+        vectorized=False,
+        n_resamples=2000,
+        method="BCa",
+        rng=np.random.default_rng(1),
+    ).confidence_interval
+    found = intervals.intervals(sums, 2000)["mean_iou"]
+    width = wanted.high - wanted.low
+    np.testing.assert_allclose([found.low, found.high], wanted, atol=0.06 * width)
+
+
+def test_intervals_hold_the_score_of_many_images_as_often_as_they_say():
+    _, everything = counts_of(20_000)
+    truth = intervals.scores_of_sums({k: v.sum(0) for k, v in everything.items()})
+    held = []
+    for split in range(200):
+        part = slice(100 * split, 100 * split + 40)
+        sums = {name: value[part] for name, value in everything.items()}
+        held.append(
+            [
+                interval.low <= truth[name] <= interval.high
+                for name, interval in intervals.intervals(sums, 200).items()
+                if name in ("mean_iou", "pixel_accuracy", "mean_boundary_iou")
+            ]
+        )
+    assert ((np.mean(held, 0) > 0.88) & (np.mean(held, 0) < 0.99)).all()
+
+
+def test_paired_differences_are_known_better_than_two_scores():
+    _, sums = counts_of(80)
+    better = dict(sums)
+    better["hits"] = sums["hits"] + 0.1 * (sums["true"] - sums["hits"])
+    ends = intervals.differences(sums, better)["pixel_accuracy"]
+    totals = [{k: v.sum(0) for k, v in each.items()} for each in (sums, better)]
+    scores = [intervals.scores_of_sums(each)["pixel_accuracy"] for each in totals]
+    assert 0 < ends.low < scores[1] - scores[0] < ends.high
+    alone = intervals.intervals(sums)["pixel_accuracy"]
+    assert ends.high - ends.low < 0.3 * (alone.high - alone.low)
+
+
+def test_there_is_none_of_few_images_nor_of_what_does_not_vary():
+    _, sums = counts_of(19)
+    assert intervals.intervals(sums) == {}
+    _, sums = counts_of(20)
+    sums["hits"][:, 0] = sums["true"][:, 0] = sums["predicted"][:, 0]
+    found = intervals.intervals(sums)["iou"]
+    assert np.isnan(found.low[0]) and np.isnan(found.high[0])
+    assert (found.low[1:] < found.high[1:]).all()
+    same = intervals.differences(sums, sums)["mean_iou"]
+    assert np.isnan(same.low)
+    with pytest.raises(ValueError, match=r"counts of \[19, 20\] images"):
+        intervals.differences(sums, counts_of(19)[1])
+
+
+def test_a_class_that_resamples_lack_has_the_interval_of_the_others():
+    _, sums = counts_of(30)
+    for name in ("hits", "true", "predicted"):
+        sums[name][1:, 2] = 0  # class 2 is in one image of 30
+    found = intervals.intervals(sums)
+    assert np.isfinite(found["mean_iou"].low)
+    # Where it is drawn its IoU is always the same.
+    assert np.isnan(found["iou"].low[2]) and np.isfinite(found["iou"].low[1])
+
+
+def test_a_thousand_resamples_of_a_thousand_images_take_a_moment():
+    _, sums = counts_of(1000, classes=21)
+    rng = np.random.default_rng(0)
+    cells = rng.poisson(2, (1000, 2, binned.CELLS)).astype(float)
+    sums["top"] = np.stack([cells, cells / 2, rng.random(cells.shape)], -1)
+    sums |= {name: np.ones((1000, 21, 2)) for name in ("pixels", "nll", "brier")}
+    began = time.process_time()
+    found = intervals.intervals(sums)
+    assert time.process_time() - began < 4  # 0.5 s on one core
+    assert found["ece"].low < found["ece"].high
