@@ -2,15 +2,18 @@
 
 import argparse
 import sys
+from collections.abc import Container
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from resseg.cli import options, outputs
+from resseg.cli import options, outputs, predict_windows
 from resseg.errors import UserError, naming
 from resseg.text import shown
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from resseg.inference.ensemble import Ensemble
 
 SUMMARY = "segment your images with a trained run"
 EPILOG = """\
@@ -20,10 +23,13 @@ examples:
   resseg predict runs/cells photos --out segmented --scales 0.5,1,1.5 --flip
   resseg predict runs/seed0 runs/seed1 runs/seed2 photos --out segmented
   resseg predict runs/cells photos --out segmented --tile 512 --overlap 0.5
+  resseg predict runs/fields scene.tif --out mapped --tile 512   (of any size)
 
 Images may have any size. For each, DIR gets a PNG of class indices and a colour
 overlay. The masks of a split's images are, to the last pixel, what `resseg evaluate`
-scores."""
+scores. With --tile a TIFF that is too large to be decoded whole, or has a georeference,
+becomes a tiled TIFF with the same georeference, in about 1 GB of memory; killed and
+started again it goes on."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +73,8 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg import sharding
     from resseg.console import say
     from resseg.data import depth
-    from resseg.data.reading import load_image
     from resseg.inference.ensemble import Ensemble
     from resseg.inference.members import load_members, require_alike, shared_bits
-    from resseg.inference.predictor import Predictor, write_pictures
     from resseg.runs import open_run
 
     depth.require_bits(arguments.bits)
@@ -79,13 +83,58 @@ def run(arguments: argparse.Namespace) -> int:
     require_alike(runs)
     recorded = shared_bits(runs) if arguments.bits is None else None
     bits, reason = choose_bits(arguments.bits, recorded, arguments.runs[0])
-    classes = runs[0].classes
     images, others = find_images(Path(arguments.images))
-    out = make_output(Path(arguments.out), images, arguments.probabilities)
+    chosen = predict_windows.choose(images, averaging.tile)
+    probabilities = arguments.probabilities
+    out = make_output(Path(arguments.out), images, chosen.windows, probabilities)
     members = load_members(runs, arguments.step, arguments.average_checkpoints)
     ensemble = Ensemble(members, averaging, sharding.make_mesh())
+    done, deep, unreadable = predict_whole(
+        chosen.whole, ensemble, bits, out, probabilities
+    )
+    if done:
+        say(
+            f"{ensemble.words}, in {out}: NAME.png (class indices, nearly black), "
+            "NAME_color.png, NAME_overlay.png"
+        )
+    unreadable += chosen.wrong
+    unreadable += predict_windows.predict_all(
+        chosen.windows, ensemble, bits, out, probabilities
+    )
+    if deep or any(
+        each.header.depth > depth.FEWEST for each in chosen.windows.values()
+    ):
+        say(depth.in_words(bits, reason))
+    for line in [*chosen.notes, *others]:
+        say(line)
+    for error in unreadable:
+        print(shown(f"resseg: error: {error}"), file=sys.stderr)
+    return 2 if unreadable else 0
+
+
+def predict_whole(
+    images: list[Path],
+    ensemble: "Ensemble",
+    bits: int,
+    out: Path,
+    probabilities: bool,
+) -> tuple[int, bool, list[UserError]]:
+    """Segments images that are decoded whole, and writes what comes of it.
+
+    Returns:
+        How many were; whether one had more than 8 bits, of which `bits` are in use; and
+        what is wrong with those that cannot be read.
+
+    Raises:
+        OSError: a result cannot be written.
+    """
+    from resseg.console import say
+    from resseg.data import depth
+    from resseg.data.reading import load_image
+    from resseg.inference.predictor import Predictor, write_pictures
+
     sizes, deep, unreadable = read_sizes(images, bits)
-    readable, done = list(sizes), 0
+    readable, done, classes = list(sizes), 0, ensemble.classes
     predictor = Predictor(ensemble)
 
     def load(index: int) -> "np.ndarray":
@@ -93,27 +142,16 @@ def run(arguments: argparse.Namespace) -> int:
 
     batches = predictor.plan(list(sizes.values())) if sizes else []
     given = ((planned, [*map(load, planned.indices)]) for planned in batches)
-    for batch in predictor.predict(given, arguments.probabilities):
+    for batch in predictor.predict(given, probabilities):
         paths = [readable[index] for index in batch.planned.indices]
         for path, image, mask in zip(paths, batch.images, batch.masks, strict=True):
             write_pictures(out, path.stem, image, mask, len(classes))
             done += 1
             shares = list_shares(mask, classes)
             say(f"{done}/{len(readable)}  {path.name}  {shares}")
-        if arguments.probabilities:
+        if probabilities:
             write_probabilities(out, paths, batch.probabilities)
-    if len(unreadable) < len(images):
-        say(
-            f"{ensemble.words}, in {out}: NAME.png (class indices, nearly black), "
-            "NAME_color.png, NAME_overlay.png"
-        )
-    if deep:
-        say(depth.in_words(bits, reason))
-    for line in others:
-        say(line)
-    for error in unreadable:
-        print(shown(f"resseg: error: {error}"), file=sys.stderr)
-    return 2 if unreadable else 0
+    return done, deep, unreadable
 
 
 def read_sizes(
@@ -205,8 +243,16 @@ def find_images(path: Path) -> tuple[list[Path], list[str]]:
     return images, others
 
 
-def make_output(out: Path, images: list[Path], probabilities: bool) -> Path:
+def make_output(
+    out: Path, images: list[Path], windows: Container[Path], probabilities: bool
+) -> Path:
     """Makes the folder, once every file that is to go there can.
+
+    Args:
+        out: the folder.
+        images: all of them.
+        windows: those that become a TIFF.
+        probabilities: whether they are written.
 
     Raises:
         UserError: it cannot be written to, or holds the inputs; two images would be
@@ -217,11 +263,13 @@ def make_output(out: Path, images: list[Path], probabilities: bool) -> Path:
 
     if any(image.parent.resolve() == out.resolve() for image in images):
         raise UserError(f"--out {out}: holds the input images; choose another folder")
-    files = [
-        (image, out / name)
-        for image in images
-        for name in file_names(image.stem, probabilities)
-    ]
+
+    def names(image: Path) -> list[str]:
+        if image in windows:
+            return predict_windows.file_names(image, probabilities)
+        return file_names(image.stem, probabilities)
+
+    files = [(image, out / name) for image in images for name in names(image)]
     make_folder("--out", out)
     outputs.check_each_apart("--out", files, images)
     return out

@@ -183,29 +183,36 @@ def _orientation(picture: Image.Image, content: bytes, name: str) -> int:
 
 def _of_tiff(path: Path | str, content: bytes) -> Header:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
-        pages = plain_pages(file)
-        page = pages[0]
-        stacked = int((file.imagej_metadata or {}).get("images", 1))
-        kind, inverted = _tiff_kind(path, page)
-        if page.sampleformat not in (1, 2):
-            raise UserError(
-                f"{path}: pixels of type {page.dtype}; expected whole numbers"
-            )
-        tag = page.tags.get(_ORIENTATION)
-        header = Header(
-            format="TIFF",
-            kind=kind,
-            depth=page.bitspersample,
-            compression=_tiff_compression(page),
-            size=(page.imagelength, page.imagewidth),
-            frames=max(len(pages), stacked, page.imagedepth),
-            orientation=_turn(tag.value if tag else 1),
-            inverted=inverted,
-            signed=page.sampleformat == 2,
-            multiplied=tuple(page.extrasamples) == (_ASSOCIATED,),
-        )
+        header = of_tiff(path, file)
     _require_size(path, *header.size)
     return header
+
+
+def of_tiff(path: Path | str, file: tifffile.TiffFile) -> Header:
+    """What a TIFF says of itself; its image may be of any size.
+
+    Raises:
+        UserError: its pixels are no whole numbers, or its channels no colours.
+    """
+    pages = plain_pages(file)
+    page = pages[0]
+    stacked = int((file.imagej_metadata or {}).get("images", 1))
+    kind, inverted = _tiff_kind(path, page)
+    if page.sampleformat not in (1, 2):
+        raise UserError(f"{path}: pixels of type {page.dtype}; expected whole numbers")
+    tag = page.tags.get(_ORIENTATION)
+    return Header(
+        format="TIFF",
+        kind=kind,
+        depth=page.bitspersample,
+        compression=_tiff_compression(page),
+        size=(page.imagelength, page.imagewidth),
+        frames=max(len(pages), stacked, page.imagedepth),
+        orientation=_turn(tag.value if tag else 1),
+        inverted=inverted,
+        signed=page.sampleformat == 2,
+        multiplied=tuple(page.extrasamples) == (_ASSOCIATED,),
+    )
 
 
 def _tiff_kind(path: Path | str, page: tifffile.TiffPage) -> tuple[str, bool]:

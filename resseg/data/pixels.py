@@ -126,14 +126,17 @@ def _by_tifffile(
         # Of channels that lie apart, depth, height, width, of channels together.
         apart, _, height, width, together = page.shaped
         whole = page.asarray(squeeze=False).reshape(apart, height, width, together)
-        colormap = page.colormap
+        palette = palette_of(page) if header.kind == PALETTE else None
     values = np.moveaxis(whole, 0, -1).reshape(height, width, apart * together)
     values = values.astype(values.dtype.newbyteorder("="))
     if values.dtype == bool:
         values = values.astype(np.uint8)
-    if header.kind != PALETTE:
-        return values, None
-    return values, _full((np.asarray(colormap).T >> 8).astype(np.uint8))
+    return values, palette
+
+
+def palette_of(page: tifffile.TiffPage) -> np.ndarray:
+    """That of a TIFF, uint8 `[256, 3]`; what it stores has 16 bits."""
+    return _full((np.asarray(page.colormap).T >> 8).astype(np.uint8))
 
 
 def _require_chunks(page: tifffile.TiffPage) -> None:

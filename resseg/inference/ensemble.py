@@ -5,8 +5,6 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-import flax.errors
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,12 +13,11 @@ from jax.sharding import Mesh
 from resseg import sharding
 from resseg.architecture import padding_multiple
 from resseg.data.planning import PlannedBatch, plan_batches
-from resseg.errors import UserError
 from resseg.inference import metrics, mosaic
 from resseg.inference.averaging import Averaging, joined, stride_of
 from resseg.inference.evaluator import Batch, compile_evaluation, run_ahead, softmax
+from resseg.inference.samples import require_dropout, sampled
 from resseg.inference.trained import Trained
-from resseg.models.layers import BatchNorm
 
 
 class Ensemble:
@@ -60,7 +57,7 @@ class Ensemble:
         self._finish = jax.jit(self._finished, static_argnums=(0, 1))
         if averaging.samples:
             for member in members:
-                _require_dropout(member)
+                require_dropout(member)
         if averaging.tile:
             self.grid = self._make_grid()
 
@@ -168,7 +165,7 @@ class Ensemble:
 
         def scores(variables: Any, images: jax.Array, key: jax.Array) -> jax.Array:
             if samples:
-                return _sampled(member.model, variables, images, {"dropout": key})
+                return sampled(member.model, variables, images, {"dropout": key})
             outputs: Any = member.model.apply(variables, images, train=False)
             return outputs["logits"]
 
@@ -238,9 +235,10 @@ class Ensemble:
         for place in range(len(batch["name"])):
             image = batch["image"][place]
             read = functools.partial(_of_array, image)
-            size = image.shape[:2]
-            for rows, columns in mosaic.blocks(*size, self.grid, len(self.classes)):
-                values = self.block(read, size, rows, columns)
+            height, width = image.shape[:2]
+            cut = mosaic.blocks(height, width, self.grid, len(self.classes))
+            for rows, columns in cut:
+                values = self.block(read, (height, width), rows, columns)
                 predictions[place, rows, columns] = values.argmax(-1)
                 sure[place, rows, columns] = np.rint(255 * values.max(-1))
                 if wanted:
@@ -261,34 +259,3 @@ def _resized(images: jax.Array, size: tuple[int, ...]) -> jax.Array:
         return images
     shape = (images.shape[0], *size, images.shape[-1])
     return jax.image.resize(images, shape, "bilinear")
-
-
-def _sampled(model: Any, variables: Any, images: Any, keys: dict) -> jax.Array:
-    """Logits with everything that training drops at random dropped, and batch norm as
-    in evaluation."""
-
-    def in_evaluation(call: Any, arguments: Any, keywords: Any, context: Any) -> Any:
-        if isinstance(context.module, BatchNorm) and context.method_name == "__call__":
-            return call(arguments[0], False)
-        return call(*arguments, **keywords)
-
-    with nn.intercept_methods(in_evaluation):
-        # The auxiliary head has dropout of its own, which no prediction sees.
-        outputs = model.clone(aux=None).apply(variables, images, train=True, rngs=keys)
-    return outputs["logits"]
-
-
-def _require_dropout(member: Trained) -> None:
-    image = jax.ShapeDtypeStruct(member.blueprint.image_shape, jnp.float32)
-    model = member.model
-    try:
-        jax.eval_shape(
-            functools.partial(_sampled, model, keys={}), member.variables, image
-        )
-    except flax.errors.InvalidRngError:
-        return
-    raise UserError(
-        "--samples: nothing is drawn in this network (no dropout, drop path, DropBlock "
-        "or shake), so all samples are equal; train with config.model.head.dropout or "
-        "another, or leave --samples out"
-    )

@@ -1,8 +1,11 @@
 """A finished run as something that can be asked: config, classes, network, weights."""
 
 import dataclasses
+import functools
+import hashlib
 from typing import Any
 
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from resseg import sharding
@@ -37,6 +40,17 @@ class Trained:
     step: int
     temperature: float = 1.0
     weights: str = ""
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """Of all that its predictions depend on, for one who keeps them."""
+        known = hashlib.sha256(str(self.config.model).encode())
+        known.update(f"{self.config.data.mean} {self.config.data.std}".encode())
+        known.update(str(self.temperature).encode())
+        for path, leaf in sorted(flatten_dict(self.variables).items()):
+            known.update("/".join(path).encode())
+            known.update(np.ascontiguousarray(leaf).tobytes())
+        return known.hexdigest()
 
     @property
     def model(self) -> SegmentationNetwork:
