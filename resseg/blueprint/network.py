@@ -195,6 +195,8 @@ def build_head(
         "separable": settings.separable,
         "convs": tuple(settings.convs),
         "align_corners": settings.align_corners,
+        "supervised": settings.deep_supervision > 0,
+        "aux_gradient": numbers(model.gradient.aux, ("aux",))[0],
     }
     if "rates" in row.keys:
         arguments["pyramid"] = Pyramid(

@@ -14,6 +14,7 @@ Stages = tuple[str, ...]  # stage1, stage2, …
 
 CONCAT, ADD = "concat", "add"
 DECODER: Mapping[str, str] = {"channels": "decoder"}
+LEVELS: Mapping[str, str] = {**DECODER, "deep_supervision": "levels with scores"}
 WIDTH: Mapping[str, str] = {"width": "pyramid"}
 PYRAMID: Mapping[str, str] = {**WIDTH, "rates": "pyramid", "separable": "pyramid"}
 
@@ -96,7 +97,7 @@ HEADS = {
         skips=_all_but_the_deepest,
         joins=(CONCAT, ADD),
         decodes=True,
-        keys=DECODER,
+        keys=LEVELS,
     ),
     "resunet": Head(
         "resseg.models.heads.unet:ResUNet",
@@ -104,7 +105,7 @@ HEADS = {
         joins=(CONCAT, ADD),
         decodes=True,
         residual=True,
-        keys=DECODER,
+        keys=LEVELS,
     ),
     "deeplabv3": Head(
         "resseg.models.heads.deeplab:DeepLabV3",

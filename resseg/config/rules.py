@@ -28,6 +28,16 @@ def _data(config: Any) -> None:
         refuse(config, f"data.{last}", f"expected {listed} to be 1 together at most")
 
 
+def _mixup(config: Any) -> None:
+    if config.data.mixup and config.train.accumulate > 1:
+        refuse(
+            config,
+            "data.mixup",
+            "parts of a batch count by the pixels of one label each, set 0 or "
+            "config.train.accumulate=1",
+        )
+
+
 def _layout(config: Any) -> None:
     """What a layout says is said by it alone."""
     layout = config.model.backbone.layout
@@ -268,6 +278,7 @@ def check_height(config: Any, space: int) -> None:
 
 RULES = (
     _data,
+    _mixup,
     _layout,
     _stages,
     _kind_of_block,

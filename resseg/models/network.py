@@ -12,8 +12,9 @@ from resseg.models.resizing import resize
 
 
 class SegmentationNetwork(nn.Module):
-    """Images `[batch, height, width, 3]` -> {"logits": …, "aux": …}, each float32
-    `[batch, height, width, classes]`; "aux" is there if there is an auxiliary head.
+    """Images `[batch, height, width, 3]` -> {"logits": …, "aux": …, "level1": …}, each
+    float32 `[batch, height, width, classes]`; "aux" is there if there is an auxiliary
+    head, "level1", … if the decoder is supervised at its levels, finest first.
 
     Attributes:
         split: how devices share batch and height of the images, see `ops.halo`; None =
@@ -33,10 +34,11 @@ class SegmentationNetwork(nn.Module):
             features = self.backbone(images.astype(self.dtype), train)
             features["image"] = images  # its size is where a decoder ends
             # Nothing behind the head sees half precision.
-            scores = {"logits": self.head(features, train).astype(jnp.float32)}
+            logits = self.head(features, train)
+            scores = logits if isinstance(logits, dict) else {"logits": logits}
             if self.aux is not None:
-                scores["aux"] = self.aux(features, train).astype(jnp.float32)
+                scores["aux"] = self.aux(features, train)
             return {
-                name: resize(score, size, self.align_corners)
+                name: resize(score.astype(jnp.float32), size, self.align_corners)
                 for name, score in scores.items()
             }

@@ -20,6 +20,7 @@ from resseg.inference.trained import load_trained
 from resseg.models.network import SegmentationNetwork
 from resseg.runs import open_run
 from resseg.training import recipe
+from resseg.training.objective import total_loss
 
 HostBatch = Mapping[str, np.ndarray]
 
@@ -76,7 +77,9 @@ class Subject:
     def total_loss(
         self, variables: Mapping[str, Any], batch: HostBatch, *, train: bool
     ) -> jax.Array:
-        """The loss of training, the auxiliary term included; dropout draws one mask.
+        """The loss of training, auxiliary terms included, of images that are not mixed.
+
+        Dropout draws one mask.
 
         With `train` norms use the statistics of the batch.
         """
@@ -89,11 +92,9 @@ class Subject:
         )
         if train:
             outputs, _ = outputs
-        value, _ = self.loss(outputs["logits"], jnp.asarray(batch["label"]))
-        if "aux" in outputs:
-            aux, _ = self.loss(outputs["aux"], jnp.asarray(batch["label"]))
-            value = value + self.config.model.aux.weight * aux
-        return value
+        labels = {"label": jnp.asarray(batch["label"])}
+        numbers = recipe.numbers(self.config)
+        return total_loss(self.loss, outputs, labels, numbers)[0]
 
     def scaled_backward(self) -> list[str]:
         """Coefficients that scale the gradient and not the value, where not 1.

@@ -31,8 +31,9 @@ from resseg.training.faults import (
     state_fault,
     words,
 )
+from resseg.training.objective import mixed_up, total_loss
 from resseg.training.program import Program
-from resseg.training.steps import TrainState, applied, begun, total_loss
+from resseg.training.steps import TrainState, applied, begun
 
 _PARTS = {"__call__": "", CARRIED: ", shortcut", COMPUTED: ", branch"}  # by method
 
@@ -95,11 +96,12 @@ class Examiner:
 
     def _examine(self, state: TrainState, batch: Any, key: jax.Array) -> dict[str, Any]:
         state, key = begun(state, key)
+        batch = mixed_up(batch, key, state.numbers)
 
         def loss_of(params, measuring):
             forward = applied(self._model, state, batch, key, params, measuring)
             (outputs, _), tallies = self._noted(forward)
-            value, terms = total_loss(self._loss, outputs, batch, state)
+            value, terms = total_loss(self._loss, outputs, batch, state.numbers)
             return scaling.scaled(value, state), (tallies, terms)
 
         taps = self._blueprint.zero_taps()

@@ -63,12 +63,19 @@ def numbers(config: Any) -> Numbers:
     if settings.clip_norm is not None:
         values["clip_norm"] = settings.clip_norm
     scalars = {key: np.float32(value) for key, value in values.items()}
-    return scalars | {
+    scalars |= {
         **scaling.numbers(config),
         "schedule": np.int32(optim.SCHEDULES.index(settings.schedule)),
         "steps": np.float32(config.train.steps),
         "aux_weight": np.float32(config.model.aux.weight),
     }
+    for name, value in (
+        ("level_weight", config.model.head.deep_supervision),
+        ("mixup", config.data.mixup),
+    ):
+        if value:
+            scalars[name] = np.float32(value)
+    return scalars
 
 
 def averages(config: Any) -> bool:

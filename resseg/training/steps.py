@@ -20,9 +20,8 @@ from resseg.training.accumulation import in_parts
 from resseg.training.batch_hash import batch_hash
 from resseg.training.guard import only_if_finite
 from resseg.training.losses import Loss
+from resseg.training.objective import Batch, mixed_up, total_loss
 from resseg.training.optim import OptimizerOf
-
-Batch = Mapping[str, jax.Array]
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -35,7 +34,7 @@ class TrainState(flax.struct.PyTreeNode):
             line; or empty where nothing moves. Numbers of the config, so no checkpoint
             holds them; arrays, so that another schedule is the same program.
         numbers: scalars of the config that the step computes with, named after their
-            keys: those of the optimizer, and `aux_weight`. As `schedules`, arrays that
+            keys: those of the optimizer and of `objective`. As `schedules`, arrays that
             no checkpoint holds.
         scaling: of the loss, where that moves; see `scaling`.
     """
@@ -130,18 +129,6 @@ def applied(
     )
 
 
-def total_loss(
-    loss: Loss, outputs: Mapping[str, jax.Array], batch: Batch, state: TrainState
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """What a step differentiates, with the auxiliary head's share, and its terms."""
-    value, terms = loss(outputs["logits"], batch["label"])
-    if "aux" in outputs:
-        aux, _ = loss(outputs["aux"], batch["label"])
-        terms["aux"] = aux
-        value = value + state.numbers["aux_weight"] * aux
-    return value, terms
-
-
 def make_train_step(
     model: nn.Module,
     optimizer_of: OptimizerOf,
@@ -195,7 +182,7 @@ def make_train_step(
             outputs, updated, joins = with_moments(forward)
         else:
             outputs, updated = forward()
-        value, terms = total_loss(loss, outputs, batch, state)
+        value, terms = total_loss(loss, outputs, batch, state.numbers)
         predictions = outputs["logits"].argmax(-1)
         confusion = confusion_matrix(batch["label"], predictions, num_classes)
         aside = terms, updated.get("batch_stats", {}), confusion, joins
@@ -226,7 +213,8 @@ def make_train_step(
     def train_step(state, batch, key):
         before = state
         state, key = begun(state, key)
-        (value, aside), gradients, forks = gradient_of(state, batch, key)
+        shown = mixed_up(batch, key, state.numbers)
+        (value, aside), gradients, forks = gradient_of(state, shown, key)
         terms, batch_stats, confusion, joins = aside
         gradients = scaling.unscaled(gradients, state)
         _, schedule = optimizer_of(state.numbers)

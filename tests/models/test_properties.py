@@ -4,123 +4,20 @@ import functools
 import re
 
 import hypothesis
-import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import pytest
 import tiny
 from flax import traverse_util
+from random_configs import SETTINGS, overrides, valid
 
 from resseg.architecture import spell_out
 from resseg.blueprint.blueprint import Blueprint
 from resseg.blueprint.network import build_segmenter
-from resseg.config.heads import HEADS
-from resseg.config.load import load_config
-from resseg.config.rows import KEYS
-from resseg.errors import UserError
 from resseg.gradients.fork import statistics_by_fork
 
-BASE = "base"
 CLASSES = 3
 BATCH = 3  # of two values in a channel, batch normalisation keeps the sign alone
-
-# depth -> how few blocks its stages may have
-SIZES = {
-    10: [(), (1, 2, 1, 1)],
-    18: [(1, 1, 1, 1), (1, 1, 2), (2, 1)],
-    20: [(1, 1, 1), (2, 1, 1)],
-    50: [(1, 1, 1, 1), (1, 2)],
-}
-
-
-def choices(key):
-    return st.sampled_from(list(KEYS[key].value.options))
-
-
-BACKBONE = {
-    "model.norm": choices("model.norm"),
-    "model.weight_standardization": st.booleans(),
-    "model.backbone.variant": choices("model.backbone.variant"),
-    "model.backbone.order": choices("model.backbone.order"),
-    "model.backbone.block": choices("model.backbone.block"),
-    "model.backbone.stem": choices("model.backbone.stem"),
-    "model.backbone.width": st.sampled_from([4, 6, 8]),
-    "model.backbone.output_stride": st.sampled_from([0, 0, 2, 4, 8, 16, 32]),
-    "model.backbone.dilation": choices("model.backbone.dilation"),
-    "model.backbone.multi_grid": st.sampled_from([(), (2,), (1, 2)]),
-    "model.backbone.expansion": st.sampled_from([1, 2, 6]),
-    "model.backbone.se_reduction": st.sampled_from([0, 2]),
-    "model.branch.init": choices("model.branch.init"),
-    "model.backbone.width_factor": st.sampled_from([1.0, 0.5, 2.0]),
-    "model.shortcut.kind": choices("model.shortcut.kind"),
-    "model.shortcut.transition": choices("model.shortcut.transition"),
-    "model.shortcut.span": st.sampled_from([0, 1, 3]),
-    "model.shortcut.scale": st.sampled_from([1.0, 0.5]),
-    "model.branch.learn": choices("model.branch.learn"),
-    "model.gradient.shortcut": st.sampled_from([1.0, 0.5]),
-    "model.gradient.branch_in": st.sampled_from([1.0, 0.5]),
-    "model.gradient.bypass": st.sampled_from([0.0, 0.5]),
-    "model.gradient.detach_rate": st.sampled_from([0.0, 0.5]),
-    "model.gradient.normalize": choices("model.gradient.normalize"),
-    "model.gradient.surgery": choices("model.gradient.surgery"),
-    "model.gradient.clip_sites": st.sampled_from([0.0, 0.1]),
-    "model.shortcut.first": st.sampled_from([0.0, 0.2]),
-    "model.shortcut.streams": st.sampled_from([1, 2]),
-    "model.shortcut.mixing": choices("model.shortcut.mixing"),
-    "model.branch.orthogonal": choices("model.branch.orthogonal"),
-}
-BOTTLENECK = {
-    "model.backbone.groups": st.sampled_from([1, 2]),
-    "model.backbone.group_width": st.sampled_from([64, 32]),
-    "model.backbone.stride_on": choices("model.backbone.stride_on"),
-}
-PYRAMID = {
-    "model.head.width": st.sampled_from([0, 8]),
-    "model.head.rates": st.sampled_from([(), (1, 2, 3)]),
-    "model.head.separable": st.booleans(),
-}
-HEAD = {
-    "model.head.align_corners": st.booleans(),
-    "model.long_skip.kind": choices("model.long_skip.kind"),
-    "model.long_skip.scale": st.sampled_from([1.0, 0.5]),
-    "model.aux.weight": st.sampled_from([0.0, 0.4]),
-}
-
-
-@st.composite
-def overrides(draw):
-    """Overrides of `resseg.config.base`, most of which make a valid config."""
-    drawn = {"model.backbone.depth": draw(st.sampled_from(sorted(SIZES)))}
-    sizes = draw(st.sampled_from(SIZES[drawn["model.backbone.depth"]]))
-    drawn["model.backbone.stage_sizes"] = sizes
-    strides = [(), (1, 2, 2, 2), (2, 2, 2, 2), (1, 1, 2, 2)]
-    if sizes and len(sizes) < 4:
-        strides = [stride[: len(sizes)] for stride in strides[1:]]
-    drawn["model.backbone.stage_strides"] = draw(st.sampled_from(strides))
-    drawn["model.head.name"] = head = draw(choices("model.head.name"))
-    keys = BACKBONE | HEAD
-    if drawn["model.backbone.depth"] == 50:
-        keys |= BOTTLENECK
-    if "rates" in HEADS[head].keys:
-        keys |= PYRAMID
-    if "convs" in HEADS[head].keys:
-        keys |= {"model.head.convs": st.sampled_from([(0, 2), (1, 1)])}
-    # Each departs from its default with odds that leave most of them at it: whatever
-    # is drawn uniformly is refused by one rule or another.
-    for key, values in keys.items():
-        if draw(st.integers(0, 2)) == 0:
-            drawn[key] = draw(values)
-    drawn["model.backbone.width"] = draw(BACKBONE["model.backbone.width"])
-    drawn["data.crop"] = draw(st.sampled_from([(64, 64), (64, 32), (32, 32)]))
-    return drawn
-
-
-def valid(drawn):
-    try:
-        return load_config(BASE, drawn)
-    except UserError:
-        hypothesis.reject()
-
 
 # What a head may leave alone in a first step: biases in front of batch norms; a kernel
 # of one channel, or the few of a gate, whose ReLU may be dead; one position alone has
@@ -217,15 +114,6 @@ def check(drawn):
     described = Blueprint.of(config, CLASSES, config.data.crop).description
     assert described.params == sum(leaf.size for leaf in flat.values())
     assert described.forks == len(statistics_by_fork(taps))
-
-
-SETTINGS = hypothesis.settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    phases=[hypothesis.Phase.explicit, hypothesis.Phase.generate],
-    suppress_health_check=list(hypothesis.HealthCheck),
-)
 
 
 @hypothesis.settings(SETTINGS, max_examples=3)

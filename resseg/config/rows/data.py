@@ -1,10 +1,20 @@
 """What is seen: seed, images, augmentation.
 
 How an image is drawn and augmented happens before the program, which sees arrays of one
-shape.
+shape; but for mixup, which needs two labels of a pixel.
 """
 
-from resseg.config.key import CHANGED, FIXED, FREE, NUMBER, OUTSIDE, SAME, SHAPES, Key
+from resseg.config.key import (
+    CHANGED,
+    FIXED,
+    FREE,
+    NUMBER,
+    OUTSIDE,
+    SAME,
+    SHAPES,
+    SWITCH,
+    Key,
+)
 from resseg.config.values import (
     BELOW_HALF,
     BELOW_ONE,
@@ -212,6 +222,14 @@ ROWS = (
         real(0.0, SHARE),
         "probability that half of the classes of another crop lie over it",
         (OUTSIDE, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "data.mixup",
+        real(0.0, NOT_NEGATIVE),
+        "alpha of Beta(alpha, alpha), the share by which a train step mixes each crop "
+        "with the next of its batch; 0 = off",
+        (SWITCH, FIXED, CHANGED),
         later=True,
     ),
     Key(

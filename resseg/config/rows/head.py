@@ -70,6 +70,14 @@ ROWS = (
         (SHAPES, FIXED, SAME),
     ),
     Key(
+        "model.head.deep_supervision",
+        real(0.0, NOT_NEGATIVE),
+        "U-Nets: weight of the loss of the level before the last, halved with each "
+        "deeper one; 0.5 = as nnU-Net, 0 = off",
+        (SWITCH, FIXED, CHANGED),
+        later=True,
+    ),
+    Key(
         "model.aux.weight",
         real(0.0, NOT_NEGATIVE),
         "weight of the auxiliary loss on stage 3; 0 = no auxiliary head",

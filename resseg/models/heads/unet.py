@@ -10,7 +10,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from resseg.gradients.names import CLASSIFIER, SKIP_FACTOR
+from resseg.gradients.fork import Fork
+from resseg.gradients.names import (
+    AUX,
+    CLASSIFIER,
+    DEEPER,
+    LEVEL,
+    SCORE,
+    SKIP_FACTOR,
+)
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.heads.fcn import deepest
@@ -32,6 +40,9 @@ class UNet(nn.Module):
         merge: concat or add (the deeper signal is projected to the skip's width).
         skip_scales: forward factor per skip.
         gated: skips are multiplied by a gate of themselves.
+        supervised: levels before the last put out scores too: a 1x1 convolution behind
+            a fork `auxiliary_decoder<level>` with paths aux and deeper.
+        aux_gradient: backward factor on what those send into the decoder.
     """
 
     num_classes: int
@@ -43,11 +54,16 @@ class UNet(nn.Module):
     dropout: float = 0.0
     norm: str = "batch"
     dtype: Any = jnp.float32
+    supervised: bool = False
+    aux_gradient: float = 1.0
     merges_lazily: ClassVar[bool] = True  # decoder blocks begin with a convolution
 
     @nn.compact
-    def __call__(self, features: dict[str, jax.Array], train: bool) -> jax.Array:
+    def __call__(
+        self, features: dict[str, jax.Array], train: bool
+    ) -> jax.Array | dict[str, jax.Array]:
         x = features[deepest(features)]
+        scores: list[jax.Array] = []
         scales = self.skip_scales or (1.0,) * len(self.skips)
         levels = list(zip(self.skips, scales, strict=True))[::-1]
         for i in range(len(self.channels)):
@@ -62,9 +78,28 @@ class UNet(nn.Module):
                 size = (min(2 * x.shape[1], height), min(2 * x.shape[2], width))
                 x = self.upsampled(x, size, None)
             x = self.decoder(i)(x, train)
-        return Classifier(
+            if self.supervised and i + 1 < len(self.channels):
+                x, score = self.scored(x, f"decoder{i + 1}")
+                scores.insert(0, score)
+        logits = Classifier(
             self.num_classes, self.dropout, self.dtype, kernel=3, name=CLASSIFIER
         )(x, train)
+        levels = {f"{LEVEL}{i}": score for i, score in enumerate(scores, 1)}
+        return {"logits": logits, **levels} if self.supervised else logits
+
+    def scored(self, x: jax.Array, level: str) -> tuple[jax.Array, jax.Array]:
+        """What goes on from a level, and its scores."""
+        backward = (self.aux_gradient, 1.0)
+        fork = Fork("auxiliary", (AUX, DEEPER), backward, name=f"auxiliary_{level}")
+        aux, x = fork(x)
+        score = Conv(
+            self.num_classes,
+            1,
+            use_bias=True,
+            dtype=self.dtype,
+            name=f"{SCORE}{level}",
+        )
+        return x, score(aux)
 
     def decoder(self, level: int) -> nn.Module:
         """What follows the merge of a level; 0 is the deepest."""
