@@ -12,6 +12,7 @@ from resseg.errors import UserError, choose
 
 if TYPE_CHECKING:
     from resseg.inference.evaluation import Evaluation
+    from resseg.inference.trained import Trained
     from resseg.runs import Run
 
 SUMMARY = "score a trained run on a split"
@@ -206,6 +207,8 @@ def _evaluate(
         images=images,
     )
     evaluated.show(evaluation)
+    for line in temperature_lines(runs, members, spec.name, split):
+        say(line)
     evaluated.store(evaluation)
     if not arguments.data:
         then, now = run.dataset, sources.fingerprint(config.data, (split,))
@@ -214,6 +217,42 @@ def _evaluate(
     for line in list_oddities(run, config.data, split, members[0].step, scores):
         say(f"note: {line}")
     return evaluation
+
+
+def temperature_lines(
+    runs: Sequence["Run"], members: Sequence["Trained"], data: str, split: str
+) -> list[str]:
+    """What there is to say of temperatures when a split is scored.
+
+    Args:
+        runs: that are scored.
+        members: their weights.
+        data: the data set.
+        split: of it.
+    """
+    from resseg.runs.calibration import read_calibrations
+
+    lines = []
+    for run, member in zip(runs, members, strict=True):
+        fitted = {each.step: each for each in read_calibrations(run.path)}
+        own = fitted.get(member.step)
+        if own is not None and member.temperature == own.temperature:
+            same = (own.data, own.split) == (data, split)
+            where = (
+                "this very split, where it looks too good"
+                if same
+                else (f"{own.data}/{own.split}")
+            )
+            lines.append(
+                f"{run.path}: temperature {own.temperature:.4f}, fitted to {where}"
+            )
+        elif fitted:
+            steps = ", ".join(map(str, fitted))
+            lines.append(
+                f"note: {run.path} has a temperature for step {steps}, not for these "
+                "weights: logits are taken as they are"
+            )
+    return lines
 
 
 def list_oddities(

@@ -27,6 +27,7 @@ from resseg.text import never_raise, shown
 COMMANDS = {
     "train": "train",
     "evaluate": "evaluate",
+    "calibrate": "calibrate",
     "predict": "predict",
     "inspect": "inspect",
     "autopsy": "autopsy",

@@ -41,8 +41,14 @@ def scores_of_sums(sums: Sums) -> dict[str, np.ndarray]:
     """Those of `metrics.scores`, `boundary_scores` and calibration; axes lead.
 
     Args:
-        sums: those of `PerImage.sums`, summed over images: `[..., classes]` and so on.
+        sums: those of `PerImage.sums`, summed over images: `[..., classes]` and so on;
+            what is not there is not scored.
     """
+    scores = _of_masks(sums) if "hits" in sums else {}
+    return scores | (calibration.scores_of_sums(sums) if "top" in sums else {})
+
+
+def _of_masks(sums: Sums) -> dict[str, np.ndarray]:
     hits, true, predicted = sums["hits"], sums["true"], sums["predicted"]
     boundary = sums["boundary"]
     scores = {
@@ -52,10 +58,7 @@ def scores_of_sums(sums: Sums) -> dict[str, np.ndarray]:
         "boundary_iou": _share(boundary[..., 0], boundary[..., 1]),
     }
     scores |= {f"mean_{name}": _mean(value) for name, value in scores.items()}
-    scores["pixel_accuracy"] = _share(hits.sum(-1), true.sum(-1))
-    if "top" in sums:
-        scores |= calibration.scores_of_sums(sums)
-    return scores
+    return scores | {"pixel_accuracy": _share(hits.sum(-1), true.sum(-1))}
 
 
 def intervals(sums: Sums, resamples: int = RESAMPLES) -> dict[str, Interval]:

@@ -94,6 +94,38 @@ def difference_lines(
     return _table(("score", "difference", ""), rows)
 
 
+def change_lines(
+    before: Mapping[str, Any],
+    after: Mapping[str, Any],
+    known: Sequence[Intervals],
+    classes: Sequence[str],
+) -> list[str]:
+    """Calibration before and after something, with intervals.
+
+    Args:
+        before: scores of `Calibration.scores`.
+        after: likewise.
+        known: intervals of these, of those, and of the difference, paired.
+        classes: their names.
+    """
+    rows = []
+    for area, prefix in _AREAS.items():
+        for name in _ERRORS:
+            key = prefix + name
+            texts = [
+                f"{scores[key]:.4f}{_ends(own, key, digits=4)}"
+                for scores, own in zip((before, after), known, strict=False)
+            ]
+            word = _WORDS.get(name, name.upper())
+            _, *gap = _difference("", after[key] - before[key], known[-1], key)
+            rows.append((f"{word}, {area}", *texts, *gap))
+    for place, name in enumerate(classes):
+        pair = [scores["class_ece"][place] for scores in (before, after)]
+        texts = [f"{value:.4f}" for value in pair]
+        rows.append((f"ECE, {name} by itself", *texts, f"{pair[1] - pair[0]:+.4f}", ""))
+    return _table(("score", "before", "after", "difference", ""), rows)
+
+
 def _difference(
     word: str, gap: float, known: Intervals, name: str, place: int | None = None
 ) -> tuple[str, str, str]:

@@ -24,7 +24,6 @@ class Calibration(NamedTuple):
         data: the data set.
         split: of it.
         images: of the split.
-        flip: whether probabilities were the mean of each image and its mirror image.
     """
 
     step: int
@@ -32,7 +31,6 @@ class Calibration(NamedTuple):
     data: str
     split: str
     images: int
-    flip: bool = False
 
 
 def read_calibrations(workdir: str | os.PathLike) -> list[Calibration]:
@@ -78,7 +76,6 @@ def _checked(entry: dict) -> Calibration:
         data=str(entry["data"]),
         split=str(entry["split"]),
         images=int(entry["images"]),
-        flip=bool(entry["flip"]),
     )
     if not (math.isfinite(calibration.temperature) and calibration.temperature > 0):
         raise ValueError(f"temperature {calibration.temperature}, expected above 0")

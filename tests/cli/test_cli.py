@@ -113,7 +113,7 @@ def test_train_refuses_before_it_starts(train, capsys, options, expected):
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
-        (["trian"], "command='trian': choose from train, evaluate, predict, inspect, "),
+        (["trian"], "command='trian': choose from train, evaluate, "),
         (["--verson"], "--verson: no such option (did you mean '--version'?)"),
         (["train", "--config", "x"], "the following arguments are required: --workdir"),
         (

@@ -9,14 +9,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import optimize
 
 from resseg.cli.main import main
 from resseg.config.load import load_config
 from resseg.data import VOID, sources
-from resseg.inference import members
+from resseg.inference import members, trained
 from resseg.inference.trained import Trained
 from resseg.runs import prepare, write_config, write_dataset
-from resseg.runs.calibration import read_calibration
+from resseg.runs.calibration import (
+    Calibration,
+    read_calibration,
+    read_calibrations,
+    write_calibrations,
+)
 
 CLASSES = ("background", "disc", "wire")
 IMAGES = 24
@@ -49,16 +55,19 @@ def _record(index, height=20, width=24):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("data"))
-    few = IMAGES // 3
-    splits = {
-        name: lambda numbers=numbers: (_record(i) for i in numbers)
-        for name, numbers in (
-            ("train", range(2)),
-            ("val", range(IMAGES)),
-            ("few", range(few)),
-        )
+    clean = {"image": np.eye(3)[[0, 1, 2, 1] * 4] * 255, "mask": [0, 1, 2, 1] * 4}
+    clean = {name: np.uint8([value] * 8) for name, value in clean.items()}
+    records = {
+        "train": [_record(index) for index in range(2)],
+        "val": [_record(index) for index in range(IMAGES)],
+        "few": [_record(index) for index in range(IMAGES // 3)],
+        "void": [_record(0) | {"mask": np.full((20, 24), VOID, np.uint8)}],
+        "clean": [clean | {"name": "clean"}],
     }
+    splits = {name: lambda of=of: iter(of) for name, of in records.items()}
     sources.write_dataset(folder, "colours", CLASSES, splits)
+    few = {"train": splits["train"]}
+    sources.write_dataset(folder, "others", (*CLASSES[:2], "thread"), few)
     return folder
 
 
@@ -81,7 +90,8 @@ def make_run(data, tmp_path, monkeypatch):
             temperature=calibration.temperature if calibration else 1.0,
         )
 
-    monkeypatch.setattr(members, "load_trained", load)
+    for module in (members, trained):
+        monkeypatch.setattr(module, "load_trained", load)
 
     def make(name, value, classes=CLASSES, **keys):
         keys = {"data.name": "colours", "data.dir": data, "eval.boundary": 0.05} | keys
@@ -92,6 +102,20 @@ def make_run(data, tmp_path, monkeypatch):
         return folder
 
     return make
+
+
+def probabilities(run, sharpness):
+    """Of all pixels of the split that count, and their classes; of numpy alone."""
+    data: Any = load_config(run).data
+    softmaxes, labels = [], []
+    for index in range(IMAGES):
+        example = _record(index)
+        valid = example["mask"] != VOID
+        values = (example["image"][valid] / 255 - data.mean) / np.array(data.std)
+        scaled = np.exp(sharpness * values)
+        softmaxes.append(scaled / scaled.sum(-1, keepdims=True))
+        labels.append(example["mask"][valid])
+    return np.concatenate(softmaxes), np.concatenate(labels)
 
 
 def read(file):
@@ -123,19 +147,9 @@ def test_calibration_is_that_of_the_probabilities(make_run, capsys, flip):
     assert (file.name == "colours-val-7.json") == (not flip)
     assert file.with_suffix(".png").stat().st_size > 10_000
     record = read(file)
-    config = load_config(run)
-    nll, right, sure = [], [], []
-    for index in range(IMAGES):
-        example = _record(index)
-        values = (example["image"] / 255 - config.data.mean) / np.array(config.data.std)
-        scaled = np.exp(3.0 * values)  # the same of the mirror image, pixel by pixel
-        p = scaled / scaled.sum(-1, keepdims=True)
-        valid = example["mask"] != VOID
-        p, label = p[valid], example["mask"][valid]
-        nll.append(-np.log(p[np.arange(len(p)), label]))
-        right.append(p.argmax(-1) == label)
-        sure.append(p.max(-1))
-    nll, right, sure = map(np.concatenate, (nll, right, sure))
+    p, label = probabilities(run, 3.0)
+    nll = -np.log(p[np.arange(len(p)), label])
+    right, sure = p.argmax(-1) == label, p.max(-1)
     bins = np.minimum((sure * 15).astype(int), 14)
     gaps = [abs(np.sum((right - sure)[bins == each])) for each in range(15)]
     assert record["scores"]["nll"] == pytest.approx(nll.mean(), rel=1e-5)
@@ -193,3 +207,70 @@ def test_a_run_that_cannot_be_written_to_is_scored(make_run, capsys):
     (run / "evaluations").write_text("in the way")
     assert main(["evaluate", str(run)]) == 0
     assert "note: not stored in the run: " in capsys.readouterr().out
+
+
+def nll_at(run, sharpness):
+    p, label = probabilities(run, sharpness)
+    return -np.log(p[np.arange(len(p)), label]).mean()
+
+
+def test_a_temperature_is_fitted_kept_used_and_forgotten(make_run, capsys):
+    run = make_run("sharp", 3.0)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert main(["calibrate", str(run)]) == 0
+    out = capsys.readouterr().out
+    (fitted,) = read_calibrations(run)
+    best = optimize.minimize_scalar(
+        lambda log: nll_at(run, 3 / np.exp(log)),
+        bounds=(-2, 4),
+        options={"xatol": 1e-9},
+    )
+    assert fitted == (7, pytest.approx(np.exp(best.x), rel=1e-5), "colours", "val", 24)
+    assert fitted.temperature > 2
+    assert f"temperature {fitted.temperature:.4f} for the weights of step 7" in out
+    (line,) = (line for line in out.splitlines() if line.startswith("NLL, all pixels"))
+    assert f"{nll_at(run, 3.0):.4f} [" in line and f"{best.fun:.4f} [" in line
+    assert line.endswith("*") and "others come out worse" in out
+    assert all(path.read_bytes() == content for path, content in before.items())
+    assert main(["evaluate", str(run), "--calibration"]) == 0
+    out = capsys.readouterr().out
+    assert f"temperature {fitted.temperature:.4f}, fitted to this very split" in out
+    record = read(run / "evaluations" / "colours-val-7.json")
+    assert record["temperatures"] == [fitted.temperature]
+    assert record["scores"]["nll"] == pytest.approx(best.fun, rel=1e-5)
+    assert main(["calibrate", str(run)]) == 0  # from logits, not from what was fitted
+    assert read_calibrations(run) == [fitted]
+    capsys.readouterr()
+    assert main(["calibrate", str(run), "--reset"]) == 0
+    assert f"forgotten: {fitted.temperature:.4f} (step 7)" in capsys.readouterr().out
+    assert read_calibrations(run) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--split", "vla"], "--split='vla': choose from "),
+        (["--split", "void"], "colours/void: every pixel is void or there is none"),
+        (
+            ["--split", "clean"],
+            "no temperature from 0.0156 to 64 is best: the sharper ",
+        ),
+        (["--reset", "--split", "val"], "--split: means nothing with --reset"),
+        (["--reset", "--step", "3"], "--step=3: choose from"),
+        (["--data", "others"], "--data others: has no 'wire' and has 'thread', which "),
+    ],
+)
+def test_what_cannot_be_fitted_to_is_refused(make_run, capsys, options, message):
+    run = make_run("sharp", 3.0)
+    write_calibrations(run, [Calibration(5, 2.0, "colours", "val", 24)])
+    assert main(["calibrate", str(run), *options]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
+    assert [each.step for each in read_calibrations(run)] == [5]
+
+
+def test_temperatures_of_other_weights_are_not_used(make_run, capsys):
+    run = make_run("sharp", 3.0)
+    write_calibrations(run, [Calibration(5, 2.0, "colours", "val", 24)])
+    assert main(["evaluate", str(run), "--split", "few"]) == 0
+    assert f"note: {run} has a temperature for step 5, not" in capsys.readouterr().out

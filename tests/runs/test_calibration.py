@@ -7,7 +7,7 @@ from resseg.runs import calibration
 from resseg.runs.calibration import Calibration
 
 FIRST = Calibration(400, 1.25, "cells", "val", 12)
-OTHER = Calibration(100, 0.1 + 0.2, "other", "test", 3, flip=True)
+OTHER = Calibration(100, 0.1 + 0.2, "other", "test", 3)
 
 
 def test_each_checkpoint_has_its_own(tmp_path):
