@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 
 from resseg import sharding
 from resseg.architecture import padding_multiple
+from resseg.blueprint.reach import reach
 from resseg.data.planning import PlannedBatch, plan_batches
 from resseg.inference import metrics, mosaic
 from resseg.inference.averaging import Averaging, joined, stride_of
@@ -67,7 +68,11 @@ class Ensemble:
         weights = list(dict.fromkeys(each.weights for each in self.members))
         count = len(self.members)
         networks = [f"{count} networks"] if count > 1 else []
-        return ", ".join(weights) + joined([*networks, *self.averaging.words()])
+        words = ", ".join(weights) + joined([*networks, *self.averaging.words()])
+        if self.averaging.tile and self.grid.margin:
+            words += f" ({self.grid.margin} pixels at their borders, which what lies "
+            words += "outside may change, count nowhere)"
+        return words
 
     @property
     def plain(self) -> bool:
@@ -198,9 +203,17 @@ class Ensemble:
 
     def _make_grid(self) -> mosaic.Grid:
         apart = stride_of(self.averaging, self._stride)
-        return mosaic.make_grid(
-            self.averaging.tile, apart, self.averaging.blend, self._stride, math.inf
-        )
+        side, blend = self.averaging.tile, self.averaging.blend
+        reached = max(self._reach(each) for each in self.members)
+        return mosaic.make_grid(side, apart, blend, self._stride, reached)
+
+    def _reach(self, member: Trained) -> float:
+        """Infinite where a tile is no part of the image: resized, or with its corners
+        where those of the image are."""
+        side, head = self.averaging.tile, member.config.model.head
+        if self.averaging.scales != (1.0,) or head.align_corners:
+            return math.inf
+        return reach(member.model, member.variables, side, self._stride)
 
     @functools.cached_property
     def tile_batch(self) -> int:

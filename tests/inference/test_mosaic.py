@@ -2,17 +2,31 @@
 
 import math
 
+import jax
 import numpy as np
 import pytest
+from runs_without_training import CLASSES, TINY, drawn
+from scipy import stats
 
+from resseg import sharding
+from resseg.blueprint.blueprint import Blueprint
+from resseg.config.load import load_config
 from resseg.inference import mosaic
 from resseg.inference.averaging import BLENDS, Averaging, stride_of
+from resseg.inference.ensemble import Ensemble
+from resseg.inference.trained import Trained
 
 
 def grid_of(side, overlap, blend="hann", multiple=4, reach=math.inf):
     averaging = Averaging(tile=side, overlap=overlap, blend=blend)
     apart = stride_of(averaging, multiple)
     return mosaic.make_grid(side, apart, blend, multiple, reach)
+
+
+def tiny_trained():
+    config = load_config("quickstart", TINY | {"model.head.name": "unet"})
+    blueprint = Blueprint.of(config, len(CLASSES))
+    return Trained(config, CLASSES, blueprint, drawn(config, 0), step=1)
 
 
 def whole(image, grid, predict, batch=3):
@@ -88,3 +102,53 @@ def test_borders_are_reflected():
     assert mosaic.reflected(-3, 7, 4).tolist() == [3, 2, 1, 0, 1, 2, 3, 2, 1, 0]
     assert mosaic.reflected(-2, 3, 1).tolist() == [0] * 5
     assert mosaic.reflected(-2, 5, 2).tolist() == [0, 1, 0, 1, 0, 1, 0]
+
+
+def test_interior_scores_are_those_of_the_whole_image():
+    trained = tiny_trained()
+    ensemble = Ensemble([trained], Averaging(tile=96), sharding.make_mesh(1))
+    grid = ensemble.grid
+    assert 0 < grid.margin <= 24
+
+    @jax.jit
+    def scores(images):
+        return trained.model.apply(trained.variables, images, train=False)["logits"]
+
+    image = np.random.default_rng(0).normal(size=(160, 128, 3)).astype(np.float32)
+    expected = np.asarray(scores(image[None])[0])
+    inside = (slice(grid.margin, -grid.margin),) * 2
+    spread = np.ptp(expected)
+
+    def furthest(grid):
+        found = whole(image, grid, lambda tiles, _: np.asarray(scores(tiles)))
+        return np.abs(found - expected)[inside].max() / spread
+
+    assert furthest(grid) < 1e-5
+    # Without the margin they are not.
+    everywhere = mosaic.make_grid(96, grid.apart, "hann", 4, math.inf)
+    assert furthest(everywhere) > 1e-3
+
+
+@pytest.mark.parametrize("blend", BLENDS)
+def test_no_seam_is_seen_where_tiles_meet(blend):
+    """Tiles that disagree, as each sees its own mean: steps at their borders are drawn
+    from the distribution of all others (Kolmogorov-Smirnov)."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(size=(256, 512, 3)).astype(np.float32)
+    image += np.linspace(0, 4, 512, dtype=np.float32)[None, :, None] ** 2
+
+    def predict(tiles, _):
+        return tiles + 4 * (tiles.mean((1, 2), keepdims=True) % 1)
+
+    def p_value(grid):
+        steps = np.abs(np.diff(whole(image, grid, predict), axis=1))
+        borders = np.zeros(512, bool)
+        for number in range(grid.count(512)):
+            for border in (grid.start(number), grid.start(number) + grid.side):
+                if 0 < border < 512:
+                    borders[border] = True
+        at = borders[1:]
+        return stats.ks_2samp(steps[:, at].ravel(), steps[:, ~at].ravel()).pvalue
+
+    assert p_value(grid_of(64, 0.5, blend)) > 0.01
+    assert p_value(grid_of(64, 0.0, blend)) < 1e-6  # the test sees seams
