@@ -54,6 +54,7 @@ BACKBONE = {
     "model.shortcut.streams": st.sampled_from([1, 2]),
     "model.shortcut.mixing": choices("model.shortcut.mixing"),
     "model.branch.orthogonal": choices("model.branch.orthogonal"),
+    "model.branch.delta": st.sampled_from([0.0, 1.0]),
 }
 LAYOUTS = [name for name in KEYS["model.backbone.layout"].value.options if name]
 REGULARISERS = {
@@ -121,6 +122,8 @@ HEAD = {
     "model.long_skip.kind": choices("model.long_skip.kind"),
     "model.long_skip.scale": st.sampled_from([1.0, 0.5]),
     "model.aux.weight": st.sampled_from([0.0, 0.4]),
+    "model.long_skip.learn": choices("model.long_skip.learn"),
+    "model.long_skip.wiring": st.sampled_from([(), (1, 0), (2, 0, 1), (3, 1, 0, 2)]),
 }
 
 

@@ -54,6 +54,8 @@ def _coefficients(config: Any) -> None:
         starts.add("model.shortcut.scale")
     if config.model.branch.learn != "no":
         starts.add("model.branch.scale")
+    if config.model.long_skip.learn != "no":
+        starts.add("model.long_skip.scale")
     for key in starts:
         if coefficients.is_scheduled(value_of(config, key)):
             refuse(config, key, "is learned from there on, so it has no schedule")
@@ -71,6 +73,7 @@ def _absent_shortcut(config: Any) -> None:
         "model.gradient.detach_rate": 0.0,
         "model.backbone.stochastic_depth": 0.0,  # a dropped branch would leave nothing
         "model.branch.orthogonal": "no",
+        "model.branch.delta": 0.0,
         "model.gradient.surgery": "no",
         "model.branch.drop_rate": 0.0,
         "model.branch.shake": "no",
@@ -98,6 +101,37 @@ def _long_skips(config: Any) -> None:
         for key, row in KEYS.items():
             if row.value.one_per == LEVEL and value_of(config, key) != 1.0:
                 refuse(config, key, "impossible without long skips (kind 'none')")
+
+
+def _wiring(config: Any) -> None:
+    """What only the levels of a U-Net can do with their skips."""
+    settings, names = config.model.long_skip, merged(config.model)
+    for key, value in (("learn", "no"), ("wiring", ())):
+        has = "deep_supervision" in head_of(config.model).keys and names
+        if settings[key] != value and not has:
+            wanted = "is for U-Nets with long skips, whose levels have one each"
+            refuse(config, f"model.long_skip.{key}", wanted)
+    if settings.wiring and config.mesh.space != 1:
+        wanted = "resizes features, expected config.mesh.space=1"
+        refuse(config, "model.long_skip.wiring", wanted)
+    count = len(names)
+    if settings.wiring and sorted(settings.wiring) != list(range(count)):
+        listed = ", ".join(map(str, range(count)))
+        wanted = f"expected {listed}, in any order: one for each level"
+        refuse(config, "model.long_skip.wiring", wanted)
+
+
+def _delta(config: Any) -> None:
+    """A branch that writes over the shortcut needs one, and one signal."""
+    model, key = config.model, "model.branch.delta"
+    if not model.branch.delta:
+        return
+    for name, value in (("branch.orthogonal", "no"), ("shortcut.streams", 1)):
+        if value_of(config, f"model.{name}") != value:
+            refuse(config, key, f"needs config.model.{name}={value!r}")
+    if model.branch.init in ("zero_gamma", "fixup"):
+        wanted = "the direction of a branch that is zero is none, set branch.init 'he'"
+        refuse(config, key, wanted)
 
 
 def _transition(config: Any) -> None:
@@ -216,6 +250,8 @@ RULES = (
     _coefficients,
     _absent_shortcut,
     _long_skips,
+    _wiring,
+    _delta,
     _transition,
     _branch_start,
     _surgery,

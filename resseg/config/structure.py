@@ -111,6 +111,8 @@ def start_key(config: Any) -> str:
         starts["shortcut"] = model.shortcut.scale
     if model.branch.learn != "no":
         starts["branch"] = model.branch.scale
+    if model.long_skip.learn != "no":
+        starts["long_skip"] = model.long_skip.scale
     return _text(starts)
 
 

@@ -13,6 +13,7 @@ from resseg.gradients.mixing import doubly_stochastic, kept
 from resseg.gradients.names import (
     BIAS,
     BRANCH_FACTOR,
+    DELTA,
     FACTOR,
     FORK,
     GATE,
@@ -45,13 +46,13 @@ def coefficient_name(path: tuple[str, ...]) -> str:
         return f"{'/'.join(outer)} streams kept"
     if module == FORK:
         return f"{'/'.join(outer)} gradient {leaf}"
-    if module == GATE:
-        return f"{'/'.join(outer)} gate {leaf}"
+    if module in (GATE, DELTA):
+        return f"{'/'.join(outer)} {module} {leaf}"
     return f"{'/'.join(modules)} {leaf}"
 
 
 def learned_means(params: Mapping[str, Any]) -> dict[str, jax.Array]:
-    """Name -> mean over its channels of each learned factor and bias of a gate.
+    """Name -> mean over its channels of each learned factor, bias of a gate or delta.
 
     And of what mixes streams, the share of itself that each keeps.
     """
@@ -59,7 +60,7 @@ def learned_means(params: Mapping[str, Any]) -> dict[str, jax.Array]:
     means = {
         coefficient_name(path): jnp.mean(leaf)
         for path, leaf in flat.items()
-        if path[-1] == FACTOR or path[-2:] == (GATE, BIAS)
+        if path[-1] == FACTOR or path[-2:] in ((GATE, BIAS), (DELTA, BIAS))
     }
     mixed = {
         coefficient_name(path): kept(_MIXINGS[path[-1]](leaf))

@@ -6,6 +6,7 @@ renamed, it is renamed for all of them.
 
 # The ways through a block, which are the paths of its fork; the gate is a module too.
 SHORTCUT, BRANCH, GATE = "shortcut", "branch", "gate"
+DELTA = "delta"  # of a block: what a branch writes over in the shortcut
 SKIP, AUX, DEEPER = "skip", "aux", "deeper"  # at a long skip, at an auxiliary head
 LEVEL = "level"  # with a number: scores of a decoder's level before the last
 SEGMENT, DOWN = "segment", "down"  # at a level of a feature pyramid

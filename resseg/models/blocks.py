@@ -15,6 +15,7 @@ from resseg.gradients.names import (
     BRANCH_OUT,
     BYPASS,
     CLIP_SITES,
+    DELTA,
     DETACH_RATE,
     FIRST,
     FORK,
@@ -34,6 +35,7 @@ from resseg.models.layers import Norm
 from resseg.models.ops.spread import spread
 from resseg.models.regularisers import DropBlock, DropPath, ShakeDrop, ShakeShake
 from resseg.models.shortcuts import (
+    Delta,
     Gate,
     PathDropout,
     PathFactor,
@@ -215,7 +217,10 @@ class Block(nn.Module, Join):
         streams, constrained = style.streams, style.constrained
         if self.stream is not None:
             x = StreamRead(streams, constrained, self.stream, name="stream_read")(x)
-        y = factor(self.branches(x, train, activated))
+        y = self.branches(x, train, activated)
+        if style.delta and carried is not None:
+            y = Delta(style.delta, self.strides, style.dtype, name=DELTA)(x, y, carried)
+        y = factor(y)
         if self.stream is not None:
             y = StreamWrite(streams, constrained, name="stream_write")(y)
         if gate is not None and style.shortcut == "gate_exclusive":

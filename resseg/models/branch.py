@@ -38,6 +38,8 @@ class BlockStyle:
         first: blocks add some of what the first of their stage put out.
         orthogonal: the branch adds what stands at a right angle to the shortcut: no, in
             each site (over its channels), in each image.
+        delta: the branch says what is written over in the shortcut, see
+            `shortcuts.Delta`: its strength at the start; 0 = no, it is added.
         drop_path: images leave branches out, with the probability of each block.
         drop_block: branch, shortcut, both: where squares are dropped; "" = nowhere.
         shake: no, shake_shake (two branches) or shake_drop; `shake_forward` and
@@ -69,6 +71,7 @@ class BlockStyle:
     constrained: bool = False
     first: bool = False
     orthogonal: str = "no"
+    delta: float = 0.0
     preserve: bool = False
     surgery: str = "no"
     clip: bool = False

@@ -1,5 +1,6 @@
 """W_c and W_r: the shortcut, and the factors on both ways."""
 
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -37,14 +38,19 @@ class PathFactor(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        start = nn.initializers.constant(self.value)
-        if self.learn == "channel":
-            factor = self.param(FACTOR, start, (x.shape[-1],)).reshape(1, 1, 1, -1)
-        elif self.learn == "scalar":
-            factor = self.param(FACTOR, start, ())
-        else:
-            factor = coefficient(self, FACTOR, self.value)
-        return x * spread(factor, x)
+        return multiplied(self, x, self.learn, self.value)
+
+
+def multiplied(module: nn.Module, x: jax.Array, learn: str, value: float) -> jax.Array:
+    """`x` times a factor of the module, see `PathFactor`."""
+    start = nn.initializers.constant(value)
+    if learn == "channel":
+        factor = module.param(FACTOR, start, (x.shape[-1],)).reshape(1, 1, 1, -1)
+    elif learn == "scalar":
+        factor = module.param(FACTOR, start, ())
+    else:
+        factor = coefficient(module, FACTOR, value)
+    return x * spread(factor, x)
 
 
 class PathDropout(nn.Module):
@@ -80,23 +86,59 @@ class Gate(nn.Module):
         return nn.sigmoid(x + spread(bias.reshape(1, 1, 1, -1), x))
 
 
+class Delta(nn.Module):
+    """b k (v - kᵀ x) in each pixel: what the branch writes over the shortcut.
+
+    k is the branch's output at unit length, b = 2 sigmoid(u·x) and v = t·x of the
+    block's input (Zhang 2026, arXiv 2601.00417, with a value of one channel). With the
+    shortcut it is (I - b k kᵀ) x + b k v: the identity at b = 0, without its part along
+    k at b = 1, mirrored at b = 2.
+
+    Attributes:
+        start: b before anything is learned, between 0 and 2.
+    """
+
+    start: float
+    strides: int = 1
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: jax.Array, branch: jax.Array, carried: jax.Array
+    ) -> jax.Array:
+        gates = Conv(2, 1, self.strides, dtype=self.dtype, name="conv")(x)
+        odds = math.log(self.start / (2 - self.start))
+        bias = self.param(BIAS, nn.initializers.constant(odds), (1,))
+        bias = bias.reshape(1, 1, 1, 1)
+        strength, value = gates[..., :1], gates[..., 1:]
+        strength = 2 * nn.sigmoid(strength + spread(bias, strength))
+        long = branch.astype(jnp.float32)
+        squares = jnp.sum(long * long, axis=-1, keepdims=True)
+        key = long * jax.lax.rsqrt(squares + jnp.finfo(jnp.float32).tiny)
+        along = jnp.sum(key * carried.astype(jnp.float32), axis=-1, keepdims=True)
+        written = strength.astype(jnp.float32) * (value.astype(jnp.float32) - along)
+        return (written * key).astype(branch.dtype)
+
+
 class LongSkip(nn.Module):
     """A feature on its way to a head: times kappa and, if `gated`, times g of itself.
 
     Attributes:
-        scale: kappa, a coefficient.
+        scale: kappa, a coefficient, or what a learned one starts from.
         gated: multiply by the sigmoid of its 1x1 convolution, of bias 0 at the start.
+        learn: as in `PathFactor`.
     """
 
     scale: float = 1.0
     gated: bool = False
     dtype: Any = jnp.float32
+    learn: str = "no"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         if self.gated:
             x = x * Gate(x.shape[-1], dtype=self.dtype, name=GATE)(x)
-        return x * spread(coefficient(self, FACTOR, self.scale), x)
+        return multiplied(self, x, self.learn, self.scale)
 
 
 class Shortcut(nn.Module):

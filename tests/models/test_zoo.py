@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from tiny import drawn, two_stages
 
 from resseg.architecture import MIXINGS
@@ -20,7 +21,9 @@ from resseg.gradients.surgery import WITHIN, without_conflict, without_largest_s
 from resseg.models.blocks import Block, BlockFactors
 from resseg.models.branch import BlockStyle
 from resseg.models.layers import Conv
+from resseg.models.resizing import resize
 from resseg.models.resnet import Stage
+from resseg.models.shortcuts import LongSkip
 from resseg.models.stage_layout import StageLayout
 from resseg.models.streams import NEAR, StreamMix, mean
 
@@ -456,3 +459,148 @@ def test_what_does_not_go_together_is_one_line(keys, message):
     with pytest.raises(UserError) as raised:
         load_config("quickstart", keys)
     assert str(raised.value).startswith(message)
+
+
+@pytest.mark.parametrize("strength", [0.3, 1.0, 1.7])
+def test_a_delta_block_sends_back_all_but_a_share_along_its_direction(strength):
+    """Eigenvalues of the shortcut's Jacobian: 1 - b along k, 1 at a right angle."""
+    x = jnp.abs(normal(0)) + 0.1
+    matrix = np.diag([1.0, 2.0, 3.0, 4.0])
+    block, variables = linear_block(matrix, x, delta=strength)
+    params = dict(variables["params"])
+    params["delta"] = params["delta"] | {"conv": {"kernel": jnp.zeros((1, 1, 4, 2))}}
+    variables = variables | {"params": params}
+    key = x @ matrix
+    key = key / jnp.linalg.norm(key, axis=-1, keepdims=True)
+    along = (key * x).sum(-1, keepdims=True)
+    y = block.apply(without_taps(variables), x, False)
+    np.testing.assert_allclose(y, x - strength * along * key, rtol=1e-5, atol=1e-5)
+    for direction, eigenvalue in ((key, 1 - strength), (None, 1.0)):
+        g = normal(1)
+        g = key if direction is not None else g - (key * g).sum(-1, keepdims=True) * key
+        statistics, _ = taps_and_gradient(block, variables, x, g)
+        squares = float(jnp.vdot(g, g)) * eigenvalue**2
+        assert float(statistics.squares[0]) == pytest.approx(squares, rel=1e-4)
+
+
+def test_a_delta_block_writes_a_value_in_place_of_what_was_there():
+    """At b = 1 the part along k is v, whatever it was."""
+    x = jnp.abs(normal(0)) + 0.1
+    block, variables = linear_block(np.eye(WIDTH), x, delta=1.0)
+    kernel = jnp.zeros((1, 1, WIDTH, 2)).at[..., 1].set(0.5)
+    params = dict(variables["params"])
+    params["delta"] = params["delta"] | {"conv": {"kernel": kernel}}
+    y = block.apply(without_taps(variables | {"params": params}), x, False)
+    key = x / jnp.linalg.norm(x, axis=-1, keepdims=True)
+    value = 0.5 * x.sum(-1)
+    np.testing.assert_allclose((y * key).sum(-1), value, rtol=1e-5)
+
+
+def test_a_learned_long_skip_is_felt_by_its_product_with_the_gradient():
+    """d = u + a e: dL/da = <G, e>, and what flows back into the skip is a G."""
+    skip, g = normal(0), normal(1)
+    module = LongSkip(0.7, learn="scalar")
+    variables = module.init(jax.random.key(0), skip)
+    assert "paths" not in variables
+
+    def loss(params, skip):
+        return jnp.vdot(module.apply({"params": params}, skip), g)
+
+    gradient, back = jax.grad(loss, (0, 1))(variables["params"], skip)
+    assert float(gradient["factor"]) == pytest.approx(
+        float(jnp.vdot(g, skip)), rel=1e-5
+    )
+    np.testing.assert_allclose(back, np.float32(0.7) * g, rtol=1e-6)
+    named = {"head": {"skip_factor_stage1": variables["params"]}}
+    means = learned_means(named)
+    assert {name: float(mean) for name, mean in means.items()} == {
+        "head/skip_factor_stage1 kappa": pytest.approx(0.7)
+    }
+
+
+def unet_of(wiring):
+    return two_stages((1, 1, 1), 3).head.clone(
+        wiring=wiring, skips=("stage1", "stage2")
+    )
+
+
+def test_skips_go_where_the_wiring_says():
+    head = unet_of((1, 0))
+    sizes = {"stage1": 8, "stage2": 4, "stage3": 2}
+    features = {
+        name: normal(i, (1, side, side, 4))
+        for i, (name, side) in enumerate(sizes.items())
+    }
+    features["image"] = jnp.zeros((1, 8, 8, 3))
+    shallow, deep = head.bind({}).wired("stage1", features), features["stage1"]
+    np.testing.assert_array_equal(shallow, resize(features["stage2"], (8, 8)))
+    lower = head.bind({}).wired("stage2", features)
+    np.testing.assert_array_equal(lower, resize(deep, (4, 4)))
+    own = unet_of(()).bind({}).wired("stage2", features)
+    assert own is features["stage2"]
+    same = unet_of((0, 1)).bind({}).wired("stage2", features)
+    assert same is features["stage2"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (
+            {"model.head.name": "fpn", "model.long_skip.learn": "scalar"},
+            "config.model.long_skip.learn='scalar': is for U-Nets with long skips",
+        ),
+        (
+            {"model.long_skip.wiring": (0, 1, 2, 2)},
+            "config.model.long_skip.wiring=(0, 1, 2, 2): expected 0, 1, 2, 3, in any",
+        ),
+        (
+            {"model.long_skip.learn": "scalar", "model.long_skip.kind": "none"},
+            "config.model.long_skip.learn='scalar': is for U-Nets with long skips",
+        ),
+        (
+            {
+                "model.long_skip.learn": "scalar",
+                "model.long_skip.scale": {"linear": [1.0, 0.0, 0, 9]},
+            },
+            "config.model.long_skip.scale='{\"linear\": [1.0, 0.0, 0, 9]}': is learned",
+        ),
+        (
+            {"model.branch.delta": 1.0, "model.branch.init": "zero_gamma"},
+            "config.model.branch.delta=1.0: the direction of a branch that is zero",
+        ),
+        (
+            {"model.branch.delta": 1.0, "model.shortcut.kind": "none"},
+            "config.model.branch.delta=1.0: impossible without shortcuts",
+        ),
+        (
+            {"model.branch.delta": 2.0},
+            "config.model.branch.delta=2.0: expected 0 or",
+        ),
+    ],
+)
+def test_what_has_no_direction_or_level_is_named(keys, message):
+    with pytest.raises(UserError) as error:
+        load_config("base", {"model.head.name": "unet"} | keys)
+    assert str(error.value).startswith(message)
+
+
+def test_keys_of_a_config_reach_delta_blocks_and_long_skips():
+    keys = {
+        "model.backbone.depth": 10,
+        "model.backbone.width": 4,
+        "model.branch.delta": 0.5,
+        "model.long_skip.learn": "channel",
+        "model.long_skip.wiring": (3, 1, 0, 2),
+    }
+    network = Blueprint.of(load_config("base", keys), 3, (32, 32))
+    assert network.model.backbone.style.delta == 0.5
+    assert network.model.head.wiring == (3, 1, 0, 2)
+    shapes = {
+        name: leaf.shape
+        for name, leaf in traverse_util.flatten_dict(
+            network.variables["params"], sep="/"
+        ).items()
+    }
+    assert shapes["backbone/stage1/block1/delta/conv/kernel"] == (1, 1, 4, 2)
+    # Of the feature that comes, not of the level that it comes to: stage3 has 16.
+    assert shapes["head/skip_factor_stem/factor"] == (16,)

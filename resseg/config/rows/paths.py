@@ -18,6 +18,7 @@ from resseg.config.key import CHANGED, FIXED, NUMBER, SAME, SHAPES, SWITCH, Key
 from resseg.config.values import (
     ANY_NUMBERS,
     AUXILIARY,
+    BELOW_TWO,
     BLOCK,
     LEVEL,
     NOT_NEGATIVE,
@@ -28,6 +29,8 @@ from resseg.config.values import (
     choice,
     coefficient,
     integer,
+    integers,
+    real,
 )
 
 ROWS = (
@@ -118,6 +121,14 @@ ROWS = (
         choice("no", WITHIN),
         "the branch adds what is at a right angle to the shortcut (Oh 2025): no | site "
         "(over the channels of a pixel) | image",
+        (SHAPES, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "model.branch.delta",
+        real(0.0, BELOW_TWO),
+        "the branch says along which direction of a pixel the shortcut is written over "
+        "(Deep Delta, Zhang 2026), with this strength at the start; 0 = it is added",
         (SHAPES, FIXED, SAME),
         later=True,
     ),
@@ -262,5 +273,20 @@ ROWS = (
         coefficient(1.0, LEVEL, ANY_NUMBERS),
         "forward factor kappa, one per level, shallow first",
         (NUMBER, FIXED, SAME),
+    ),
+    Key(
+        "model.long_skip.learn",
+        choice("no", LEARN),
+        "kappa: no (constant) | scalar | channel, from scale on (Additive U-Net, 2026)",
+        (SHAPES, FIXED, SAME),
+        later=True,
+    ),
+    Key(
+        "model.long_skip.wiring",
+        integers((), NOT_NEGATIVE),
+        "U-Nets: number of the skip that goes to each level, both shallow first; "
+        "() = 0, 1, 2, …: to its own",
+        (SHAPES, FIXED, SAME),
+        later=True,
     ),
 )

@@ -25,7 +25,7 @@ from resseg.models.heads.fcn import deepest
 from resseg.models.layers import Classifier, Conv, ConvNormAct
 from resseg.models.ops import upsampled
 from resseg.models.ops.upsampled import Upsampled
-from resseg.models.resizing import resize_nearest
+from resseg.models.resizing import resize, resize_nearest
 from resseg.models.shortcuts import LongSkip
 
 
@@ -40,6 +40,9 @@ class UNet(nn.Module):
         merge: concat or add (the deeper signal is projected to the skip's width).
         skip_scales: forward factor per skip.
         gated: skips are multiplied by a gate of themselves.
+        learns: of the factor on the skips, as in `PathFactor`.
+        wiring: number of the skip that goes to each level, both shallow first, in its
+            size; () = to its own.
         supervised: levels before the last put out scores too: a 1x1 convolution behind
             a fork `auxiliary_decoder<level>` with paths aux and deeper.
         aux_gradient: backward factor on what those send into the decoder.
@@ -54,6 +57,8 @@ class UNet(nn.Module):
     dropout: float = 0.0
     norm: str = "batch"
     dtype: Any = jnp.float32
+    learns: str = "no"
+    wiring: tuple[int, ...] = ()
     supervised: bool = False
     aux_gradient: float = 1.0
     merges_lazily: ClassVar[bool] = True  # decoder blocks begin with a convolution
@@ -69,10 +74,10 @@ class UNet(nn.Module):
         for i in range(len(self.channels)):
             if i < len(levels):
                 stage, scale = levels[i]
-                factor = LongSkip(
-                    scale, self.gated, self.dtype, name=f"{SKIP_FACTOR}{stage}"
-                )
-                x = self.merged(x, factor(features[stage]), f"merge_{stage}")
+                name = f"{SKIP_FACTOR}{stage}"
+                factor = LongSkip(scale, self.gated, self.dtype, self.learns, name=name)
+                skip = factor(self.wired(stage, features))
+                x = self.merged(x, skip, f"merge_{stage}")
             else:
                 height, width = features["image"].shape[1:3]
                 size = (min(2 * x.shape[1], height), min(2 * x.shape[2], width))
@@ -86,6 +91,14 @@ class UNet(nn.Module):
         )(x, train)
         levels = {f"{LEVEL}{i}": score for i, score in enumerate(scores, 1)}
         return {"logits": logits, **levels} if self.supervised else logits
+
+    def wired(self, stage: str, features: dict[str, jax.Array]) -> jax.Array:
+        """The feature that goes to the level of a stage."""
+        own = features[stage]
+        if not self.wiring:
+            return own
+        other = features[self.skips[self.wiring[self.skips.index(stage)]]]
+        return resize(other, (own.shape[1], own.shape[2]))
 
     def scored(self, x: jax.Array, level: str) -> tuple[jax.Array, jax.Array]:
         """What goes on from a level, and its scores."""
