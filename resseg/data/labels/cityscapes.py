@@ -24,6 +24,7 @@ from resseg.errors import UserError
 _ENDINGS = ("_gtFine_polygons.json", "_gtCoarse_polygons.json")
 _SPLITS = ("train", "val")
 _NOT_DRAWN = "license plate"  # the one label whose id is negative
+_GROUP_OF_ITS_OWN = "polegroup"  # no group of poles, which are a class
 
 
 def _fits(seen: Evidence) -> bool:
@@ -91,7 +92,7 @@ def _object(entry: Any, number: int, file: Path) -> Object | None:
     label = field(entry, "label", str, here)
     if entry.get("deleted") or label == _NOT_DRAWN:
         return None
-    if label.endswith("group"):
+    if label != _GROUP_OF_ITS_OWN and label.endswith("group"):
         label = label.removesuffix("group")
     points = field(entry, "polygon", list, here)
     return Object(label, PillowPolygon(points), f"object {number} ({label})")

@@ -71,8 +71,15 @@ def turned(
 def ellipse(
     center: tuple[float, float], radii: tuple[float, float]
 ) -> list[tuple[float, float]]:
-    """An ellipse as a polygon of 720 corners, the first and last the same."""
+    """An ellipse as a polygon of 720 corners, the first and last the same.
+
+    It is made from the box around it, as datumaro does, to the last bit.
+    """
     angles = np.linspace(0, 2 * np.pi, 720)
-    across = center[0] + radii[0] * np.cos(angles)
-    down = center[1] + radii[1] * np.sin(angles)
+    ends = [(c - r, c + r) for c, r in zip(center, radii, strict=True)]
+    (x, across), (y, down) = (
+        (0.5 * (low + high), 0.5 * (high - low)) for low, high in ends
+    )
+    across = x + across * np.cos(angles)
+    down = y + down * np.sin(angles)
     return list(zip(across.tolist(), down.tolist(), strict=True))

@@ -140,29 +140,28 @@ def _region(kind: str, value: dict, size: tuple[int, int], here: str) -> Region:
     if kind == "brush":
         return Brush(field(value, "rle", list, here), size)
     height, width = size
-    across, down = width / 100, height / 100
+
+    def scaled(x: float, y: float) -> tuple[float, float]:
+        return x / 100 * width, y / 100 * height
+
     if kind == "polygon":
         points = field(value, "points", list, here)
         if not all(isinstance(point, list) and len(point) == 2 for point in points):
             raise ValueError("points that are no pairs of x and y")
         corners = [
-            (of_kind(x, float, here) * across, of_kind(y, float, here) * down)
-            for x, y in points
+            scaled(of_kind(x, float, here), of_kind(y, float, here)) for x, y in points
         ]
         return CocoPolygons([corners])
     turn = of_kind(value.get("rotation") or 0, float, f"{here}: rotation")
     x, y = (field(value, key, float, here) for key in ("x", "y"))
-    start = (x * across, y * down)
+    start = scaled(x, y)
     if kind == "rectangle":
-        right = start[0] + field(value, "width", float, here) * across
-        bottom = start[1] + field(value, "height", float, here) * down
+        sides = (field(value, key, float, here) for key in ("width", "height"))
+        right, bottom = (s + e for s, e in zip(start, scaled(*sides), strict=True))
         box = [start, (right, start[1]), (right, bottom), (start[0], bottom)]
         return CocoPolygons([turned(box, start, turn) if turn else box])
-    radii = (
-        field(value, "radiusX", float, here) * across,
-        field(value, "radiusY", float, here) * down,
-    )
-    outline = ellipse(start, radii)
+    radii = (field(value, key, float, here) for key in ("radiusX", "radiusY"))
+    outline = ellipse(start, scaled(*radii))
     return CocoPolygons([turned(outline, start, turn) if turn else outline])
 
 

@@ -246,7 +246,7 @@ def labelstudio(root):
         polygon = (generator.random((5, 2)) * 100).round(3)
         alpha = ((generator.random(size) > 0.8) * 200).astype(np.uint8)
         alpha[height // 3 :] = 0
-        scale = np.array([width, height]) / 100
+        scale = np.array([width, height])
         common = {
             "original_width": width,
             "original_height": height,
@@ -272,13 +272,13 @@ def labelstudio(root):
         tasks.append(
             {"id": key, "data": {"image": image}, "annotations": [done, skipped]}
         )
-        mask[by_pycocotools(size, polygon * scale)] = 1
+        mask[by_pycocotools(size, polygon / 100 * scale)] = 1
         x, y = 10 * width / 100, 20 * height / 100
         across, down = 40 * width / 100, 30 * height / 100
         turned = [(x, y), (x, y + across), (x - down, y + across), (x - down, y)]
         mask[by_pycocotools(size, turned)] = 2
         angles = np.linspace(0, 2 * np.pi, 720)
-        middle, radii = np.array([60, 50]) * scale, np.array([20, 30]) * scale
+        middle, radii = np.array([0.6, 0.5]) * scale, np.array([0.2, 0.3]) * scale
         shape = middle + radii * np.stack([np.cos(angles), np.sin(angles)], axis=1)
         mask[by_pycocotools(size, shape)] = 1
         mask[alpha > 0] = 2
@@ -320,7 +320,7 @@ def cityscapes(root):
         generator, objects = random(name), []
         image = Image.new("L", size[::-1], VOID)
         draw = ImageDraw.Draw(image)
-        drawn = (("road", 0), ("static", VOID), ("cargroup", 13), ("sky", 10))
+        drawn = (("road", 0), ("polegroup", VOID), ("cargroup", 13), ("sky", 10))
         for label, value in drawn:
             polygon = outline(generator, size, 5)
             objects.append({"label": label, "polygon": polygon})
