@@ -120,4 +120,5 @@ FORMAT = Format(
     rasteriser="pycocotools",
     fits=_fits,
     read=read,
+    needs="pycocotools",
 )

@@ -152,4 +152,5 @@ FORMAT = Format(
     rasteriser="pycocotools, as datumaro draws",
     fits=_fits,
     read=read,
+    needs="pycocotools",
 )

@@ -92,4 +92,5 @@ FORMAT = Format(
     fits=_fits,
     read=read,
     painted=False,
+    needs="pydicom",
 )

@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from resseg.data.labels.fields import damage
 from resseg.data.labels.grey import picture, range_of, to_grey
 from resseg.data.labels.places import files_below, stem
 from resseg.data.pixels import Picture
 from resseg.data.spec import LONGEST_SIDE
-from resseg.errors import UserError, require_installed
+from resseg.errors import UserError
 
+KIND = "DICOM"
 _MARK = b"DICM"
 _MOST_PIXELS = 1 << 29  # of all frames of a file
 
@@ -78,11 +80,8 @@ def pixels_of(dataset: Any, path: Path) -> np.ndarray:
     Raises:
         UserError: they are damaged, or compressed in a way that nobody here reads.
     """
-    try:
+    with damage(str(path), "pixels of DICOM"):
         return dataset.pixel_array
-    except Exception as error:  # pydicom and its decoders have errors of their own
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"{path}: pixels cannot be read ({reason})") from None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +108,10 @@ class DicomImage:
         return str(self.path)
 
     def load(self) -> Picture:
+        with damage(str(self.path), KIND):
+            return self._load()
+
+    def _load(self) -> Picture:
         dataset = read_whole(self.path)
         stored = pixels_of(dataset, self.path)
         if stored.dtype == np.uint8 and stored.ndim == 3 and stored.shape[2] == 3:
@@ -130,18 +133,19 @@ def image_at(path: Path, window: tuple[float, float] | None) -> DicomImage:
     Raises:
         UserError: it is damaged, or holds several frames.
     """
-    head = read_head(path)
-    if int(head.get("NumberOfFrames") or 1) > 1:
-        raise UserError(f"{path}: several frames; expected a file for each slice")
-    place = head.get("ImagePositionPatient") or ()
-    return DicomImage(
-        path,
-        size_in(head, path),
-        str(head.get("SOPInstanceUID") or ""),
-        str(head.get("StudyInstanceUID") or ""),
-        tuple(round(float(value), 3) for value in place),
-        window,
-    )
+    with damage(str(path), KIND):
+        head = read_head(path)
+        if int(head.get("NumberOfFrames") or 1) > 1:
+            raise UserError(f"{path}: several frames; expected a file for each slice")
+        place = head.get("ImagePositionPatient") or ()
+        return DicomImage(
+            path,
+            size_in(head, path),
+            str(head.get("SOPInstanceUID") or ""),
+            str(head.get("StudyInstanceUID") or ""),
+            tuple(round(float(value), 3) for value in place),
+            window,
+        )
 
 
 def name_below(path: Path, root: Path) -> str:
@@ -169,11 +173,9 @@ def _window(dataset: Any) -> tuple[float, float] | None:
 
 
 def _read(path: Path, stop_before_pixels: bool) -> Any:
-    require_installed("pydicom", "labels", str(path))
     import pydicom
 
-    try:
-        return pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
-    except Exception as error:  # pydicom has errors of its own for damage
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"{path}: cannot be read as DICOM ({reason})") from None
+    with damage(str(path), KIND):
+        dataset = pydicom.dcmread(path, stop_before_pixels=stop_before_pixels)
+        dataset.decode()  # elements are otherwise read, or found damaged, later
+        return dataset

@@ -16,6 +16,7 @@ import numpy as np
 from resseg.data.findings import Finding
 from resseg.data.labels.dicom import is_series
 from resseg.data.labels.dicom_files import (
+    KIND,
     dicom_below,
     image_at,
     name_below,
@@ -24,6 +25,7 @@ from resseg.data.labels.dicom_files import (
     size_in,
 )
 from resseg.data.labels.evidence import Evidence
+from resseg.data.labels.fields import damage
 from resseg.data.labels.formats import Format, Labelled, Reading, Request
 from resseg.data.labels.painting import Object, Objects
 from resseg.errors import UserError, some
@@ -82,19 +84,17 @@ def read(request: Request) -> Reading:
 
 
 def _segments(dataset: Any, file: Path) -> dict[int, str]:
-    try:
+    with damage(f"{file}: SegmentSequence", KIND):
         return {
             int(item.SegmentNumber): str(item.SegmentLabel)
             for item in dataset.SegmentSequence
         }
-    except (AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"{file}: SegmentSequence: {error}") from None
 
 
 def _frames(dataset: Any, names: dict[int, str], file: Path) -> list[tuple[int, str]]:
     """Of each frame the segment, and the image that it is over."""
     frames = []
-    try:
+    with damage(f"{file}: frames", KIND):
         for number, item in enumerate(dataset.PerFrameFunctionalGroupsSequence):
             known = item.SegmentIdentificationSequence[0]
             segment = int(known.ReferencedSegmentNumber)
@@ -102,12 +102,8 @@ def _frames(dataset: Any, names: dict[int, str], file: Path) -> list[tuple[int, 
                 raise UserError(f"{file}: frame {number}: no segment {segment}")
             source = item.DerivationImageSequence[0].SourceImageSequence[0]
             frames.append((segment, str(source.ReferencedSOPInstanceUID)))
-    except (AttributeError, IndexError, TypeError, ValueError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{file}: frame {len(frames)}: {error}") from None
-    if len(frames) != int(dataset.get("NumberOfFrames") or 1):
-        raise UserError(f"{file}: NumberOfFrames: expected {len(frames)}")
+        if len(frames) != int(dataset.get("NumberOfFrames") or 1):
+            raise UserError(f"{file}: NumberOfFrames: expected {len(frames)}")
     return frames
 
 
@@ -138,4 +134,5 @@ FORMAT = Format(
     rasteriser="none: pydicom's pixels",
     fits=_fits,
     read=read,
+    needs="pydicom",
 )

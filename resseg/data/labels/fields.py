@@ -1,7 +1,9 @@
 """Reading JSON and XML of others: every refusal names the file and what is in it."""
 
+import contextlib
 import math
 import xml.etree.ElementTree as tree
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -55,6 +57,23 @@ def read_xml(path: Path) -> tree.Element:
     except expat.ExpatError as error:
         raise UserError(f"{path}: cannot be read as XML ({error})") from None
     return builder.close()
+
+
+@contextlib.contextmanager
+def damage(where: str, kind: str) -> Iterator[None]:
+    """Whatever a foreign reader raises within is damage of a file.
+
+    Args:
+        where: the file, and what is in it.
+        kind: that it was read as.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # each reader has errors of its own
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"{where}: cannot be read as {kind} ({reason})") from None
 
 
 def field(entry: Any, key: str, kind: type, where: str) -> Any:

@@ -139,6 +139,7 @@ class Format:
         painted: False where masks hold values, which have a rule.
         rest: class of pixels that no object covers.
         unlisted: what becomes of objects of other categories, see `Scheme`.
+        needs: the module that reads or paints it, of the extra `labels`; "" = none.
     """
 
     name: str
@@ -149,3 +150,4 @@ class Format:
     painted: bool = True
     rest: str = "background"
     unlisted: str = "skip"
+    needs: str = ""

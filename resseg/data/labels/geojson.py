@@ -20,7 +20,7 @@ from resseg.data.labels.fields import field, of_kind, read_json
 from resseg.data.labels.formats import Format, Reading, Request
 from resseg.data.labels.painting import Object, Objects
 from resseg.data.labels.places import files_below
-from resseg.errors import UserError, require_installed, some
+from resseg.errors import UserError, some
 
 _SUFFIXES = (".geojson", ".json")
 _ATTRIBUTES = ("class", "label", "category", "class_name")
@@ -38,7 +38,6 @@ def read(request: Request) -> Reading:
         UserError: a file is no such file, a feature is broken, or an image has no
             georeference.
     """
-    require_installed("rasterio", "labels", f"--labels {request.labels}")
     path = request.labels
     images = request.images()
     reading = Reading([], [])
@@ -115,7 +114,13 @@ class _Layer:
             return shapes
         key = system.to_wkt()
         if key not in self._projected:
-            moved = transform_geom(self._system, system, shapes)
+            try:
+                moved = transform_geom(self._system, system, shapes)
+            except Exception as error:  # GDAL has errors that rasterio hides
+                raise UserError(
+                    f"{self.file}: cannot be projected ({error}); are its coordinates "
+                    "longitude and latitude?"
+                ) from None
             for feature, shape in zip(self.features, moved, strict=True):
                 if not all(map(math.isfinite, _flat(shape["coordinates"]))):
                     raise UserError(
@@ -165,7 +170,9 @@ def _features(content: Any, attribute: str | None, where: str) -> Iterator[_Feat
             raise UserError(f"{here}: a {kind}; expected Polygon or MultiPolygon")
         polygons = field(geometry, "coordinates", list, here)
         for polygon in polygons if kind == "MultiPolygon" else [polygons]:
-            for ring in of_kind(polygon, list, here):
+            if not of_kind(polygon, list, here):
+                raise UserError(f"{here}: a polygon without a ring")
+            for ring in polygon:
                 _require_ring(ring, here)
         category = str(properties[name])
         yield _Feature(category, geometry, f"{own} ({category})")
@@ -235,4 +242,5 @@ FORMAT = Format(
     rasteriser="rasterio.features.rasterize, all_touched False",
     fits=_fits,
     read=read,
+    needs="rasterio",
 )

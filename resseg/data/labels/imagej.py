@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from resseg.data.labels.evidence import Evidence
+from resseg.data.labels.fields import damage
 from resseg.data.labels.formats import Format, Reading, Request
 from resseg.data.labels.painting import Object, Objects
 from resseg.data.labels.places import Images, files_below
 from resseg.data.labels.regions import CentreOval, CentrePolygons, Region
 from resseg.data.spec import LONGEST_SIDE
-from resseg.errors import UserError, choose, require_installed
+from resseg.errors import UserError, choose
 
 if TYPE_CHECKING:
     from roifile import ImagejRoi
@@ -44,7 +45,6 @@ def read(request: Request) -> Reading:
     Raises:
         UserError: a file is no such file, or a region covers no pixels.
     """
-    require_installed("roifile", "labels", f"--labels {request.labels}")
     attribute = request.options.attribute or "name"
     choose("--attribute", attribute, _ATTRIBUTES)
     path = request.labels
@@ -77,30 +77,24 @@ def _regions(file: Path) -> list[tuple[str, bytes]]:
     """Names and contents of the regions of a file."""
     if file.suffix.lower() == ".roi":
         return [(file.stem, file.read_bytes())]
-    try:
-        with zipfile.ZipFile(file) as archive:
-            inside = [each for each in archive.infolist() if not each.is_dir()]
-            if not inside or not all(
-                each.filename.lower().endswith(".roi") for each in inside
-            ):
-                raise UserError(f"{file}: holds other files than .roi: unpack it")
-            sizes = [each.file_size for each in inside]
-            if max(sizes) > _LARGEST or sum(sizes) > _LARGEST_OF_ALL:
-                raise UserError(f"{file}: unpacks to {sum(sizes)} bytes: refused")
-            return [(Path(each.filename).stem, archive.read(each)) for each in inside]
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError) as error:
-        raise UserError(f"{file}: cannot be read as a zip ({error})") from None
+    with damage(str(file), "zip"), zipfile.ZipFile(file) as archive:
+        inside = [each for each in archive.infolist() if not each.is_dir()]
+        if not inside or not all(
+            each.filename.lower().endswith(".roi") for each in inside
+        ):
+            raise UserError(f"{file}: holds other files than .roi: unpack it")
+        sizes = [each.file_size for each in inside]
+        if max(sizes) > _LARGEST or sum(sizes) > _LARGEST_OF_ALL:
+            raise UserError(f"{file}: unpacks to {sum(sizes)} bytes: refused")
+        return [(Path(each.filename).stem, archive.read(each)) for each in inside]
 
 
 def _object(content: bytes, name: str, attribute: str, file: Path) -> Object:
     from roifile import ImagejRoi
 
-    try:
+    with damage(f"{file}: region {name!r}", "ImageJ region"):
         roi = ImagejRoi.frombytes(content)
         region = _region(roi)
-    except Exception as error:  # the reader has errors of its own for damage
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"{file}: region {name!r}: {reason}") from None
     category = str(roi.group)
     if attribute == "name":
         written = roi.name or name
@@ -138,4 +132,5 @@ FORMAT = Format(
     rasteriser="ImageJ's PolygonFiller and OvalRoi, read by roifile",
     fits=_fits,
     read=read,
+    needs="roifile",
 )

@@ -235,4 +235,5 @@ FORMAT = Format(
     rasteriser="label_studio_sdk's brush decoder; outlines: pycocotools",
     fits=_fits,
     read=read,
+    needs="pycocotools",
 )

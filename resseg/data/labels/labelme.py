@@ -19,7 +19,7 @@ from PIL import Image
 
 from resseg.data.headers import read_header
 from resseg.data.labels.evidence import Evidence
-from resseg.data.labels.fields import field, read_json
+from resseg.data.labels.fields import field, of_kind, read_json
 from resseg.data.labels.formats import Format, Reading, Request
 from resseg.data.labels.geometry import points_of
 from resseg.data.labels.painting import Object, Objects
@@ -90,7 +90,7 @@ def _size(content: Any, file: Path) -> tuple[int, int] | None:
 def _object(shape: Any, where: str, file: str) -> Object:
     here = f"{file}: {where}"
     label = field(shape, "label", str, here)
-    kind = shape.get("shape_type") or "polygon"
+    kind = of_kind(shape.get("shape_type") or "polygon", str, f"{here}: shape_type")
     points = field(shape, "points", list, here)
     try:
         region = _region(kind, points, shape.get("mask"))
@@ -100,7 +100,7 @@ def _object(shape: Any, where: str, file: str) -> Object:
     return Object(category, region, f"{where} ({label})")
 
 
-def _region(kind: Any, points: Sequence, mask: Any) -> Region:
+def _region(kind: str, points: Sequence, mask: Any) -> Region:
     if kind == "polygon":
         return PillowPolygon(points)
     if kind in _THIN:

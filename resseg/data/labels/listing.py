@@ -19,7 +19,7 @@ from resseg.data.labels.places import Images
 from resseg.data.labels.scheme import Scheme, left_over, scheme
 from resseg.data.labels.table import format_of
 from resseg.data.pairs import WHOLE, Listing, Pair
-from resseg.errors import UserError
+from resseg.errors import UserError, require_installed
 
 _SPLIT = re.compile(r"([a-z][a-z0-9_]*)=(.+)", re.DOTALL)
 
@@ -46,8 +46,9 @@ def places(words: Iterable[str]) -> list[Place]:
     splits = [place.split for place in found]
     for split in splits:
         if splits.count(split) > 1:
-            what = "give each as SPLIT=PATH" if split == WHOLE else f"{split!r} twice"
-            raise UserError(f"--labels: {len(splits)} of them: {what}")
+            count = f"{len(splits)} of them: give each as SPLIT=PATH"
+            what = count if split == WHOLE else f"{split!r} comes twice"
+            raise UserError(f"--labels: {what}")
     if WHOLE in splits and len(splits) > 1:
         raise UserError("--labels: give each as SPLIT=PATH, or one alone")
     return found
@@ -77,6 +78,8 @@ def read(
                 f"--labels {place.path}: {row.name}, and {found[0].path} is "
                 f"{rows[0].name}; expected one format"
             )
+    if rows[0].needs:
+        require_installed(rows[0].needs, "labels", f"--labels {found[0].path}")
     whole = Reading([], [])
     known: dict[Path, Images] = {}
     for place in found:

@@ -82,4 +82,5 @@ FORMAT = Format(
     fits=_fits,
     read=read,
     painted=False,
+    needs="nibabel",
 )

@@ -128,6 +128,4 @@ def _masks(
         try:
             yield each, each.region.mask(*size)
         except ValueError as error:
-            if isinstance(error, UserError):
-                raise
             raise UserError(f"{file}: {each.where}: {error}") from None

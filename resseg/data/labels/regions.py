@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from resseg.data.labels.geometry import points_of, require_inside
-from resseg.errors import require_installed
 
 
 class Region(Protocol):
@@ -40,7 +39,6 @@ class CocoPolygons:
     parts: Sequence[Sequence]
 
     def mask(self, height: int, width: int) -> np.ndarray:
-        require_installed("pycocotools", "labels", "polygons as in COCO")
         from pycocotools import mask as coco
 
         parts = [points_of(part).ravel().tolist() for part in self.parts]

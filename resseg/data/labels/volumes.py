@@ -9,18 +9,19 @@ import dataclasses
 import functools
 import math
 import threading
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from resseg.data.labels.fields import damage
 from resseg.data.labels.grey import indices, picture, range_of, to_grey
 from resseg.data.pixels import Picture
 from resseg.errors import UserError, require_installed
 
 USUAL_AXIS = 2
 _MOST_VOXELS = 1 << 29
+_KIND = "NIfTI"
 _lock = threading.Lock()
 
 
@@ -146,10 +147,8 @@ def _array(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
 def _decoded(path: Path) -> tuple[np.ndarray, tuple[float, float] | None]:
     """The array of a file, and its range where that is of finite numbers."""
     volume = open_volume(path)
-    try:
+    with damage(str(path), _KIND):
         values = np.asanyarray(_load(path).dataobj).reshape(volume.shape)
-    except (OSError, ValueError, EOFError, zlib.error, MemoryError) as error:
-        raise UserError(f"{path}: cannot be read ({error or 'memory'})") from None
     if not np.issubdtype(values.dtype, np.number):
         raise UserError(f"{path}: voxels of type {values.dtype}; expected numbers")
     if np.iscomplexobj(values):
@@ -162,8 +161,5 @@ def _load(path: Path) -> Any:
     require_installed("nibabel", "labels", str(path))
     import nibabel
 
-    try:
+    with damage(str(path), _KIND):
         return nibabel.load(path)
-    except Exception as error:  # nibabel has errors of its own for damage
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
-        raise UserError(f"{path}: cannot be read as NIfTI ({reason})") from None

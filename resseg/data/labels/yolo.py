@@ -16,7 +16,7 @@ from resseg.data.labels.painting import Object, Objects
 from resseg.data.labels.places import files_below
 from resseg.data.labels.regions import CvPolygon
 from resseg.data.reading import IMAGE_SUFFIXES
-from resseg.errors import UserError, require_installed
+from resseg.errors import UserError
 
 _SPLITS = ("train", "val", "test")
 _FILES = ("data.yaml", "dataset.yaml", "classes.txt")
@@ -77,7 +77,6 @@ def _names_file(folder: Path) -> Path:
 
 def _described(file: Path) -> tuple[list[str], dict[str, Path], Path]:
     """Categories, folders of images by split, and the root of `data.yaml`."""
-    require_installed("yaml", "labels", str(file))
     import yaml
 
     try:

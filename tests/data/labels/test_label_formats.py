@@ -1,39 +1,13 @@
 """Each format by one command: the masks are those of its own tools, pixel for pixel."""
 
-import contextlib
-import io
-
 import label_trees
 import numpy as np
 import pytest
+from label_commands import call, stored
 from ml_collections import ConfigDict
-from PIL import Image
 
-from resseg.cli.main import main
 from resseg.data import sources
 from resseg.data.labels.table import NAMES, format_of
-
-
-def call(*words):
-    out, err = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        try:
-            status = main(["data", *map(str, words)])
-        except SystemExit as error:
-            status = error.code
-    return status, out.getvalue(), err.getvalue()
-
-
-def stored(data, name="set"):
-    """Mask by name, as Pillow decodes what was stored."""
-    config = ConfigDict({"name": name, "dir": str(data)})
-    found = {}
-    for split in sources.dataset_spec(config).splits:
-        source = sources.open_split(config, split)
-        for index in range(len(source)):
-            label, _, mask = source.stored(index)
-            found[label.decode()] = np.array(Image.open(io.BytesIO(mask)))
-    return found
 
 
 def test_every_format_has_a_tree_here():
