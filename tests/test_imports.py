@@ -89,7 +89,14 @@ MAY_IMPORT = {
         *("architecture", "blueprint", "config", "console", "data", "gradients"),
         *("inference", "processes", "programs", "runs", "sharding"),
     ],
-    "interop": ["architecture", "blueprint", "config", "data", "runs", "sharding"],
+    "interop": [
+        *("architecture", "blueprint", "config", "data", "inference", "runs"),
+        "sharding",
+    ],
+    "export": [
+        *("architecture", "blueprint", "data", "inference", "interop", "models"),
+        *("runs", "sharding"),
+    ],
     "probes": [
         *("architecture", "blueprint", "config", "console", "data", "figures"),
         *("gradient_log", "gradients", "inference", "models", "runs"),
@@ -119,6 +126,7 @@ MAY_IMPORT = {
     "report": [
         *("config", "console", "data.colors", "data.spec", "figures", "gradient_log"),
         *("inference.pictures", "runs", "sweeps"),
+        *("__version__", "export"),  # the card of an export
     ],
 }
 HALL = (
@@ -269,6 +277,10 @@ def test_only_commands_and_the_worker_read_a_command_line():
         ("tensorflow", []),
         ("torch", ["resseg.interop.files"]),  # the reader of .pth alone
         ("safetensors", ["resseg.interop.files"]),
+        ("onnx", ["resseg.export"]),
+        ("onnxruntime", ["resseg.export"]),
+        ("litert_converter", ["resseg.export"]),
+        ("ai_edge_litert", ["resseg.export"]),
     ],
 )
 def test_libraries_that_move_have_one_home(library, homes):

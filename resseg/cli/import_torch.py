@@ -1,4 +1,4 @@
-"""`resseg import`: weights of a torch network -> a run folder."""
+"""`resseg import`: weights of a torch network, or of an export -> a run folder."""
 
 import argparse
 import hashlib
@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from resseg.cli.parser import UsageError
 from resseg.errors import UserError, choose
 
-SUMMARY = "make a run of the weights of a torch network"
+SUMMARY = "make a run of the weights of a torch network, or of an export"
 EPILOG = """\
 examples:
   resseg import --layout torchvision --arch deeplabv3_resnet50 \\
@@ -23,11 +24,16 @@ examples:
   resseg import --layout timm --arch resnet50d --weights resnet50d.safetensors \\
       --workdir runs/backbone
 
+  resseg import exported/model.safetensors --workdir runs/again
+
 architectures:
   torchvision  resnet18 34 50 101 152, resnext50_32x4d, resnext101_32x8d and _64x4d,
                wide_resnet50_2 and 101_2; fcn_ and deeplabv3_ with resnet50 or 101
   timm         resnet18 34 50 101 152, resnet50d, seresnet50, resnetv2_50
   smp          Unet_, DeepLabV3_ and DeepLabV3Plus_ with resnet18, 34, 50 or 101
+
+What `resseg export --format safetensors` wrote says itself what it is of: the run has
+its weights to the bit, its config, classes and temperature.
 
 Every tensor must be there with its shape, and none left over. Training goes on from
 such a run with --config RUN --init-from RUN. A classification network has no head: put
@@ -62,17 +68,22 @@ VOC = [
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments that `run` reads."""
     parser.add_argument(
+        "file",
+        nargs="?",
+        metavar="FILE",
+        help=".safetensors of `resseg export`; needs none of the options below but "
+        "--workdir",
+    )
+    parser.add_argument(
         "--layout",
-        required=True,
         metavar="L",
         help="library whose names the tensors have: torchvision, timm or smp",
     )
     parser.add_argument(
-        "--arch", required=True, metavar="A", help="the network, by that library's name"
+        "--arch", metavar="A", help="the network, by that library's name"
     )
     parser.add_argument(
         "--weights",
-        required=True,
         metavar="FILE",
         help=".safetensors or .npz; .pth or .pt where torch is installed",
     )
@@ -96,6 +107,77 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         UserError: wrong input; nothing has been written.
     """
+    _check_asked(arguments)
+    workdir = Path(arguments.workdir)
+    _check_free(workdir)
+    if arguments.file:
+        return _run_of_export(arguments, workdir)
+    return _run_of_torch(arguments, workdir)
+
+
+def _check_asked(arguments: argparse.Namespace) -> None:
+    """That it is one of the two: a file of an export, or one of torch's names."""
+    of_torch = ("layout", "arch", "weights")
+    given = [f"--{name}" for name in of_torch if getattr(arguments, name)]
+    if not arguments.file and len(given) < len(of_torch):
+        missing = [f"--{name}" for name in of_torch if f"--{name}" not in given]
+        raise UsageError(
+            f"expected {', '.join(missing)}, or the FILE of an export",
+            arguments.parser,
+        )
+    if not arguments.file:
+        return
+    for name in (*of_torch, "classes", "data"):
+        if getattr(arguments, name):
+            raise UsageError(
+                f"--{name} is of torch's weights; {arguments.file} says itself what it "
+                "is of",
+                arguments.parser,
+            )
+
+
+def _run_of_export(arguments: argparse.Namespace, workdir: Path) -> int:
+    from resseg.console import say
+    from resseg.interop.files import read_notes
+    from resseg.interop.own import FORMAT, read_own
+    from resseg.interop.run import write_run
+
+    file = Path(arguments.file)
+    if read_notes(file).get("format") != FORMAT:
+        raise UserError(
+            f"{file}: not of `resseg export`; weights of torch networks need --layout, "
+            "--arch and --weights FILE"
+        )
+    weights = read_own(file)
+    trained, calibration = weights.trained, weights.calibration
+    source = {
+        "layout": FORMAT,
+        "weights": file.name,
+        "step": trained.step,
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+    write_run(
+        workdir,
+        trained.config,
+        list(trained.classes),
+        trained.variables,
+        source,
+        dataset=weights.dataset,
+        calibration=calibration and calibration._replace(step=0),
+    )
+    say(
+        f"{trained.blueprint.title}, {trained.blueprint.params:,} parameters of step "
+        f"{trained.step}, in {workdir}"
+    )
+    say(f"next: resseg predict {shlex.quote(str(workdir))} IMAGE_OR_DIR --out DIR")
+    say(
+        f"      resseg evaluate {shlex.quote(str(workdir))} --data-dir DIR   "
+        "(where its data sets are)"
+    )
+    return 0
+
+
+def _run_of_torch(arguments: argparse.Namespace, workdir: Path) -> int:
     import jax
 
     from resseg.config.load import load_config
@@ -105,8 +187,6 @@ def run(arguments: argparse.Namespace) -> int:
 
     choose("--layout", arguments.layout, LAYOUTS)
     choose("--arch", arguments.arch, LAYOUTS[arguments.layout].architectures)
-    workdir = Path(arguments.workdir)
-    _check_free(workdir)
     tensors = read_weights(arguments.weights)
     try:
         overrides, variables = from_torch(arguments.layout, tensors, arguments.arch)

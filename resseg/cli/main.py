@@ -38,6 +38,7 @@ COMMANDS = {
     "runs": "runs",
     "config": "config",
     "describe": "describe",
+    "export": "export",
     "import": "import_torch",
     "data": "data",
 }

@@ -67,6 +67,13 @@ def with_whole_paths(config: ConfigDict) -> dict[str, Any]:
     return sections
 
 
+def without_folders(config: ConfigDict) -> dict[str, Any]:
+    """A flat config as others may see it: folders of this machine are the defaults."""
+    base = flatten(base_config())
+    own = {key: base[key] for key in _folders() if key in base}
+    return plain(flatten(config) | own)
+
+
 def _folders() -> list[str]:
     return [key for key, row in KEYS.items() if row.value.kind.folder]
 

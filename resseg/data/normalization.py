@@ -13,7 +13,7 @@ class Normalizer:
         """See `normalize`."""
         values = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None, None], _TABLE)
         self._table = normalize(values, mean, std)
-        self._shift, self._factor = _coefficients(mean, std)
+        self._shift, self._factor = coefficients(mean, std)
         self._wide = np.empty((2, 0), np.float32)  # both, for a row of the last width
 
     def put(self, image: np.ndarray, out: np.ndarray) -> None:
@@ -40,7 +40,7 @@ def normalize(
     image: np.ndarray, mean: Sequence[float], std: Sequence[float]
 ) -> np.ndarray:
     """(image / 255 - mean) / std as float32; the image runs from 0 to 255."""
-    shift, factor = _coefficients(mean, std)
+    shift, factor = coefficients(mean, std)
     return (image.astype(np.float32) - shift) * factor
 
 
@@ -55,7 +55,7 @@ def denormalize(
 _TABLE = (256, 1, 3)  # as `cv2.LUT` takes it: an image of one column
 
 
-def _coefficients(
+def coefficients(
     mean: Sequence[float], std: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
     """What is subtracted from 0 to 255, and the factor then, float32 `[3]` each."""

@@ -9,7 +9,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from resseg.errors import UserError, choose
+from resseg.errors import UserError, choose, naming
 
 _MOST_UNPACKED, _SMALL = 20, 64 << 20  # times the size of a file, and bytes
 _WRAPPERS = ("state_dict", "model")  # what a checkpoint keeps its tensors under
@@ -36,6 +36,33 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{file}: cannot be read: {error}") from error
+
+
+def write_weights(
+    path: Path, tensors: Mapping[str, np.ndarray], notes: Mapping[str, str]
+) -> None:
+    """Writes a .safetensors file; tensors and what is noted beside them, by name."""
+    whole = {
+        name: np.asarray(array, order="C") for name, array in sorted(tensors.items())
+    }
+    with naming(path):
+        path.write_bytes(safetensors.numpy.save(whole, dict(notes)))
+
+
+def read_notes(path: str | Path) -> dict[str, str]:
+    """What was noted beside the tensors of a .safetensors file.
+
+    Raises:
+        UserError: there is no such file, it is of another kind, or damaged.
+    """
+    choose(f"{path}: kind of file", Path(path).suffix, [".safetensors"])
+    if not Path(path).is_file():
+        raise UserError(f"{path}: no such file")
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            return file.metadata() or {}
+    except safetensors.SafetensorError as error:
+        raise UserError(f"{path}: damaged or not .safetensors: {error}") from error
 
 
 def _read_numpy(path: Path) -> dict[str, np.ndarray]:

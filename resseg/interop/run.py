@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from resseg import runs, sharding
 from resseg.blueprint.network import build_segmenter
 from resseg.runs import checkpoints, layout
+from resseg.runs.calibration import Calibration, write_calibrations
 from resseg.runs.places import check_writable
 
 
@@ -21,6 +22,9 @@ def write_run(
     classes: list[str],
     variables: Mapping[str, Any],
     source: Mapping[str, Any],
+    *,
+    dataset: Mapping[str, Any] | None = None,
+    calibration: Calibration | None = None,
 ) -> None:
     """Writes a run folder with a checkpoint of step 0, or nothing.
 
@@ -28,8 +32,11 @@ def write_run(
         workdir: a new or empty folder.
         config: of the network.
         classes: of a segmentation network; none = `variables` are of a backbone.
-        variables: params and batch_stats.
+        variables: params and batch_stats; paths as well, unless they are those of the
+            config.
         source: where they are from; stored, and marks the folder as imported.
+        dataset: what they were trained on, see `runs.dataset`; None = nobody knows.
+        calibration: of the weights, at step 0.
     """
     check_writable(workdir)
     workdir.parent.mkdir(parents=True, exist_ok=True)
@@ -38,17 +45,29 @@ def write_run(
     partial.mkdir()
     try:
         runs.write_config(partial, config)
-        known = {"name": config.data.name, "classes": classes, "splits": {}}
-        runs.write_dataset(partial, known)
+        known = {"name": config.data.name, "classes": classes}
+        if dataset is None:
+            known["splits"] = {}
+        runs.write_dataset(partial, {**(dataset or {}), **known})
         runs.write_environment(partial, sharding.describe(sharding.make_mesh()))
         runs.write_json(partial / layout.IMPORTED, source)
-        paths = coefficients(config, len(classes) or 1)
-        if not classes:
-            paths = {"backbone": paths["backbone"]}
-        checkpoints.save_variables(partial, {**variables, "paths": paths})
+        if calibration is not None:
+            write_calibrations(partial, [calibration])
+        checkpoints.save_variables(partial, _with_paths(variables, config, classes))
         os.replace(partial, workdir)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _with_paths(
+    variables: Mapping[str, Any], config: Any, classes: list[str]
+) -> dict[str, Any]:
+    if "paths" in variables:
+        return dict(variables)
+    paths = coefficients(config, len(classes) or 1)
+    if not classes:
+        paths = {"backbone": paths["backbone"]}
+    return {**variables, "paths": paths}
 
 
 def coefficients(config: Any, num_classes: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import max_dim
 
 from resseg.models.ops import halo
 from resseg.models.ops.max_pool import max_pool as by_winner
@@ -18,13 +19,24 @@ def max_pool(x: jax.Array) -> jax.Array:
 
 def halved_max_pool(x: jax.Array) -> jax.Array:
     """2x2, stride 2: `[b, h, w, c] -> [b, h // 2, w // 2, c]`; one pixel stays one."""
+    lowest = -jnp.inf
+    if not all(isinstance(side, int) for side in x.shape):
+        return _halved_of_any_size(x)
     window = (1, *(min(2, side) for side in x.shape[1:3]), 1)
 
     def operation(x: jax.Array) -> jax.Array:
-        lowest = -jnp.inf
         return jax.lax.reduce_window(x, lowest, jax.lax.max, window, window, "VALID")
 
     return halo.on_rows(operation, x, strides=window[1])
+
+
+def _halved_of_any_size(x: jax.Array) -> jax.Array:
+    """The same where sizes are symbols: beside a single pixel stands -inf."""
+    lowest = jnp.asarray(-jnp.inf, x.dtype)
+    missing = [(0, max_dim(2, side) - side, 0) for side in x.shape[1:3]]
+    x = jax.lax.pad(x, lowest, [(0, 0, 0), *missing, (0, 0, 0)])
+    window = (1, 2, 2, 1)
+    return jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, window, window, "VALID")
 
 
 def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
@@ -41,14 +53,16 @@ def adaptive_average_pool(x: jax.Array, size: int) -> jax.Array:
     }
     held = jnp.asarray(rows, x.dtype), jnp.asarray(columns, x.dtype)
     sums = jnp.einsum("yh,bhwc,xw->byxc", held[0], x, held[1], **settings)
-    counts = np.outer(rows.sum(1), columns.sum(1))[None, :, :, None]
+    counts = (rows.sum(1)[:, None] * columns.sum(1)[None])[None, :, :, None]
     return (sums / counts).astype(x.dtype)
 
 
-def _windows(count: int, of: int) -> np.ndarray:
+def _windows(count: int, of: int) -> np.ndarray | jax.Array:
     """Float32 `[count, of]`: 1 where a window holds a row."""
-    number, row = np.arange(count)[:, None], np.arange(of)[None]
-    begin, end = number * of // count, -(-(number + 1) * of // count)
+    library: Any = np if isinstance(of, int) else jnp
+    size, row = library.asarray(of), library.arange(of)[None]
+    number = library.arange(count)[:, None]
+    begin, end = number * size // count, -(-(number + 1) * size // count)
     return ((begin <= row) & (row < end)).astype(np.float32)
 
 

@@ -23,6 +23,8 @@ def resize(
     """
     if x.shape[1:3] == tuple(size):
         return x
+    if not all(isinstance(side, int) for side in size):
+        return resize_whole(x, size, align_corners)
     if align_corners and (halo.is_split() or not _by_neighbours(x, size)):
         # Where devices share the rows XLA splits the product, which has no halo.
         rows, columns = map(corner_weights, size, x.shape[1:3])
@@ -30,16 +32,22 @@ def resize(
         return jnp.einsum("xw,bywc->byxc", columns.astype(x.dtype), x)
     if align_corners:
         return bilinear.by_neighbours(x, size, align_corners)
-    ratio, width = size[0] / x.shape[1], size[1]
 
-    def operation(x: jax.Array) -> jax.Array:
-        size = round(ratio * x.shape[1]), width
-        if _by_neighbours(x, size):
-            return bilinear.by_neighbours(x, size, align_corners)
-        shape = (x.shape[0], *size, x.shape[-1])
-        return jax.image.resize(x, shape, "bilinear", antialias=False)
+    def operation(own: jax.Array) -> jax.Array:
+        to = _rows_of(own, x, size[0]), size[1]
+        if _by_neighbours(own, to):
+            return bilinear.by_neighbours(own, to, align_corners)
+        shape = (own.shape[0], *to, own.shape[-1])
+        return jax.image.resize(own, shape, "bilinear", antialias=False)
 
     return halo.on_rows(operation, x, reach=1, outside=halo.EDGE)
+
+
+def _rows_of(own: jax.Array, whole: jax.Array, rows: int) -> int:
+    """How many of the resized `rows` those are that `own` rows of the whole make."""
+    if own.shape[1] == whole.shape[1]:
+        return rows
+    return round(rows / whole.shape[1] * own.shape[1])
 
 
 def _by_neighbours(x: jax.Array, size: tuple[int, int]) -> bool:
@@ -49,7 +57,8 @@ def _by_neighbours(x: jax.Array, size: tuple[int, int]) -> bool:
 def resize_whole(
     x: jax.Array, size: tuple[int, int], align_corners: bool = False
 ) -> jax.Array:
-    """As `resize`, for a small image that every device holds as a whole.
+    """As `resize`, for an image that every device holds as a whole: a small one, or one
+    whose size is a symbol.
 
     A product with the weights of all pixels: where devices share the rows of what it is
     enlarged to, XLA splits it, as it has no halo.
@@ -81,10 +90,9 @@ def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 
     This is torch's rule; `jax.image.resize` goes by the centres of pixels.
     """
-    ratio, width = size[0] / x.shape[1], size[1]
 
-    def operation(x: jax.Array) -> jax.Array:
-        return _resize_nearest(x, (round(ratio * x.shape[1]), width))
+    def operation(own: jax.Array) -> jax.Array:
+        return _resize_nearest(own, (_rows_of(own, x, size[0]), size[1]))
 
     return halo.on_rows(operation, x)
 
@@ -92,6 +100,9 @@ def resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
 def _resize_nearest(x: jax.Array, size: tuple[int, int]) -> jax.Array:
     for axis, to in enumerate(size, 1):
         of = x.shape[axis]
+        if to % of == 0:  # also where they are symbols
+            x = repeat(x, to // of, axis)
+            continue
         source, ratio = np.arange(to) * of // to, -(-to // of)
         if (source == np.arange(to) // ratio).all():
             x = jax.lax.slice_in_dim(repeat(x, ratio, axis), 0, to, axis=axis)

@@ -11,6 +11,7 @@ from resseg.gradients.fork import coefficient
 from resseg.gradients.names import BIAS, FACTOR, GATE, RATE
 from resseg.models.layers import Conv, Norm
 from resseg.models.ops import halo
+from resseg.models.ops.convolution import every
 from resseg.models.ops.spread import spread
 from resseg.models.pooling import average_pool
 
@@ -204,5 +205,5 @@ class Shortcut(nn.Module):
                 f"a shortcut A cannot go from {x.shape[-1]} to {self.features} channels"
             )
         strides = self.strides
-        x = halo.on_rows(lambda x: x[:, ::strides, ::strides], x, strides=strides)
+        x = halo.on_rows(lambda x: every(x, strides), x, strides=strides)
         return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, missing)))

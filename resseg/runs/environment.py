@@ -40,14 +40,17 @@ def describe(devices: Mapping[str, Any]) -> dict[str, Any]:
         "command": _command(),
         "devices": dict(devices),
         "git": _git(),
-        "packages": {
-            "resseg": __version__,  # of this source: metadata may be of an older one
-            **{name: _version(name) for name in PACKAGES},
-        },
+        "packages": versions(),
         "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def versions() -> dict[str, str | None]:
+    """Of resseg and what it computes with; None where one is not installed."""
+    # Of this source: metadata may be of an older one.
+    return {"resseg": __version__, **{name: _version(name) for name in PACKAGES}}
 
 
 def _version(package: str) -> str | None:

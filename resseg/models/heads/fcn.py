@@ -71,11 +71,16 @@ class SkipFCN(nn.Module):
             skip = LongSkip(
                 scale, self.gated, self.dtype, name=f"{SKIP_FACTOR}{stage}"
             )(score(stage))
-            ratio = round(skip.shape[1] / x.shape[1])
+            ratio = _ratio(skip.shape[1], x.shape[1])
             if ratio > 1:
                 x = Upsample(ratio, self.dtype, name=f"{UPSAMPLE}{stage}")(x)
             x = x[:, : skip.shape[1], : skip.shape[2]] + skip
         return x
+
+
+def _ratio(rows: int, of: int) -> int:
+    """Nearest whole one; exact ones are found where sizes are symbols, too."""
+    return rows // of if rows % of == 0 else round(rows / of)
 
 
 class Upsample(nn.Module):

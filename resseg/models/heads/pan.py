@@ -100,7 +100,6 @@ class AttentionPyramid(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        size = size_of(x)
         fork = Fork("pyramid", BRANCHES, self.gradients, name=FORK)
         to_pool, to_mid, to_map = fork(x)
 
@@ -112,9 +111,8 @@ class AttentionPyramid(nn.Module):
         def parted(x: jax.Array, name: str) -> tuple[jax.Array, ...]:
             return Fork("pyramid", (ATTENTION, DOWN), name=name)(x)
 
-        def enlarge(x: jax.Array, by: int) -> jax.Array:
-            to = max(size[0] // by, 1), max(size[1] // by, 1)
-            return resize(x, to, self.align_corners)
+        def enlarge(x: jax.Array, like: jax.Array) -> jax.Array:
+            return resize(x, size_of(like), self.align_corners)
 
         pooled = layer(self.width, 1, "pool", to_pool.mean(axis=(1, 2), keepdims=True))
         middle = layer(self.width, 1, "mid", to_mid)
@@ -124,6 +122,6 @@ class AttentionPyramid(nn.Module):
         second, deeper = parted(second, "level2")
         third = layer(1, 3, "down3", halved_max_pool(deeper))
         third = layer(1, 3, "down4", third)
-        weights = layer(1, 5, "conv2", second) + enlarge(third, 4)
-        weights = enlarge(weights, 2) + layer(1, 7, "conv1", first)
-        return enlarge(weights, 1) * middle + pooled
+        weights = layer(1, 5, "conv2", second) + enlarge(third, second)
+        weights = enlarge(weights, first) + layer(1, 7, "conv1", first)
+        return enlarge(weights, middle) * middle + pooled

@@ -44,10 +44,11 @@ class Upsampled(NamedTuple):
 
 def worthwhile(low: jax.Array, size: tuple[int, int]) -> bool:
     """Whether a 3x3 convolution over `low`, upsampled to `size`, is better done so."""
+    if not for_cpu() or is_split():
+        return False
     height, width = low.shape[1:3]
     exact = size == (2 * height, 2 * width)
-    enough = height * width >= FEWEST and low.dtype == jnp.float32
-    return for_cpu() and exact and enough and not is_split()
+    return exact and height * width >= FEWEST and low.dtype == jnp.float32
 
 
 def _interleaved(low, kernel):

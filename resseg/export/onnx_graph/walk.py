@@ -1,0 +1,72 @@
+"""From a traced function to the nodes that compute it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from jax.extend import core
+
+from resseg.export.onnx_graph import elementwise, shaping, windows
+from resseg.export.onnx_graph.graph import Graph, Value
+
+_OPERATIONS: dict[str, Any] = {
+    **elementwise.OPERATIONS,
+    **shaping.OPERATIONS,
+    **windows.OPERATIONS,
+}
+# Primitives that call a function, and the parameter that holds it.
+_CALLS = {
+    "pjit": "jaxpr",
+    "jit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+}
+
+
+def emit(graph: Graph, traced: Any, inputs: Sequence[Value]) -> list[Value]:
+    """Adds the nodes of a traced function; the values of its results.
+
+    Args:
+        graph: that they are added to.
+        traced: what `jax.make_jaxpr` returned.
+        inputs: of the function.
+
+    Raises:
+        NotImplementedError: a primitive, or a use of it, has no operator here.
+    """
+    results = zip(_emit(graph, traced, inputs), traced.out_avals, strict=True)
+    return [graph.spread(value, aval.shape) for value, aval in results]
+
+
+def _emit(graph: Graph, traced: Any, inputs: Sequence[Value]) -> list[Value]:
+    jaxpr, values = traced.jaxpr, dict[Any, Value]()
+    values.update(zip(jaxpr.invars, inputs, strict=True))
+    arrays = dict(zip(jaxpr.constvars, traced.consts, strict=True))
+
+    def read(variable: Any) -> Value:
+        if isinstance(variable, core.Literal):
+            known: Any = variable.aval
+            return graph.of_constant(np.asarray(variable.val, known.dtype))
+        if variable not in values:
+            values[variable] = graph.of_constant(arrays[variable])
+        return values[variable]
+
+    for eqn in jaxpr.eqns:
+        name = str(eqn.primitive)
+        given = [read(variable) for variable in eqn.invars]
+        if name in _CALLS:
+            results = _emit(graph, _closed(eqn.params[_CALLS[name]]), given)
+        elif name in _OPERATIONS:
+            results = _OPERATIONS[name](graph, eqn, given)
+        else:
+            raise NotImplementedError(f"primitive {name}")
+        results = [results] if isinstance(results, Value) else results
+        values.update(zip(eqn.outvars, results, strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
+
+
+def _closed(function: Any) -> Any:
+    closed: Any = core.ClosedJaxpr  # pyright: ignore[reportPrivateImportUsage]
+    return function if hasattr(function, "consts") else closed(function, ())
