@@ -36,7 +36,8 @@ class Asked(NamedTuple):
 def add_label_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--labels` and what goes with it."""
     group = parser.add_argument_group(
-        "labels of other tools", "instead of --masks; `docs/labels.md` has the table"
+        "labels of other tools",
+        "instead of --masks: COCO, LabelMe, CVAT and others (docs/labels.md)",
     )
     group.add_argument(
         "--labels",
@@ -48,7 +49,9 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--format",
         metavar="NAME",
-        help="what --labels are (default: as their content says)",
+        help="what --labels are, where their content leaves it open: coco, labelme, "
+        "cvat, labelstudio, yolo, cityscapes, geojson, imagej, voc, masks, nnunet, "
+        "nifti, dicom, dicomseg",
     )
     group.add_argument(
         "--overlap",
@@ -71,7 +74,8 @@ def add_label_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--attribute",
         metavar="NAME",
-        help="of GeoJSON features: the one that holds the category",
+        help="what holds the category: of GeoJSON the name of an attribute, of ImageJ "
+        "name (default) or group",
     )
     group.add_argument(
         "--axis",

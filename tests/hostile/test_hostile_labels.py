@@ -105,9 +105,13 @@ COCO = {
     "runs of words": (runs(["a"]), "annotation 4: run lengths"),
     "no runs": (runs([]), "annotation 4: run lengths"),
     "huge runs": (runs([10**30]), "annotation 4: run"),
-    "packed words": (runs("\u00e9"), "annotation 4: .* in compressed runs"),
-    "packed runs without end": (runs("oooooooooooooooooo"), "annotation 4: 'o' in"),
-    "packed runs, cut": (runs("PP"), "annotation 4: compressed runs"),
+    "packed words": (runs("\u00e9"), "annotation 4: letter 0 is none"),
+    "packed runs without end": (
+        runs("oooooooooooooooooo"),
+        "annotation 4: compressed runs that are cut",
+    ),
+    "packed runs, cut": (runs("PP"), "annotation 4: compressed runs that are cut"),
+    "endless numbers": (runs("o" * 30 + "0"), "annotation 4: compressed runs of num"),
     "other size": (
         segmentation({"size": [FAR, FAR], "counts": [FAR * FAR]}),
         "annotation 4: RLE of 1000000000x1000000000",

@@ -67,7 +67,7 @@ class Labelled:
     """An image and its labels.
 
     Attributes:
-        name: of the pair.
+        name: of the pair; "" = that of its image, see `Images.names`.
         image: a file, or what has to be made.
         content: objects to paint, or a mask with values of its own.
         split: that it belongs to.
@@ -118,12 +118,12 @@ class Reading:
         """
         try:
             image = find()
-            name = images.take(image, where)
+            images.take(image, where)
         except UserError as error:
             place, _, message = str(error).partition(": ")
             self.findings.append(Finding("pair", place, message))
         else:
-            self.images.append(Labelled(name, image, content, split))
+            self.images.append(Labelled("", image, content, split))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Label files become the pairs of a data set."""
 
+import dataclasses
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -91,6 +92,13 @@ def read(
         whole.rule = whole.rule or part.rule
     for images in known.values():
         whole.findings += images.unused()
+        names = images.names()
+        whole.images = [
+            dataclasses.replace(each, name=names[each.image])
+            if not each.name and each.image in names
+            else each
+            for each in whole.images
+        ]
     return rows[0], whole
 
 

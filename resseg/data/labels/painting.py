@@ -111,14 +111,26 @@ def paint(content: Objects, size: tuple[int, int], scheme: Scheme) -> np.ndarray
         index = VOID if each.category is None else scheme.index(each.category)
         if index is None:
             continue
+        part = _lines(pixels)
+        own, target = pixels[part], result[part]
         if covered is not None:
-            pixels_of_several = pixels & covered & (result != index)
-            covered |= pixels & (each.layer != LOWEST)
-            result[pixels] = index
-            result[pixels_of_several] = VOID
+            also = own & covered[part] & (target != index)
+            covered[part] |= own & (each.layer != LOWEST)
+            np.copyto(target, index, where=own)
+            np.copyto(target, VOID, where=also)
         else:
-            result[pixels] = index
+            np.copyto(target, index, where=own)
     return result
+
+
+def _lines(pixels: np.ndarray) -> tuple[slice, slice]:
+    """The rows or columns that an object covers: most are small, and so is the work."""
+    by_rows = pixels.flags.c_contiguous
+    lines = np.flatnonzero(pixels.any(axis=1 if by_rows else 0))
+    if not len(lines):
+        return slice(0), slice(0)
+    part = slice(lines[0], lines[-1] + 1)
+    return (part, slice(None)) if by_rows else (slice(None), part)
 
 
 def _masks(

@@ -2,7 +2,7 @@
 
 import os
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path, PurePosixPath
 
 from resseg.data.findings import Finding
@@ -82,8 +82,8 @@ class Images:
         """Whether `find_stem` finds a file of that name."""
         return _plain(name) in self._stems
 
-    def take(self, path: Path, where: str) -> str:
-        """The name of a pair of this image.
+    def take(self, path: Path, where: str) -> None:
+        """Notes which entry an image belongs to.
 
         Raises:
             UserError: another entry has taken it.
@@ -91,11 +91,17 @@ class Images:
         earlier = self.used.setdefault(path, where)
         if earlier != where:
             raise UserError(f"{where}: means {path}, as {earlier} does")
-        name = stem(path)
-        if len(self._stems[_plain(name)]) > 1:
+
+    def names(self) -> dict[Path, str]:
+        """Names of pairs of the images that were taken: stems, where these differ."""
+        stems = Counter(_plain(stem(path)) for path in self.used)
+        return {path: self._name(path, stems) for path in self.used}
+
+    def _name(self, path: Path, stems: Counter[str]) -> str:
+        name = _plain(stem(path))
+        if stems[name] > 1:
             inner = path.relative_to(self.root).parent.as_posix()
             name = name if inner == "." else f"{inner}/{name}"
-        name = unicodedata.normalize("NFC", name)
         return os.fsencode(name).decode("utf-8", "backslashreplace")
 
     def unused(self) -> list[Finding]:

@@ -15,6 +15,8 @@ from PIL import Image, ImageDraw
 
 from resseg.data.labels.geometry import points_of, require_inside
 
+_LONGEST_NUMBER = 10  # letters: 50 bits
+
 
 class Region(Protocol):
     """Some pixels of an image."""
@@ -68,8 +70,7 @@ class CocoRuns:
                 "(height x width)"
             )
         counts = self.counts
-        if isinstance(counts, str):
-            counts = _unpacked(counts)
+        counts = _unpacked(counts) if isinstance(counts, str) else counts
         return filled(counts, height * width).reshape((height, width), order="F")
 
 
@@ -193,7 +194,7 @@ class Patch:
         return result
 
 
-def filled(counts: Sequence[int], pixels: int) -> np.ndarray:
+def filled(counts: Sequence[int] | np.ndarray, pixels: int) -> np.ndarray:
     """bool `[pixels]` from run lengths: not covered, covered, not covered ...
 
     Raises:
@@ -205,31 +206,34 @@ def filled(counts: Sequence[int], pixels: int) -> np.ndarray:
         raise ValueError("run lengths that are no whole numbers") from None
     if runs.size == 0 or runs.ndim != 1 or not np.issubdtype(runs.dtype, np.integer):
         raise ValueError("run lengths that are no whole numbers")
-    total = sum(map(int, runs))
-    if runs.min() < 0 or total != pixels:
+    fits = runs.min() >= 0 and runs.max() <= pixels
+    if not fits or runs.sum(dtype=np.int64) != pixels:
+        total = sum(map(int, runs))
         raise ValueError(f"runs of {total} pixels; expected {pixels}, none negative")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs)
 
 
-def _unpacked(words: str) -> list[int]:
-    """The run lengths of COCO's compressed text: 5 bits a letter, from the
-    fourth run on the difference to the one before the last."""
-    counts: list[int] = []
-    value, shift = 0, 0
-    for letter in words:
-        bits = ord(letter) - 48
-        if not 0 <= bits < 64 or shift > 60:
-            raise ValueError(f"{letter!r} in compressed runs")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-        value, shift = 0, 0
-    if shift:
+def _unpacked(words: str) -> np.ndarray:
+    """The run lengths of COCO's compressed text.
+
+    A letter holds 5 bits of a number, the lowest first, and whether more follow; from
+    the fourth run on the numbers are differences to the run before the last.
+    """
+    letters = np.frombuffer(words.encode("utf-8", "replace"), np.uint8) - np.uint8(48)
+    if (wrong := letters > 63).any():
+        raise ValueError(f"letter {int(np.argmax(wrong))} is none of compressed runs")
+    ends = np.flatnonzero(letters < 32)
+    if not len(ends) or ends[-1] + 1 != len(letters):
         raise ValueError("compressed runs that are cut short")
+    lengths = np.diff(ends, prepend=-1)
+    if lengths.max() > _LONGEST_NUMBER:
+        raise ValueError("compressed runs of numbers without end")
+    starts = ends - lengths + 1
+    shifts = 5 * (np.arange(len(letters)) - np.repeat(starts, lengths))
+    counts = np.add.reduceat((letters & 31).astype(np.int64) << shifts, starts)
+    counts -= np.where(letters[ends] & 16, np.int64(1) << 5 * lengths, 0)
+    counts[1::2] = np.cumsum(counts[1::2])
+    counts[2::2] = np.cumsum(counts[2::2])
     return counts
 
 

@@ -5,13 +5,14 @@ x, y, x, y ... as shares of width and height; `data.yaml` names categories and s
 Polygons are filled as ultralytics fills them (`cv2.fillPoly`).
 """
 
+import functools
 from pathlib import Path
 from typing import Any
 
 from resseg import text
 from resseg.data.findings import Finding
 from resseg.data.labels.evidence import Evidence
-from resseg.data.labels.formats import Format, Labelled, Reading, Request
+from resseg.data.labels.formats import Format, Reading, Request
 from resseg.data.labels.painting import Object, Objects
 from resseg.data.labels.places import files_below
 from resseg.data.labels.regions import CvPolygon
@@ -56,10 +57,9 @@ def read(request: Request) -> Reading:
         for image in inside:
             own = _label_file(image, lines)
             where = str(own or image)
-            name = images.take(image, where)
             objects = _objects(own, names) if own else ()
-            labelled = Labelled(name, image, Objects(where, objects), split)
-            reading.images.append(labelled)
+            content = Objects(where, objects)
+            reading.add(images, functools.partial(Path, image), where, content, split)
             lines.discard(own) if own else None
     for left in sorted(lines)[:1]:
         if _is_label(left):

@@ -10,7 +10,7 @@ from label_commands import call, stored
 from PIL import Image
 
 from resseg.data.labels.evidence import look_at
-from resseg.data.labels.table import FORMATS
+from resseg.data.labels.table import FORMATS, NAMES
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +187,8 @@ def test_evidence_is_read_from_both_ends_of_a_file(tmp_path):
     middle = " " * (1 << 18)
     file.write_text('{"shapes": [], "imageData": "' + middle + '", "imagePath": ""}')
     assert {"shapes", "imagePath"} <= look_at(file).keys
+
+
+def test_the_help_names_every_format():
+    _, out, _ = call("prepare", "--help")
+    assert ", ".join(NAMES) in " ".join(out.split())

@@ -156,7 +156,11 @@ def test_a_path_that_means_no_file_is_named(images, written, message):
 
 def test_names_of_pairs_tell_files_of_one_name_apart(images):
     found = [images.find(name, name) for name in ("a/x.png", "b/x.png", "y.jpg")]
-    assert [images.take(path, str(path)) for path in found] == ["a/x", "b/x", "y"]
+    for path in found[1:]:
+        images.take(path, str(path))
+    assert list(images.names().values()) == ["x", "y"]
+    images.take(found[0], str(found[0]))
+    assert list(images.names().values()) == ["b/x", "y", "a/x"]
     with pytest.raises(UserError, match=r"again: means .*x\.png, as .*x\.png does"):
         images.take(found[0], "again")
 
