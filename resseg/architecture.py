@@ -141,6 +141,7 @@ EXPANSION = {
     "mbconv": 1,
     "ghost": 1,
 }
+PRUNABLE = ("basic", "bottleneck", "inverted", "mbconv")  # see `resseg.pruning`
 INVERTED = ("inverted", "mbconv", "ghost")  # wide inside, narrow where blocks meet
 ORDERS = ("post", "bn_after_add", "relu_before_add", "relu_only_pre", "pre", "linear")
 STEM_STRIDES = {"7x7": 4, "deep": 4, "3x3": 1, "mobile": 2}  # pooling included

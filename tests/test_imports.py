@@ -89,6 +89,7 @@ MAY_IMPORT = {
         *("architecture", "blueprint", "config", "console", "data", "gradients"),
         *("inference", "processes", "programs", "runs", "sharding"),
     ],
+    "pruning": ["architecture", "config", "gradients", "inference"],
     "interop": [
         *("architecture", "blueprint", "config", "data", "inference", "runs"),
         "sharding",

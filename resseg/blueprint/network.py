@@ -66,6 +66,7 @@ def build_segmenter(
         widths=plan.widths,
         stem_output=plan.stem_output,
         tail=plan.tail,
+        inner=tuple(model.backbone.inner),
         style=style,
         skips=skips,
         aux=aux,

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from resseg.cli.parser import UsageError
+from resseg.cli.outputs import check_free
 from resseg.errors import UserError, choose
 
 SUMMARY = "make a run of the weights of a torch network, or of an export"
@@ -109,7 +110,7 @@ def run(arguments: argparse.Namespace) -> int:
     """
     _check_asked(arguments)
     workdir = Path(arguments.workdir)
-    _check_free(workdir)
+    check_free(workdir)
     if arguments.file:
         return _run_of_export(arguments, workdir)
     return _run_of_torch(arguments, workdir)
@@ -213,17 +214,6 @@ def _run_of_torch(arguments: argparse.Namespace, workdir: Path) -> int:
         key = shlex.quote(f"--config.init.backbone_from={workdir}")
         say(f"  resseg train … {key}")
     return 0
-
-
-def _check_free(workdir: Path) -> None:
-    """Raises UserError unless a new run folder can be made of that name."""
-    from resseg.runs import layout
-
-    if workdir.is_dir() and any(workdir.iterdir()):
-        what = "holds a run" if (workdir / layout.CONFIG).exists() else "is not empty"
-        raise UserError(f"--workdir {workdir} {what}: choose another folder")
-    if workdir.exists() and not workdir.is_dir():
-        raise UserError(f"--workdir {workdir} is a file, expected a folder")
 
 
 def _class_names(arguments: argparse.Namespace, params: Mapping[str, Any]) -> list[str]:

@@ -40,6 +40,7 @@ COMMANDS = {
     "describe": "describe",
     "export": "export",
     "import": "import_torch",
+    "prune": "prune",
     "data": "data",
 }
 GONE = {"board": "resseg report DIR --watch --serve 8710"}  # and what to type instead

@@ -131,3 +131,14 @@ def _is_blind_to_case(folder: Path) -> bool:
     with tempfile.NamedTemporaryFile(dir=folder, prefix="Case") as file:
         name = Path(file.name)
         return (folder / name.name.swapcase()).exists()
+
+
+def check_free(workdir: Path) -> None:
+    """Raises UserError unless a new run folder can be made of that name."""
+    from resseg.runs import layout
+
+    if workdir.is_dir() and any(workdir.iterdir()):
+        what = "holds a run" if (workdir / layout.CONFIG).exists() else "is not empty"
+        raise UserError(f"--workdir {workdir} {what}: choose another folder")
+    if workdir.exists() and not workdir.is_dir():
+        raise UserError(f"--workdir {workdir} is a file, expected a folder")

@@ -108,6 +108,7 @@ class Branch(nn.Module):
 
     Attributes:
         activated: the input has been normalised and rectified already (`pre` only).
+        inner: channels between its convolutions; 0 = as the kind of block says.
     """
 
     features: int
@@ -115,13 +116,14 @@ class Branch(nn.Module):
     dilation: int
     style: BlockStyle
     activated: bool = False
+    inner: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         order = self.style.order
         inputs = x.shape[-1]
         layers = convolutions(
-            self.style, inputs, self.features, self.strides, self.dilation
+            self.style, inputs, self.features, self.strides, self.dilation, self.inner
         )
         for i, layer in enumerate(layers, 1):
             last = i == len(layers)
@@ -189,7 +191,12 @@ def norm_ends(style: BlockStyle) -> bool:
 
 
 def convolutions(
-    style: BlockStyle, inputs: int, features: int, strides: int, dilation: int
+    style: BlockStyle,
+    inputs: int,
+    features: int,
+    strides: int,
+    dilation: int,
+    inner: int = 0,
 ) -> list[Callable[..., nn.Module]]:
     """The convolutions of a branch from `inputs` to `features` channels.
 
@@ -206,19 +213,18 @@ def convolutions(
       figure 3).
     """
     if style.block in ("basic", "depthwise"):
-        kernel = functools.partial(
-            Separable if style.block == "depthwise" else Conv,
-            features,
-            dilation=dilation,
-        )
+        made = Separable if style.block == "depthwise" else Conv
+        widths = [inner or features] * ((style.span or 2) - 1) + [features]
         return [
-            functools.partial(kernel, strides=strides),
-            *(kernel,) * ((style.span or 2) - 1),
+            functools.partial(
+                made, width, dilation=dilation, **({} if i else {"strides": strides})
+            )
+            for i, width in enumerate(widths)
         ]
     if style.block == "bottleneck":
         planes = features // EXPANSION["bottleneck"]
         share = style.width_factor * style.group_width / 64
-        inner = int(planes * share) * style.groups
+        inner = inner or int(planes * share) * style.groups
         early = style.stride_on == "1x1"
         return [
             functools.partial(Conv, inner, 1, strides if early else 1),
@@ -227,7 +233,7 @@ def convolutions(
             ),
             functools.partial(Conv, features, 1),
         ]
-    inner = style.expansion * inputs
+    inner = inner or style.expansion * inputs
     spatial = functools.partial(depthwise, inner, strides=strides, dilation=dilation)
     if style.block == "ghost":
         ends = [

@@ -103,6 +103,7 @@ class Stage(nn.Module):
     drop_rates: tuple[float, ...]
     drop_size: int = 0
     remat: bool = False
+    inner: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -123,6 +124,7 @@ class Stage(nn.Module):
                 drop_rate,
                 i - 1 if i and count > 1 else None,
                 self.drop_size,
+                self.inner[i] if self.inner else 0,
                 name=f"block{i + 1}",
             )(x, train, *also)
             if i == 0 and many and self.style.first:
@@ -144,6 +146,8 @@ class ResNet(nn.Module):
         width: channels of the stem, and of the first stage before expansion; each
             later stage doubles them.
         widths: channels that each block puts out, by stage; () = as width says.
+        inner: channels inside the branch of each block, in depth order; () = as the
+            kind of block says.
         stem_output: channels that a mobile stem puts out; 0 = half the width.
         tail: channels of a `Tail`; 0 = there is none.
         dilation, multi_grid: see `stage_layout`.
@@ -179,6 +183,7 @@ class ResNet(nn.Module):
     widths: tuple[tuple[int, ...], ...] = ()
     stem_output: int = 0
     tail: int = 0
+    inner: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
@@ -214,6 +219,7 @@ class ResNet(nn.Module):
                 drop_size=self.drop_block_size
                 and max(self.drop_block_size // stride, 1),
                 remat=self.remat == "blocks",
+                inner=self.inner[start : start + size],
                 name=f"{STAGE}{i + 1}",
             )
             x = stage(x, train and f"stage{i + 1}" not in self.frozen)

@@ -160,6 +160,14 @@ ROWS = (
         later=True,
     ),
     Key(
+        "model.backbone.inner",
+        integers((), POSITIVE),
+        "channels inside the branch of each block of the backbone, as `resseg prune` "
+        "leaves them; () = as block says",
+        (SHAPES, FIXED, SAME),
+        later=True,
+    ),
+    Key(
         "model.backbone.se_reduction",
         integer(0, NOT_NEGATIVE),
         "squeeze-and-excitation; 16 = SE-ResNet, 0 = off",

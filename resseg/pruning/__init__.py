@@ -1,0 +1,1 @@
+"""Fewer channels in the branches of a trained network; shortcuts stay as they are."""
