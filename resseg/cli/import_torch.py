@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from resseg.cli.parser import UsageError
 from resseg.cli.outputs import check_free
+from resseg.cli.parser import UsageError
 from resseg.errors import UserError, choose
 
 SUMMARY = "make a run of the weights of a torch network, or of an export"
