@@ -14,8 +14,6 @@ EPILOG = """\
 examples:
   resseg prune runs/cells --keep 0.5 --workdir runs/half
   resseg evaluate runs/half                       (what it costs, before fine-tuning)
-  resseg train --config runs/half --init-from runs/half --workdir runs/half-tuned \\
-      --config.optim.learning_rate=5e-4 --config.train.steps=500
   resseg prune runs/cells --keep 0.5 --by gradient --workdir runs/half
 
 Channels go that lie inside the branches of the backbone's blocks, between two of their
@@ -28,7 +26,8 @@ that write them).
   --by gradient  blocks whose branch carries more of their gradient keep more: the share
                  of the branch in the log of gradients, over the last quarter of it
 
-The decoder is as it was. What is left stands in config.model.backbone.inner."""
+Then train it again, with --config DIR --init-from DIR and a smaller learning rate. The
+decoder is as it was. What is left stands in config.model.backbone.inner."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
