@@ -15,12 +15,10 @@ RESTARTS := 100
 BESIDE := -n $(WORKERS) --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # What most depends on the versions of Python and JAX: gradients, what networks compute,
-# steps, resume. Paths, so that one which moved is an error and not a test less. What
-# trains whole runs to show what the loop, a sweep or a scale makes of them is left to the
-# newest Python.
-CORE_TESTS := $(addprefix tests/,gradients models/ops runs training) \
-    $(patsubst %,tests/models/test_%.py,ablations applying gradients layers) \
-    $(patsubst %,--ignore=tests/training/test_%.py,dropping initial scaling together)
+# steps, resume. Paths, so that one which moved is an error and not a test less.
+CORE_TESTS := $(addprefix tests/,gradients models/ops runs) \
+    $(patsubst %,tests/models/test_%.py,applying gradients) \
+    $(patsubst %,tests/training/test_%.py,bits losses objective optim run space steps)
 
 EVERYDAY := -m "not slow and not faults and not cluster and not browser"
 
