@@ -157,6 +157,8 @@ SHARES = Range("numbers between 0 and 1", SHARE.holds)
 RATES = Range("numbers of 0 or above, below 1", BELOW_ONE.holds)
 # Of texts.
 NAME = Range("a name", bool)
+TRACKERS = ("wandb", "mlflow", "trackio")
+TRACKER = Range(f"names out of {', '.join(TRACKERS)}", lambda x: x in TRACKERS)
 ANY_TEXT = Range("any text", lambda x: True)
 _OPTIONS = Range("one of its choices", lambda x: True)
 _EITHER = Range("true or false", lambda x: True)

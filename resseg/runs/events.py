@@ -12,6 +12,24 @@ from tensorboardX import SummaryWriter
 logging.getLogger("tensorboardX.x2num").setLevel(logging.ERROR)
 
 
+def scalars(group: str, values: Mapping[str, Any]) -> dict[str, float]:
+    """Each number as `group/name`; a list as one curve per element.
+
+    What is text, as the hash of a batch, is no curve.
+    """
+    named = {}
+    for name, value in values.items():
+        if isinstance(value, str):
+            continue
+        array = np.asarray(value, np.float64)
+        if array.ndim == 0:
+            named[f"{group}/{name}"] = float(array)
+        else:
+            for index, item in enumerate(array.ravel()):
+                named[f"{group}_{name}/{index}"] = float(item)
+    return named
+
+
 class EventWriter:
     """Scalars into `folder`; on resume, later steps of earlier files are purged."""
 
@@ -26,20 +44,9 @@ class EventWriter:
         )
 
     def write(self, step: int, group: str, values: Mapping[str, Any]) -> None:
-        """Each number as `group/name`; a list as one curve per element.
-
-        What is text, as the hash of a batch, is no curve.
-        """
-        for name, value in values.items():
-            if isinstance(value, str):
-                continue
-            array = np.asarray(value, np.float64)
-            if array.ndim == 0:
-                self._writer.add_scalar(f"{group}/{name}", float(array), step)
-            else:
-                for index, item in enumerate(array.ravel()):
-                    tag = f"{group}_{name}/{index}"
-                    self._writer.add_scalar(tag, float(item), step)
+        """Writes `scalars` of a step."""
+        for tag, value in scalars(group, values).items():
+            self._writer.add_scalar(tag, value, step)
 
     def flush(self) -> None:
         self._writer.flush()

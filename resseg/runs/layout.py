@@ -7,6 +7,7 @@ TIMING = "timing.jsonl"  # what the clock says: never equal
 GRADIENTS = "gradients"  # parquet parts, one row per step x fork x path
 BLOCKS = "blocks"  # parquet parts, one row per step x block
 EVENTS = "events"  # TensorBoard event files
+TRACKERS = "trackers"  # by which W&B and its like know the run, a file each
 LOCK = "lock"  # held by the process that trains here
 NETWORK = "network.json"  # title, parameters, multiply-accumulates of one crop
 STATUS = "status.json"  # attempts of a sweep at this run: when, where, how each ended
@@ -42,6 +43,6 @@ FILES = (
 )
 FOLDERS = (
     *(GRADIENTS, BLOCKS, EVENTS, CHECKPOINTS, BEST, PREDICTIONS, AUTOPSY),
-    *(DAMAGED, EVALUATIONS),
+    *(DAMAGED, EVALUATIONS, TRACKERS),
     f"{PREDICTIONS}/{SAMPLES}",
 )

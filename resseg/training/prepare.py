@@ -15,6 +15,7 @@ from resseg.errors import UserError, choose
 from resseg.processes.group import ALONE, Group
 from resseg.runs import checkpoints, layout
 from resseg.runs.dataset import check_unchanged
+from resseg.runs.trackers.behind import require
 from resseg.training import initial, several
 from resseg.training.program import Program, Programs
 
@@ -127,6 +128,7 @@ def prepare(
             f"config.data.split={config.data.split!r}: no pixel of it is labelled in "
             f"data set {spec.name}; there is nothing to learn from"
         )
+    require(config.log.trackers)
     loader = pipeline.TrainLoader(
         config.data,
         config.seed,

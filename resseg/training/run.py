@@ -10,12 +10,14 @@ import jax
 import numpy as np
 
 from resseg import runs, sharding
+from resseg.config.keys import flatten
 from resseg.config.remarks import remarks
 from resseg.console import duration, say
 from resseg.processes.group import ALONE, Group
 from resseg.runs import layout
 from resseg.runs.checkpoints import Checkpoints
 from resseg.runs.dropped import read_dropped
+from resseg.runs.trackers.behind import Trackers, about_run
 from resseg.training import autopsy, initial, messages
 from resseg.training.beginning import last_state
 from resseg.training.clock import Clock, Times
@@ -130,7 +132,7 @@ def begin(
     saved.forget_best_after(start)
     clock = clock or Clock()
     earlier = clock.earlier(folder)
-    writer = held.enter_context(_writer(prepared, start))
+    writer = held.enter_context(_writer(prepared, start, say))
     if dropped := read_dropped(folder):
         writer.write_count(BATCHES, start, len(dropped))
     stop = stop or Stop()
@@ -140,15 +142,18 @@ def begin(
     return OpenRun(prepared, program, saved, writer, start, stop, say, times), state
 
 
-def _writer(prepared: Prepared, start: int) -> runs.RunWriter:
+def _writer(prepared: Prepared, start: int, say: Say) -> runs.RunWriter:
     """Writes the log of a run that goes on at a step, or nothing at all."""
     folder = prepared.folder
     if not prepared.group.leads:
         return runs.NoWriter()
+    resumed, names = (folder / layout.METRICS).exists(), prepared.config.log.trackers
+    about = about_run(folder, flatten(prepared.config))
     return runs.RunWriter(
         folder,
         tensorboard=prepared.config.log.tensorboard,
-        resume_step=start if (folder / layout.METRICS).exists() else None,
+        resume_step=start if resumed else None,
+        trackers=Trackers(names, about, resumed=resumed, warn=say) if names else None,
     )
 
 

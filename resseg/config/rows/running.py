@@ -16,9 +16,11 @@ from resseg.config.values import (
     NOT_NEGATIVE,
     POSITIVE,
     POSITIVE_OR_LEFT,
+    TRACKER,
     flag,
     integer,
     real,
+    texts,
 )
 
 ROWS = (
@@ -69,6 +71,13 @@ ROWS = (
         flag(True),
         "write event files too",
         (OUTSIDE, FREE, SAME),
+    ),
+    Key(
+        "log.trackers",
+        texts((), TRACKER),
+        "wandb, mlflow, trackio: trackers that are written to as well",
+        (OUTSIDE, FREE, SAME),
+        later=True,
     ),
     Key(
         "mesh.data",
