@@ -70,8 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--tolerance",
         type=float,
         metavar="X",
-        help="by which a probability may differ (default: 1e-3; bfloat16 5e-2, "
-        "float16 1e-2)",
+        help="by which a probability may differ (default: 1e-3)",
     )
     parser.add_argument(
         "--data-dir",
@@ -94,6 +93,7 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg import text
     from resseg.console import say
     from resseg.export import folder, formats
+    from resseg.export.comparison import TOLERANCE
     from resseg.export.network import SCORES, ExportedNetwork
     from resseg.inference.trained import load_trained
     from resseg.report import card
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     formats.check(chosen, network)
     images = _images(arguments, opened, trained)
-    tolerance = arguments.tolerance or folder.tolerance_of(network)
+    tolerance = arguments.tolerance or TOLERANCE
     report = page.read(opened.path)
     with folder.beside(out) as partial:
         written = folder.write_files(partial, chosen, network, images, tolerance)

@@ -13,8 +13,7 @@ from resseg.inference.ensemble import Ensemble
 from resseg.inference.segmenter import Segmentation, Segmenter
 from resseg.inference.trained import Trained
 
-# Of a probability. In half precision two orders of the same sums differ by more.
-TOLERANCE = {"float32": 1e-3, "bfloat16": 5e-2, "float16": 1e-2}
+TOLERANCE = 1e-3  # of a probability
 
 
 @dataclasses.dataclass

@@ -17,6 +17,7 @@ from resseg.export.comparison import Difference
 from resseg.export.format import Format
 from resseg.export.formats import FORMATS
 from resseg.export.network import ExportedNetwork
+from resseg.inference.segmenter import Segmentation
 
 CARD, FACTS = "README.md", "export.json"
 OWN = (CARD, FACTS, *(each.file for each in FORMATS.values()))
@@ -56,11 +57,6 @@ class Written(NamedTuple):
         return self._asdict() | {"difference": dataclasses.asdict(self.difference)}
 
 
-def tolerance_of(network: ExportedNetwork) -> float:
-    """By which a probability may differ where nobody says."""
-    return comparison.TOLERANCE[network.dtype]
-
-
 def check_free(out: Path, overwrite: bool) -> None:
     """That an export can go to a folder.
 
@@ -87,6 +83,7 @@ def check_free(out: Path, overwrite: bool) -> None:
 @contextlib.contextmanager
 def beside(out: Path) -> Iterator[Path]:
     """A folder that takes the place of `out` when all within went well."""
+    out = out.resolve()
     out.parent.mkdir(parents=True, exist_ok=True)
     partial, before = (
         out.parent / f".{out.name}.{os.getpid()}.{word}" for word in ("partial", "old")
@@ -94,7 +91,7 @@ def beside(out: Path) -> Iterator[Path]:
     partial.mkdir()
     try:
         yield partial
-        if out.exists():
+        if out.exists() and any(out.iterdir()):
             os.replace(out, before)
         os.replace(partial, out)
     finally:
@@ -102,6 +99,23 @@ def beside(out: Path) -> Iterator[Path]:
         if before.exists() and not out.exists():
             os.replace(before, out)
         shutil.rmtree(before, ignore_errors=True)
+
+
+class _Wanted:
+    """What the network says of images, in what a format computes in."""
+
+    def __init__(self, network: ExportedNetwork, images: Sequence[np.ndarray]):
+        self._network, self._images = network, images
+        self._known: dict[int, list[Segmentation]] = {}
+
+    def of(self, each: Format) -> list[Segmentation]:
+        """One of each image, alone in its batch as it is in the export's."""
+        network = self._network
+        trained = network.in_single if each.single else network.trained
+        if id(trained) not in self._known:
+            segment = comparison.alone(trained)
+            self._known[id(trained)] = [segment(image) for image in self._images]
+        return self._known[id(trained)]
 
 
 def write_files(
@@ -117,14 +131,13 @@ def write_files(
         UserError: one of them cannot be written, or computes something else.
     """
     arrays = [comparison.fitted(image, network.size) for image in images.arrays]
-    wanted = list(comparison.alone(network.trained).batch(arrays))
-    written = {}
+    wanted, written = _Wanted(network, arrays), {}
     for name, each in formats.items():
         path = folder / each.file
         each.write(network, path)
         kind = each.scores or network.scores
         difference = comparison.compare(
-            each.load(path), arrays, wanted, kind, tolerance
+            each.load(path), arrays, wanted.of(each), kind, tolerance
         )
         if difference.fault:
             raise UserError(

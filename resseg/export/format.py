@@ -25,6 +25,7 @@ class Format:
         snippet: how a user runs it.
         scores: what `load` puts out; "" = what the network is to put out.
         needs_size: whether images have to be of one size.
+        single: whether it computes in float32; else as the run did.
     """
 
     file: str
@@ -35,3 +36,4 @@ class Format:
     snippet: Callable[[ExportedNetwork], str]
     scores: str = ""
     needs_size: bool = False
+    single: bool = True

@@ -11,7 +11,7 @@ import numpy as np
 from jax import export
 
 from resseg.architecture import padding_multiple
-from resseg.blueprint.network import build_segmenter
+from resseg.blueprint.blueprint import Blueprint
 from resseg.data.normalization import coefficients
 from resseg.inference.trained import Trained
 from resseg.models.ops.choice import Formulation, formulation
@@ -19,6 +19,7 @@ from resseg.runs.calibration import Calibration
 
 PROBABILITIES, LOGITS = "probabilities", "logits"
 SCORES = (PROBABILITIES, LOGITS)
+SINGLE = "float32"
 INPUT, CLASSES = "image", "classes"  # names of what goes in and comes out
 
 
@@ -29,8 +30,9 @@ class ExportedNetwork:
     uint8 RGB `[batch, height, width, 3]` -> class indices, uint8 `[batch, height,
     width]`, and scores, float32 `[batch, height, width, classes]`. Images are
     normalised, padded on the right and below to a multiple of what the network halves,
-    and results are cut to the image again. It is traced in its plain formulation,
-    which has no calls into a library of one device.
+    and results are cut to the image again. It computes in float32 whatever the run
+    computed in, and is traced in its plain formulation, which has no calls into a
+    library of one device.
 
     Attributes:
         trained: the network, its weights and their temperature.
@@ -39,7 +41,6 @@ class ExportedNetwork:
         scores: probabilities, or logits over the temperature, of which the softmax is
             the probabilities.
         size: height and width of the images; None = any.
-        single: computes in float32 whatever the config says.
     """
 
     trained: Trained
@@ -47,7 +48,6 @@ class ExportedNetwork:
     calibration: Calibration | None = None
     scores: str = PROBABILITIES
     size: tuple[int, int] | None = None
-    single: bool = False
 
     @property
     def outputs(self) -> tuple[str, str]:
@@ -64,11 +64,6 @@ class ExportedNetwork:
         """What is subtracted from 0 to 255, and the factor then, `[3]` each."""
         data = self.trained.config.data
         return coefficients(data.mean, data.std)
-
-    @property
-    def dtype(self) -> str:
-        """What it computes in."""
-        return "float32" if self.single else self.trained.config.model.dtype
 
     def padded(self, side: Any) -> Any:
         """Height or width of what the network sees of an image of that side."""
@@ -94,7 +89,8 @@ class ExportedNetwork:
     def body(self, images: jax.Array) -> jax.Array:
         """Normalised, padded images -> logits of the same height and width."""
         with formulation(Formulation.PLAIN):
-            outputs = self._model.apply(self.trained.variables, images, train=False)
+            model: Any = self.in_single.model
+            outputs = model.apply(self.trained.variables, images, train=False)
         return outputs["logits"]
 
     def normalised(self, images: jax.Array) -> jax.Array:
@@ -122,12 +118,15 @@ class ExportedNetwork:
         return self.finished(self.body(self.normalised(images)), images.shape)
 
     @functools.cached_property
-    def _model(self) -> Any:
-        if not self.single:
-            return self.trained.model
-        config = self.trained.config.model.copy_and_resolve_references()
-        config.dtype = "float32"
-        return build_segmenter(config, len(self.trained.classes))
+    def in_single(self) -> Trained:
+        """The network in float32: itself, unless it is one of half precision."""
+        trained = self.trained
+        if trained.config.model.dtype == SINGLE:
+            return trained
+        config = trained.config.copy_and_resolve_references()
+        config.model.dtype = SINGLE
+        blueprint = Blueprint.of(config, len(trained.classes))
+        return dataclasses.replace(trained, config=config, blueprint=blueprint)
 
 
 def probabilities(scores: np.ndarray, kind: str) -> np.ndarray:

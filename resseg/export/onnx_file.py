@@ -1,6 +1,5 @@
 """ONNX: runs in ONNX Runtime, and in what reads its files."""
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +38,6 @@ def write(network: ExportedNetwork, path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper
 
-    network = dataclasses.replace(network, single=True)
     graph = Graph()
     try:
         results = _nodes(graph, network)
@@ -160,7 +158,7 @@ images = np.zeros({example_shape(network)}, np.uint8)
 
 ONNX = Format(
     file=FILE,
-    contract=f"any batch; operators of opset {OPSET}; computes in float32",
+    contract=f"any batch; operators of opset {OPSET}",
     check=check,
     write=write,
     load=load,

@@ -46,4 +46,5 @@ SAFETENSORS = Format(
     load=load,
     snippet=snippet,
     scores=PROBABILITIES,  # what `load` runs puts out
+    single=False,
 )

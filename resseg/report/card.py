@@ -7,7 +7,7 @@ from resseg import __version__
 from resseg.config.keys import without_folders
 from resseg.export.folder import FACTS, Images, Written
 from resseg.export.formats import FORMATS
-from resseg.export.network import CLASSES, INPUT, LOGITS, ExportedNetwork
+from resseg.export.network import CLASSES, INPUT, LOGITS, SINGLE, ExportedNetwork
 from resseg.gradient_log.summary import USED, last_steps, summarise
 from resseg.report.page import formatting
 from resseg.report.run.facts import changed_from_base, config_value
@@ -54,7 +54,7 @@ def facts_of(
         "calibration": network.calibration and network.calibration._asdict(),
         "input": {"name": INPUT, "shape": _shape(network), "dtype": "uint8"},
         "outputs": {CLASSES: "uint8", network.scores: "float32"},
-        "dtype": network.dtype,
+        "dtype": SINGLE,
         "compared": {"images": images.source, "count": len(images.arrays)},
         "formats": {name: each.facts() for name, each in written.items()},
         "exported_with": versions(),
@@ -140,10 +140,17 @@ def _contract(network: ExportedNetwork) -> list[str]:
         "## In and out",
         table(["tensor", "type", "shape", ""], rows, text=4),
         "Inside: normalisation, padding on the right and below to a multiple of "
-        f"{network.multiple}, the network in {network.dtype}, and the cut back to the "
-        "size of the image.",
+        f"{network.multiple}, the network in {SINGLE}, and the cut back to the size of "
+        f"the image.{_half(network)}",
         table(["index", "class"], named, text=2),
     ]
+
+
+def _half(network: ExportedNetwork) -> str:
+    dtype = network.trained.config.model.dtype
+    if dtype == SINGLE:
+        return ""
+    return f" The run itself computes in {dtype}, as its weights do once imported."
 
 
 def _running(network: ExportedNetwork, written: Mapping[str, Written]) -> list[str]:

@@ -9,8 +9,7 @@ from runs_without_training import CLASSES
 
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.load import load_config
-from resseg.export.comparison import Difference, alone
-from resseg.export.folder import tolerance_of
+from resseg.export.comparison import TOLERANCE, Difference, alone
 from resseg.export.formats import FORMATS
 from resseg.export.network import ExportedNetwork
 from resseg.inference.trained import Trained
@@ -105,8 +104,8 @@ def test_a_network_in_a_format(network, name, tmp_path):
     exported = ExportedNetwork(network, calibration=fitted, size=size)
     each.write(exported, tmp_path / each.file)
     classes, values = each.load(tmp_path / each.file)(IMAGE)
-    (wanted,) = alone(network).batch([IMAGE[0]])
-    difference = Difference(tolerance_of(exported))
+    wanted = alone(exported.in_single if each.single else network)(IMAGE[0])
+    difference = Difference(TOLERANCE)
     difference.add(wanted, classes[0], values[0])
     assert difference.fault == ""
     assert (wanted.probabilities.max(-1) < 0.95).mean() > 0.1
