@@ -44,7 +44,11 @@ NETWORKS = {
     "ghost": {"model.backbone.block": "ghost"},
     "inverted": {"model.backbone.block": "inverted"},
     "depthwise": {"model.backbone.block": "depthwise"},
-    "mobilenetv2": {**DEEPER, "model.backbone.layout": "mobilenetv2"},
+    "mobilenetv2": {
+        **DEEPER,
+        "model.backbone.width": 0,
+        "model.backbone.layout": "mobilenetv2",
+    },
     "bottleneck, ResNeXt": {"model.backbone.depth": 50, "model.backbone.groups": 4},
     "squeeze and excitation": {"model.backbone.se_reduction": 4},
     "v1d": {"model.backbone.variant": "v1d"},
@@ -80,13 +84,18 @@ SIZE = (70, 90)
 IMAGE = np.random.default_rng(7).integers(0, 256, (1, *SIZE, 3), np.uint8)
 
 
+def moved(leaf, rng):
+    """Statistics, scales and biases, none of which is 0 or 1 any more."""
+    return np.asarray(leaf + 0.1 * np.abs(rng.normal(size=leaf.shape)), np.float32)
+
+
 @pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
     """A network with all its weights moved, at a temperature that leaves it unsure."""
     config = load_config("base", {**SMALL, **NETWORKS[request.param]})
     blueprint, rng = Blueprint.of(config, len(CLASSES)), np.random.default_rng(1)
     variables = jax.tree.map(
-        lambda leaf: np.asarray(leaf + 0.1 * np.abs(rng.normal(size=leaf.shape)), "f4"),
+        lambda leaf: leaf if leaf.ndim > 1 else moved(leaf, rng),
         blueprint.draw(jax.random.key(1)),
     ) | {"paths": blueprint.paths(config)}
     found = Trained(config, CLASSES, blueprint, variables, 1)

@@ -33,6 +33,7 @@ class Graph:
     Attributes:
         nodes: in an order in which they can be computed.
         constants: tensors of the file.
+        arrays: the same by their names.
         symbols: int64 tensors `[1]` of the graph, by the symbol, or the expression of
             symbols, whose value they hold.
     """
@@ -40,6 +41,7 @@ class Graph:
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
+        self.arrays: dict[str, np.ndarray] = {}
         self.symbols: dict[str, str] = {}
         self._known: dict[Any, str] = {}
         self._count = 0
@@ -71,6 +73,7 @@ class Graph:
                 return self._known[key]
         name = self.fresh()
         self.constants.append(numpy_helper.from_array(array, name))
+        self.arrays[name] = array
         if key is not None:
             self._known[key] = name
         return name

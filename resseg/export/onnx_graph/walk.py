@@ -1,8 +1,10 @@
 """From a traced function to the nodes that compute it."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
@@ -14,6 +16,7 @@ _OPERATIONS: dict[str, Any] = {
     **shaping.OPERATIONS,
     **windows.OPERATIONS,
 }
+_SMALL = 4096  # elements of a constant that is worth no node
 # Primitives that call a function, and the parameter that holds it.
 _CALLS = {
     "pjit": "jaxpr",
@@ -58,6 +61,8 @@ def _emit(graph: Graph, traced: Any, inputs: Sequence[Value]) -> list[Value]:
         given = [read(variable) for variable in eqn.invars]
         if name in _CALLS:
             results = _emit(graph, _closed(eqn.params[_CALLS[name]]), given)
+        elif known := _computed(graph, eqn, given):
+            results = known
         elif name in _OPERATIONS:
             results = _OPERATIONS[name](graph, eqn, given)
         else:
@@ -65,6 +70,28 @@ def _emit(graph: Graph, traced: Any, inputs: Sequence[Value]) -> list[Value]:
         results = [results] if isinstance(results, Value) else results
         values.update(zip(eqn.outvars, results, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
+
+
+def _computed(graph: Graph, eqn: Any, given: Sequence[Value]) -> list[Value]:
+    """The results as constants, where weights alone decide them; else none.
+
+    None that is larger than what it is computed from: it would lie in the file.
+    """
+    shapes = [variable.aval.shape for variable in (*eqn.invars, *eqn.outvars)]
+    if not given or not all(value.name in graph.arrays for value in given):
+        return []
+    if not all(isinstance(size, int) for shape in shapes for size in shape):
+        return []
+    held = sum(graph.arrays[value.name].size for value in given)
+    if max(map(math.prod, shapes)) > max(held, _SMALL):
+        return []
+    arrays = [
+        jnp.asarray(np.broadcast_to(graph.arrays[value.name], shape))
+        for value, shape in zip(given, shapes, strict=False)
+    ]
+    results = eqn.primitive.bind(*arrays, **eqn.params)
+    results = results if eqn.primitive.multiple_results else [results]
+    return [graph.of_constant(result) for result in results]
 
 
 def _closed(function: Any) -> Any:
