@@ -101,5 +101,6 @@ def boundary_bands(batch: Mapping[str, Any], fraction: float) -> np.ndarray:
     labels = batch["label"][: len(batch["size"])]
     bands = np.zeros(labels.shape, bool)
     for label, band, (height, width) in zip(labels, bands, batch["size"], strict=True):
-        band[:height, :width] = boundary_band(label[:height, :width], fraction)
+        if height and width:  # a batch may be filled up with images of no pixel
+            band[:height, :width] = boundary_band(label[:height, :width], fraction)
     return bands

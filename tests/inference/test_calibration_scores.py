@@ -149,3 +149,12 @@ def test_the_band_is_where_another_label_is_within_reach():
     columns = np.flatnonzero(band.any(0))
     assert columns.tolist() == [58, 59, 60, 61, 97, 98, 99]
     assert (band.all(0) == band.any(0)).all()
+
+
+def test_what_fills_a_batch_up_has_no_band():
+    label = np.zeros((2, 8, 8), np.uint8)
+    label[0, :, 4:] = 1
+    label[1] = 255
+    bands = boundary_bands({"label": label, "size": np.array([[8, 8], [0, 0]])}, 0.02)
+    np.testing.assert_array_equal(bands[0].any(0), [0, 0, 0, 1, 1, 0, 0, 0])
+    assert not bands[1].any()
