@@ -45,6 +45,8 @@ class Calibration:
         """Takes a batch, with `size` and `band`, and what was counted of it."""
         self._by_class += counted.classes
         for place, (height, width) in enumerate(batch["size"]):
+            if not height * width:  # it fills the batch up, and is no image
+                continue
             own = (place, slice(height), slice(width))
             self._add_image(
                 batch["label"][own],

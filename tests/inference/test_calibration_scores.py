@@ -158,3 +158,19 @@ def test_what_fills_a_batch_up_has_no_band():
     bands = boundary_bands({"label": label, "size": np.array([[8, 8], [0, 0]])}, 0.02)
     np.testing.assert_array_equal(bands[0].any(0), [0, 0, 0, 1, 1, 0, 0, 0])
     assert not bands[1].any()
+
+
+def test_what_fills_a_batch_up_is_no_image():
+    calibration = Calibration(2)
+    draw = np.random.default_rng(0)
+    probabilities = draw.dirichlet([1, 1], (3, 8, 8)).astype(np.float32)
+    batch = {
+        "label": draw.integers(0, 2, (3, 8, 8)),
+        "size": np.array([[8, 8], [6, 7], [0, 0]]),
+    }
+    batch["label"][2] = 255
+    batch["band"] = boundary_bands(batch, 0.02)
+    masks = probabilities.argmax(-1)
+    counted = jax.jit(count)(probabilities, masks, batch["label"], batch["band"])
+    calibration.add_batch(batch, jax.device_get(counted))
+    assert len(calibration.images) == 2
