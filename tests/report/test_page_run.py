@@ -285,6 +285,22 @@ def test_probes_are_shown_where_they_were_made(page_run, tmp_path):
     assert "a&lt;b" in text
 
 
+def test_evaluations_are_shown_with_intervals_and_diagrams(page_run, tmp_path):
+    folder = page_run(tmp_path / "run")
+    kept = folder / "evaluations"
+    kept.mkdir()
+    record = {"data": "cells", "split": "te<st", "words": "weights of step 6"}
+    record |= {"images": 24, "scores": {"mean_iou": 0.75, "ece": None}}
+    record |= {"intervals": {"mean_iou": [0.5, 0.875], "ece": [None, None]}}
+    (kept / "cells-test-6.json").write_text(json.dumps(record))
+    (kept / "cells-test-6.png").write_bytes(b"picture")
+    (kept / "broken.json").write_text("{")
+    text = page.render(page.read(folder))
+    assert "0.750 [0.500, 0.875]" in text and "cells/te&lt;st" in text
+    assert "data:image/png;base64,cGljdHVyZQ==" in text
+    assert "<th" in text and "ECE" in text and "NLL" not in text
+
+
 def test_the_command_writes_the_file_and_nothing_half(planted_run, tmp_path, capsys):
     out = tmp_path / "page.html"
     assert main(["report", str(planted_run), "--out", str(out)]) == 0

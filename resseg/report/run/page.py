@@ -9,7 +9,14 @@ import pandas as pd
 from resseg.report.page import document
 from resseg.report.page.document import Section
 from resseg.report.page.markup import Html, join, tag
-from resseg.report.run import classes, flow_section, probes, records, training
+from resseg.report.run import (
+    classes,
+    evaluations,
+    flow_section,
+    probes,
+    records,
+    training,
+)
 from resseg.report.run.facts import Facts, gather, rows_of
 from resseg.report.run.findings import RunFinding, find
 from resseg.report.run.flow import Flow, for_scripts, read_flow
@@ -41,6 +48,7 @@ class RunReport(NamedTuple):
     validation: pd.DataFrame
     predictions: Predictions
     probes: dict[str, pd.DataFrame]
+    evaluations: list[evaluations.Evaluation]
 
 
 def read(path: str | Path) -> RunReport:
@@ -60,6 +68,7 @@ def read(path: str | Path) -> RunReport:
         rows_of(run, "val"),
         read_predictions(run),
         probes.read_probes(run.path),
+        evaluations.read_evaluations(run.path),
     )
 
 
@@ -92,6 +101,9 @@ def _sections(one: RunReport, curves: Sequence[Any]) -> list[Section]:
         sections.append(Section("training", "Training", training.figures(curves)))
     if facts.scores and facts.classes:
         sections.append(Section("classes", "Classes", _classes(one)))
+    if one.evaluations:
+        body = evaluations.section(one.evaluations)
+        sections.append(Section("evaluations", "Evaluations", body))
     pictures = sample_section(one.predictions, facts.classes)
     if pictures:
         sections.append(Section("samples", "Predictions", pictures))
