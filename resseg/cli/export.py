@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from resseg.inference.trained import Trained
     from resseg.runs import Run
 
+_FORMATS = "stablehlo,safetensors"  # that every user can run
 SUMMARY = "write a trained run in formats that run without resseg"
 EPILOG = """\
 examples:
@@ -41,9 +42,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--format",
-        default="stablehlo,safetensors",
+        action="append",
         metavar="F,F",
-        help="formats, with commas between (default: %(default)s)",
+        help="formats, with commas between, or one after another "
+        f"(default: {_FORMATS})",
     )
     parser.add_argument(
         "--size", metavar="H,W", help="images of this size alone (default: of any)"
@@ -101,7 +103,9 @@ def run(arguments: argparse.Namespace) -> int:
     from resseg.runs import open_run, write_json
     from resseg.runs.calibration import read_calibration
 
-    chosen = formats.chosen(filter(None, arguments.format.split(",")))
+    chosen = formats.chosen(
+        filter(None, ",".join(arguments.format or [_FORMATS]).split(","))
+    )
     choose("--scores", arguments.scores, SCORES)
     size = _size(arguments.size)
     _check_positive("--compare", arguments.compare)
