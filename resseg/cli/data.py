@@ -196,12 +196,21 @@ def _names_files(arguments: argparse.Namespace) -> bool:
 
 def _asked(arguments: argparse.Namespace) -> Asked:
     """The pairs that the options name, and what their masks mean."""
+    from resseg.data import cuts
+
+    side, overlap = arguments.cut, arguments.cut_overlap
+    if overlap is not None and side is None:
+        raise UserError("--cut-overlap: expected --cut N beside it")
     if arguments.labels is not None:
+        if side is not None:
+            raise UserError("--cut and --labels: only images with masks are cut")
         return asked_of_labels(arguments)
     require_labels(arguments)
     _require_places(arguments)
     classes, rule = classes_and_rule(arguments)
     listing = _listing(arguments)
+    if side is not None:
+        listing = cuts.cut(listing, side, overlap or 0.0, bool(rule.colors))
     return Asked(listing, classes, rule, None)
 
 
@@ -259,10 +268,12 @@ def _check_line(arguments: argparse.Namespace) -> str:
         "values",
         "void",
         "bits",
+        "cut",
+        "cut_overlap",
     ):
         value = getattr(arguments, name)
         if value is not None:
-            words += [f"--{name}", str(value)]
+            words += [f"--{name.replace('_', '-')}", str(value)]
     if arguments.first:
         words += ["--first", str(arguments.first)]
     words += ["--binary"] * arguments.binary + ["--strays-void"] * arguments.strays_void

@@ -33,6 +33,9 @@ examples:
         --classes background,cytoplasm,nucleus --values 0,128,255
   masks in colour, with the meaning of each colour in a file:
     resseg data prepare streets --images photos --masks painted --colors colors.txt
+  scenes larger than memory, as windows of 1024 x 1024 pixels:
+    resseg data prepare fields --images scenes --masks masks --classes other,field \
+        --cut 1024
   labels as a tool exports them, found by their content (COCO, LabelMe, CVAT, ...):
     resseg data prepare cells --images photos --labels instances.json
     resseg data prepare coco --images coco --labels train=instances_train2017.json \\
@@ -174,6 +177,19 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         metavar="DIR|PATTERN",
         help="masks: a folder, or one with a pattern such as 'DIR/*_mask.png'; pairs "
         "are named by what * stands for",
+    )
+    parser.add_argument(
+        "--cut",
+        type=int,
+        metavar="N",
+        help="TIFF larger than N x N pixels become pairs of windows of that size, read "
+        "from the file one by one, of any size",
+    )
+    parser.add_argument(
+        "--cut-overlap",
+        type=float,
+        metavar="SHARE",
+        help="of neighbouring windows (default: 0)",
     )
     parser.add_argument(
         "--classes",

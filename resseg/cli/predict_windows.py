@@ -150,7 +150,8 @@ def _predict(stream: "Stream", path: Path) -> str:
                 rest = (now - begin) / count * (len(left) - count)
                 say(f"{path.name}: {count}/{len(left)} blocks, {duration(rest)} left")
                 said = now
-    pace = pixels.sum() / 1e6 / max(time.monotonic() - begin, 1e-9)
+    known = pixels[: len(stream.classes)].sum()
+    pace = known / 1e6 / max(time.monotonic() - begin, 1e-9)
     stream.finish()
     return f"{_shares(pixels, stream.classes)}  {pace:.3g} megapixels/s"
 

@@ -37,8 +37,12 @@ def read_mask(path: Path) -> np.ndarray:
         UserError: the file cannot be decoded, may not say what was meant, or holds
             colours instead of indices.
     """
-    picture = _load(path)
-    values = picture.values[..., 0]
+    return indices_of(_load(path))
+
+
+def indices_of(picture: Picture) -> np.ndarray:
+    """See `read_mask`; of a mask that is decoded."""
+    path, values = picture.path, picture.values[..., 0]
     if picture.palette is not None:
         _require_order(path, values, picture.palette)
     elif picture.header.kind in (RGB, RGB_ALPHA) and _is_coloured(picture):
@@ -63,12 +67,16 @@ def read_mask_colors(path: Path) -> np.ndarray:
         UserError: the file cannot be decoded, may not say what was meant, or has more
             than 8 bits per channel.
     """
-    picture = _load(path)
+    return colors_of(_load(path))
+
+
+def colors_of(picture: Picture) -> np.ndarray:
+    """See `read_mask_colors`; of a mask that is decoded."""
     colors = picture.upright_rgb()
     if colors.dtype != np.uint8:
         raise UserError(
-            f"{path}: {picture.header.depth} bits per channel; expected the colours of "
-            "a mask in 8"
+            f"{picture.path}: {picture.header.depth} bits per channel; expected the "
+            "colours of a mask in 8"
         )
     return colors
 
@@ -93,7 +101,7 @@ def may_stay(header: Header) -> bool:
 
 def _load(path: Path) -> Picture:
     """Decodes a mask file once all that its header says is unambiguous."""
-    _require_one_meaning(path, read_header(path, pixels.read_content(path)))
+    require_one_meaning(path, read_header(path, pixels.read_content(path)))
     picture = pixels.load(path)
     if picture.header.kind in (GREY_ALPHA, RGB_ALPHA):
         alpha = picture.values[..., -1]
@@ -111,7 +119,8 @@ def _is_coloured(picture: Picture) -> bool:
     return not (channels == channels[..., :1]).all()
 
 
-def _require_one_meaning(path: Path, header: Header) -> None:
+def require_one_meaning(path: Path, header: Header) -> None:
+    """Raises UserError where programs read a mask in several ways."""
     if header.format not in _FORMATS or header.lossy:
         way = f" compressed as {header.compression}" * (header.format in _FORMATS)
         raise UserError(

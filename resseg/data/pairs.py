@@ -28,7 +28,8 @@ class Pair:
         split: that it is in.
         name: of the pair.
         image, mask: files, or what has to be made.
-        group: whose pairs stay in one split, as slices of a volume; "" = none.
+        group: whose pairs stay in one split, as slices of a volume, windows of a scene;
+            "" = none.
     """
 
     split: str
@@ -120,12 +121,14 @@ def split_by_fraction(listing: Listing, fraction: float, seed: int) -> Listing:
     units: dict[str | int, list[Pair]] = {}
     for index, pair in enumerate(listing.pairs):
         units.setdefault(pair.group or index, []).append(pair)
-    what = "volumes" if any(isinstance(unit, str) for unit in units) else "pairs"
+    what = (
+        "volumes or scenes" if any(isinstance(unit, str) for unit in units) else "pairs"
+    )
     count = round(len(units) * fraction)
     if fraction > 0 and units and count in (0, len(units)):
         raise UserError(
             f"--val-fraction {fraction}: of {len(units)} {what}, {count} would be val; "
-            f"expected at least one {what[:-1]} in train and in val"
+            "expected at least one of them in train and in val"
         )
     chosen = set(np.random.default_rng(seed).permutation(len(units))[:count].tolist())
     splits: dict[str, list[Pair]] = {"train": [], "val": []}

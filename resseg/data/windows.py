@@ -7,6 +7,7 @@ understand them; GDAL reads them where it reads those of the source.
 import collections
 import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -110,12 +111,19 @@ class Windows:
                 "large image upright"
             )
 
-    def read(self, rows: slice, columns: slice) -> tuple[Picture, np.ndarray]:
+    def read(
+        self, rows: slice, columns: slice, cleared: bool = True
+    ) -> tuple[Picture, np.ndarray]:
         """A window inside the image.
 
+        Args:
+            rows: of the window.
+            columns: of the window.
+            cleared: whether what nobody knows becomes 0, or stays as it is stored.
+
         Returns:
-            The picture, its `values` `[rows, columns, channels]`, 0 where nobody knows
-            them; and where somebody does, bool `[rows, columns]`.
+            The picture, its `values` `[rows, columns, channels]`; and where somebody
+            knows them, bool `[rows, columns]`.
 
         Raises:
             UserError: the file is damaged there.
@@ -130,11 +138,20 @@ class Windows:
             known &= (colors != self._nodata).any(-1)
         if self._mask is not None:
             known &= self._window(self._mask, rows, columns)[..., 0] != 0
-        values[~known] = 0
+        if cleared:
+            values[~known] = 0
         palette = None
         if self.header.kind == headers.PALETTE:
             palette = pixels.palette_of(self._page)
         return Picture(self.path, self.header, values, palette), known
+
+    def is_empty(self, rows: slice, columns: slice) -> bool:
+        """True where nothing is stored of a window, and nothing means no data."""
+        if self._nodata is None:
+            return False
+        page = self._page
+        numbers = [each[0] for each in _segments(page, rows, columns)]
+        return not any(page.databytecounts[number] for number in numbers)
 
     def close(self) -> None:
         """Closes the file."""
@@ -160,33 +177,22 @@ class Windows:
         self, page: tifffile.TiffPage, rows: slice, columns: slice
     ) -> np.ndarray:
         """Values as stored, `[rows, columns, channels]`."""
-        apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
-        channels = page.samplesperpixel
         dtype = np.dtype(np.uint8 if page.dtype == bool else page.dtype)
-        shape = rows.stop - rows.start, columns.stop - columns.start, channels
+        shape = rows.stop - rows.start, columns.stop - columns.start
+        shape = (*shape, page.samplesperpixel)
         values = np.full(shape, int(page.nodata), dtype.newbyteorder("="))
-        length, width = _segment_size(page)
-        across, down = -(-page.imagewidth // width), -(-page.imagelength // length)
-        for plane in range(channels if apart else 1):
-            to = slice(plane, plane + 1) if apart else slice(None)
-            for y in range(rows.start // length, -(-rows.stop // length)):
-                for x in range(columns.start // width, -(-columns.stop // width)):
-                    number = (plane * down + y) * across + x
-                    segment = self._segment(page, number)
-                    if segment is None:  # a sparse file: no bytes are stored
-                        continue
-                    above, left = y * length, x * width
-                    top, low = (
-                        max(above, rows.start),
-                        min(above + len(segment), rows.stop),
-                    )
-                    end = min(left + segment.shape[1], columns.stop)
-                    begin = max(left, columns.start)
-                    values[
-                        top - rows.start : low - rows.start,
-                        begin - columns.start : end - columns.start,
-                        to,
-                    ] = segment[top - above : low - above, begin - left : end - left]
+        for number, plane, above, left in _segments(page, rows, columns):
+            segment = self._segment(page, number)
+            if segment is None:  # a sparse file: no bytes are stored
+                continue
+            top, low = max(above, rows.start), min(above + len(segment), rows.stop)
+            end = min(left + segment.shape[1], columns.stop)
+            begin = max(left, columns.start)
+            values[
+                top - rows.start : low - rows.start,
+                begin - columns.start : end - columns.start,
+                plane,
+            ] = segment[top - above : low - above, begin - left : end - left]
         return values
 
     def _segment(self, page: tifffile.TiffPage, number: int) -> np.ndarray | None:
@@ -227,6 +233,21 @@ def _decode(
     if segment is None:
         return None
     return np.asarray(segment)[0]  # a depth of one
+
+
+def _segments(
+    page: tifffile.TiffPage, rows: slice, columns: slice
+) -> Iterator[tuple[int, slice, int, int]]:
+    """Number, channels, first row and column of the tiles or strips of a window."""
+    length, width = _segment_size(page)
+    across, down = -(-page.imagewidth // width), -(-page.imagelength // length)
+    apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+    for plane in range(page.samplesperpixel if apart else 1):
+        channels = slice(plane, plane + 1) if apart else slice(None)
+        for y in range(rows.start // length, -(-rows.stop // length)):
+            for x in range(columns.start // width, -(-columns.stop // width)):
+                number = (plane * down + y) * across + x
+                yield number, channels, y * length, x * width
 
 
 def _segment_size(page: tifffile.TiffPage) -> tuple[int, int]:

@@ -20,6 +20,8 @@ from resseg.inference.evaluator import Batch, compile_evaluation, run_ahead, sof
 from resseg.inference.samples import require_dropout, sampled
 from resseg.inference.trained import Trained
 
+_CPU_AREA = 512 * 512  # pixels of the tiles that a processor predicts at a time
+
 
 class Ensemble:
     """Networks, and what of an image their class probabilities are the mean of.
@@ -217,14 +219,16 @@ class Ensemble:
 
     @functools.cached_property
     def tile_batch(self) -> int:
-        """Tiles that are predicted at a time; devices share them evenly."""
-        side = self.averaging.tile
-        (planned, *_) = plan_batches(
-            np.full((1024, 2), side),
-            self._stride,
-            self.batch_size(self.members[0].config.data.eval_batch_size),
-        )
-        return -(-planned.images // self.mesh.size) * self.mesh.size
+        """Tiles that are predicted at a time; devices share them evenly.
+
+        A processor is as fast with few, and features of many would fill its memory.
+        """
+        side, size = self.averaging.tile, self.mesh.size
+        most = self.batch_size(self.members[0].config.data.eval_batch_size)
+        if self.mesh.devices.flat[0].platform == "cpu":
+            most = min(most, max(1, _CPU_AREA // side**2))
+        (planned, *_) = plan_batches(np.full((1024, 2), side), self._stride, most)
+        return -(-planned.images // size) * size
 
     def block(
         self, read: mosaic.Read, size: tuple[int, int], rows: slice, columns: slice

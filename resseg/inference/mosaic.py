@@ -14,7 +14,7 @@ import numpy as np
 from resseg.inference.averaging import HANN
 
 # float32 probabilities that a block of the image has, about.
-BLOCK_BYTES = 128 * 2**20
+BLOCK_BYTES = 64 * 2**20
 _SIGMA = 1 / 8  # of a Gaussian, as a share of the tile (Isensee 2021, nnU-Net)
 
 # Rows and columns of the image, as indices `[height]` and `[width]` -> what a network

@@ -65,9 +65,9 @@ class Stream:
         self._source, self.target, self._ensemble = source, target, ensemble
         self._bits, self._probabilities = bits, probabilities
         self.classes = ensemble.classes
-        self._made_of = self._described()
         side = mosaic.block_side(ensemble.grid, len(self.classes))
         self._side = max(1, min(side, _LARGEST) // TILE) * TILE
+        self._made_of = self._described()
         height, width = source.size
         self._across = -(-width // self._side)
         self.total = self._across * -(-height // self._side)
@@ -84,6 +84,7 @@ class Stream:
                 {
                     "image": [str(path.resolve()), stat.st_size, stat.st_mtime_ns],
                     "size": self._source.size,
+                    "block": self._side,
                     "bits": self._bits,
                     "classes": self.classes,
                     "networks": [each.digest for each in self._ensemble.members],
@@ -130,8 +131,7 @@ class Stream:
             slice(at * self._side, min((at + 1) * self._side, length))
             for at, length in zip((down, right), self._source.size, strict=True)
         )
-        picture, known = self._source.read(rows, columns)
-        del picture
+        known = self._known(rows, columns)
         classes = len(self.classes)
         mask = np.full(known.shape, VOID, np.uint8)
         shares = np.zeros(
@@ -149,6 +149,13 @@ class Stream:
         _write_part(self._parts / str(block), tiles)
         return np.bincount(mask.ravel(), minlength=256)
 
+    def _known(self, rows: slice, columns: slice) -> np.ndarray:
+        """Where somebody knows the image, bool `[rows, columns]`."""
+        if self._source.is_empty(rows, columns):
+            shape = rows.stop - rows.start, columns.stop - columns.start
+            return np.zeros(shape, bool)
+        return self._source.read(rows, columns)[1]
+
     def finish(self) -> None:
         """Puts the blocks in order: the result is there, or nothing of it.
 
@@ -161,10 +168,13 @@ class Stream:
         shutil.rmtree(self._parts)
 
     def _read(self, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-        spans = [slice(int(at.min()), int(at.max()) + 1) for at in (rows, columns)]
-        picture, _ = self._source.read(*spans)
-        image = depth.in_8_bits(picture, self._bits)
-        image = image[np.ix_(rows - spans[0].start, columns - spans[1].start)]
+        top, left = int(rows.min()), int(columns.min())
+        down, right = (
+            slice(begin, int(at.max()) + 1)
+            for begin, at in ((top, rows), (left, columns))
+        )
+        picture, _ = self._source.read(down, right)
+        image = depth.in_8_bits(picture, self._bits)[np.ix_(rows - top, columns - left)]
         normal = np.empty(image.shape, np.float32)
         self._normalizer.put(np.ascontiguousarray(image), normal)
         return normal

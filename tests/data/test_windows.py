@@ -84,7 +84,16 @@ def test_tiles_that_are_not_stored_are_empty(tmp_path):
     path = tmp_path / "sparse.tif"
     tiles = iter([np.full((16, 16), 7, np.uint8), None, None, None])
     tifffile.imwrite(path, tiles, shape=(32, 32), dtype=np.uint8, tile=(16, 16))
+    nodata = {"extratags": [(42113, "s", 0, "0", True)]}
+    marked = tmp_path / "marked.tif"
+    tiles = iter([np.full((16, 16), 7, np.uint8), None, None, None])
+    settings = {"shape": (32, 32), "dtype": np.uint8, "tile": (16, 16)}
+    tifffile.imwrite(marked, tiles, **settings, **nodata)
+    with Windows(marked) as windows:
+        assert windows.is_empty(slice(16, 32), slice(0, 32))
+        assert not windows.is_empty(slice(15, 32), slice(0, 32))
     with Windows(path) as windows:
+        assert not windows.is_empty(slice(16, 32), slice(0, 32))  # 0 is a colour
         picture, known = windows.read(slice(0, 32), slice(0, 32))
     expected = np.kron([[7, 0], [0, 0]], np.ones((16, 16)))
     np.testing.assert_array_equal(picture.values[..., 0], expected)
