@@ -22,6 +22,7 @@ class Backbone(NamedTuple):
         widths: channels that each block puts out, by stage; () = as width says.
         stem_output: channels that the stem puts out; 0 = as width says.
         tail: channels of a 1x1 convolution behind the last stage; 0 = there is none.
+        kernels: sides of the depthwise kernel of each block, by stage; () = 3.
     """
 
     stage_sizes: tuple[int, ...]
@@ -37,6 +38,7 @@ class Backbone(NamedTuple):
     widths: tuple[tuple[int, ...], ...] = ()
     stem_output: int = 0
     tail: int = 0
+    kernels: tuple[tuple[int, ...], ...] = ()
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -101,6 +103,7 @@ def _laid_out(model: Any, layout: "Layout") -> Backbone:
         widths=widths,
         stem_output=multiple_of_8(layout.stem[1] * share),
         tail=multiple_of_8(layout.tail * max(share, 1)),
+        kernels=layout.kernels,
     )
 
 
@@ -222,22 +225,31 @@ class Layout(NamedTuple):
         stem: channels of its first convolution, and those that it puts out.
         widths: channels that each block puts out; the first of a stage strides.
         tail: channels of the 1x1 convolution behind them.
+        kernels: sides of the depthwise kernel of each block; () = 3.
     """
 
     block: str
     stem: tuple[int, int]
     widths: tuple[tuple[int, ...], ...]
     tail: int
+    kernels: tuple[tuple[int, ...], ...] = ()
 
 
-# Sandler 2018, table 2, cut where the size changes. The block in its second row, which
-# neither expands nor has a shortcut, belongs to the stem.
+# Sandler 2018, table 2, and Tan 2019, table 1, cut where the size changes. The block in
+# their second rows, which neither expands nor has a shortcut, belongs to the stem.
 LAYOUTS = {
     "mobilenetv2": Layout(
         "inverted",
         (32, 16),
         ((24,) * 2, (32,) * 3, (64,) * 4 + (96,) * 3, (160,) * 3 + (320,)),
         1280,
+    ),
+    "efficientnet_b0": Layout(
+        "mbconv",
+        (32, 16),
+        ((24,) * 2, (40,) * 2, (80,) * 3 + (112,) * 3, (192,) * 4 + (320,)),
+        1280,
+        ((3,) * 2, (5,) * 2, (3,) * 3 + (5,) * 3, (5,) * 4 + (3,)),
     ),
 }
 

@@ -67,6 +67,8 @@ def build_segmenter(
         stem_output=plan.stem_output,
         tail=plan.tail,
         inner=tuple(model.backbone.inner),
+        kernels=plan.kernels,
+        stem_squeezes=bool(model.backbone.layout) and plan.block == "mbconv",
         style=style,
         skips=skips,
         aux=aux,

@@ -28,7 +28,8 @@ examples:
   resseg import exported/model.safetensors --workdir runs/again
 
 architectures:
-  torchvision  resnet18 34 50 101 152, resnext50_32x4d, resnext101_32x8d and _64x4d,
+  torchvision  resnet18 34 50 101 152, mobilenet_v2, efficientnet_b0,
+               resnext50_32x4d, resnext101_32x8d and _64x4d,
                wide_resnet50_2 and 101_2; fcn_ and deeplabv3_ with resnet50 or 101
   timm         resnet18 34 50 101 152, resnet50d, seresnet50, resnetv2_50
   smp          Unet_, DeepLabV3_ and DeepLabV3Plus_ with resnet18, 34, 50 or 101

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from resseg.config.heads import HEADS
-from resseg.interop import backbones, heads, mobilenet, smp
+from resseg.interop import backbones, efficientnet, heads, mobilenet, smp
 from resseg.interop.architecture import Architecture, laid_out, named_depth
 from resseg.interop.backbones import Shapes, telling
 from resseg.interop.layers import Layer, conv_norm
@@ -62,10 +62,17 @@ class Layout:
         return overrides | dict(self.settings[architecture.head])
 
 
+_FAMILIES = {
+    "mobilenetv2": mobilenet.mobilenetv2,
+    "efficientnet_b0": efficientnet.efficientnet_b0,
+}
+
+
 def torchvision_layers(architecture: Architecture) -> list[Layer]:
     """`fc` on the bare backbone, or `backbone.`, `classifier.`, `aux_classifier.`."""
     if architecture.layout:
-        return mobilenet.mobilenetv2() + heads.linear("classifier.1", architecture)
+        rows = _FAMILIES[architecture.layout]()
+        return rows + heads.linear("classifier.1", architecture)
     if not architecture.head:
         return backbones.resnet(architecture) + heads.linear("fc", architecture)
     rows = backbones.resnet(architecture, "backbone.")
@@ -90,7 +97,9 @@ def torchvision_layers(architecture: Architecture) -> list[Layer]:
 def read_torchvision(shapes: Shapes) -> Architecture:
     """Segmentation networks have their backbone behind a prefix of that name."""
     if "features.0.0.weight" in shapes:
-        return _with_linear(laid_out("mobilenetv2"), shapes, "classifier.1")
+        squeezed = "features.1.0.block.1.fc1.weight" in shapes
+        family = "efficientnet_b0" if squeezed else "mobilenetv2"
+        return _with_linear(laid_out(family), shapes, "classifier.1")
     if not any(name.startswith("backbone.") for name in shapes):
         return _with_linear(backbones.read_resnet(shapes), shapes, "fc")
     known = backbones.read_resnet(shapes, "backbone.")
@@ -172,6 +181,7 @@ LAYOUTS = {
         {
             **_RESNETS,
             "mobilenet_v2": laid_out("mobilenetv2"),
+            "efficientnet_b0": laid_out("efficientnet_b0"),
             "resnext50_32x4d": _bottleneck("50", groups=32, group_width=4),
             "resnext101_32x8d": _bottleneck("101", groups=32, group_width=8),
             "resnext101_64x4d": _bottleneck("101", groups=64, group_width=4),
@@ -183,7 +193,7 @@ LAYOUTS = {
                 for depth in ("50", "101")
             },
         },
-        families=("mobilenetv2",),
+        families=tuple(_FAMILIES),
     ),
     "timm": Layout(
         timm_layers,

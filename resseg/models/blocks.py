@@ -93,7 +93,7 @@ class Block(nn.Module, Join):
         stream: number of the block among those of a stage of several streams, see
             `resseg.models.streams`; None = its signal is one.
         drop_size: side of the squares of `DropBlock`, features; 0 = there is none.
-        inner: channels inside the branch, see `Branch`.
+        inner, kernel: of the branch, see `Branch`.
     """
 
     features: int
@@ -105,6 +105,7 @@ class Block(nn.Module, Join):
     stream: int | None = None
     drop_size: int = 0
     inner: int = 0
+    kernel: int = 3
 
     @nn.compact
     def __call__(
@@ -244,7 +245,7 @@ class Block(nn.Module, Join):
         """h(x; W), of one branch or two, which may be shaken."""
         style = self.style
         shape = (self.features, self.strides, self.dilation, style, activated)
-        shape = (*shape, self.inner)
+        shape = (*shape, self.inner, self.kernel)
         y = Branch(*shape, name="branch")(x, train)
         directions = (style.shake_forward, style.shake_backward)
         if style.shake == "shake_shake":

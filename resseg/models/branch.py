@@ -109,6 +109,7 @@ class Branch(nn.Module):
     Attributes:
         activated: the input has been normalised and rectified already (`pre` only).
         inner: channels between its convolutions; 0 = as the kind of block says.
+        kernel: side of the depthwise kernel of an inverted block.
     """
 
     features: int
@@ -117,13 +118,20 @@ class Branch(nn.Module):
     style: BlockStyle
     activated: bool = False
     inner: int = 0
+    kernel: int = 3
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
         order = self.style.order
         inputs = x.shape[-1]
         layers = convolutions(
-            self.style, inputs, self.features, self.strides, self.dilation, self.inner
+            self.style,
+            inputs,
+            self.features,
+            self.strides,
+            self.dilation,
+            self.inner,
+            self.kernel,
         )
         for i, layer in enumerate(layers, 1):
             last = i == len(layers)
@@ -197,6 +205,7 @@ def convolutions(
     strides: int,
     dilation: int,
     inner: int = 0,
+    side: int = 3,
 ) -> list[Callable[..., nn.Module]]:
     """The convolutions of a branch from `inputs` to `features` channels.
 
@@ -234,7 +243,9 @@ def convolutions(
             functools.partial(Conv, features, 1),
         ]
     inner = inner or style.expansion * inputs
-    spatial = functools.partial(depthwise, inner, strides=strides, dilation=dilation)
+    spatial = functools.partial(
+        depthwise, inner, kernel=side, strides=strides, dilation=dilation
+    )
     if style.block == "ghost":
         ends = [
             functools.partial(Ghost, n, dilation=dilation) for n in (inner, features)

@@ -8,7 +8,7 @@ from resseg.gradients.fork import Fork
 from resseg.gradients.names import AUX, DEEPER, EXIT, FIRST, SKIP, STAGE
 from resseg.models import streams
 from resseg.models.blocks import Block, BlockFactors
-from resseg.models.branch import BlockStyle
+from resseg.models.branch import BlockStyle, SqueezeExcitation
 from resseg.models.efficient import depthwise
 from resseg.models.layers import Conv, Norm
 from resseg.models.pooling import max_pool
@@ -28,12 +28,15 @@ class Stem(nn.Module):
 
     Attributes:
         output: channels that a mobile one puts out; 0 = half of `features`.
+        squeezes: squeeze-and-excitation in front of its last convolution, to a quarter
+            of its channels (Tan 2019).
     """
 
     kind: str
     features: int
     style: BlockStyle
     output: int = 0
+    squeezes: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -52,6 +55,13 @@ class Stem(nn.Module):
         for number, (features, kernel, strides) in layers.items():
             mobile = self.kind == "mobile"
             made = depthwise if mobile and number == "2" else Conv
+            if self.squeezes and number == last:
+                x = SqueezeExcitation(
+                    inner=max(x.shape[-1] // 4, 1),
+                    act=style.activation,
+                    dtype=style.dtype,
+                    name="se",
+                )(x)
             x = made(
                 features,
                 kernel=kernel,
@@ -104,6 +114,7 @@ class Stage(nn.Module):
     drop_size: int = 0
     remat: bool = False
     inner: tuple[int, ...] = ()
+    kernels: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -125,6 +136,7 @@ class Stage(nn.Module):
                 i - 1 if i and count > 1 else None,
                 self.drop_size,
                 self.inner[i] if self.inner else 0,
+                self.kernels[i] if self.kernels else 3,
                 name=f"block{i + 1}",
             )(x, train, *also)
             if i == 0 and many and self.style.first:
@@ -148,6 +160,8 @@ class ResNet(nn.Module):
         widths: channels that each block puts out, by stage; () = as width says.
         inner: channels inside the branch of each block, in depth order; () = as the
             kind of block says.
+        kernels: sides of the depthwise kernel of each block, by stage; () = 3.
+        stem_squeezes: squeeze-and-excitation in a mobile stem, as in its blocks.
         stem_output: channels that a mobile stem puts out; 0 = half the width.
         tail: channels of a `Tail`; 0 = there is none.
         dilation, multi_grid: see `stage_layout`.
@@ -184,11 +198,20 @@ class ResNet(nn.Module):
     stem_output: int = 0
     tail: int = 0
     inner: tuple[int, ...] = ()
+    kernels: tuple[tuple[int, ...], ...] = ()
+    stem_squeezes: bool = False
 
     @nn.compact
     def __call__(self, images: jax.Array, train: bool) -> dict[str, jax.Array]:
         features: dict[str, jax.Array] = {}
-        stem = Stem(self.stem, self.width, self.style, self.stem_output, name="stem")
+        stem = Stem(
+            self.stem,
+            self.width,
+            self.style,
+            self.stem_output,
+            self.stem_squeezes,
+            name="stem",
+        )
         x = stem(images, train and "stem" not in self.frozen)
         x = self.leave(x, "stem", features, train)
         if self.stem in POOLED_STEMS:
@@ -220,6 +243,7 @@ class ResNet(nn.Module):
                 and max(self.drop_block_size // stride, 1),
                 remat=self.remat == "blocks",
                 inner=self.inner[start : start + size],
+                kernels=self.kernels[i] if self.kernels else (),
                 name=f"{STAGE}{i + 1}",
             )
             x = stage(x, train and f"stage{i + 1}" not in self.frozen)

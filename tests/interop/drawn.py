@@ -24,6 +24,7 @@ ODD, EVEN, WIDE = (65, 97), (64, 96), (304, 320)
 NAMES = [
     *[("torchvision", f"resnet{depth}", False) for depth in (18, 34, 50, 101, 152)],
     ("torchvision", "mobilenet_v2", False),
+    ("torchvision", "efficientnet_b0", False),
     ("torchvision", "resnext50_32x4d", False),
     ("torchvision", "resnext101_32x8d", False),
     ("torchvision", "resnext101_64x4d", False),

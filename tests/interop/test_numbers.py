@@ -24,6 +24,7 @@ TOLERANCE = 1e-4
 QUICK_SCORES = (
     "torchvision/resnet18",
     "torchvision/mobilenet_v2",
+    "torchvision/efficientnet_b0",
     "torchvision/resnext50_32x4d",
     "torchvision/deeplabv3_resnet50+aux",
     "timm/resnet50d",

@@ -1,4 +1,4 @@
-"""MobileNetV2 as a backbone: the counts of torchvision, what its layout leaves open."""
+"""MobileNetV2 and EfficientNet-B0 as backbones: torchvision's counts, what is open."""
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,23 @@ def test_parameters_and_multiply_accumulates_are_torchvisions(width_mult, params
     classifier = 1280 * 1000
     assert sum(traced.parameters.values()) + classifier + 1000 == params
     assert sum(traced.macs) + classifier == macs
+
+
+def test_parameters_and_multiply_accumulates_of_efficientnet_are_torchvisions():
+    keys = {"backbone.layout": "efficientnet_b0"}
+    traced = backbone((224, 224), **keys)
+    classifier = 1280 * 1000
+    assert sum(traced.parameters.values()) + classifier + 1000 == 5_288_548
+    assert sum(traced.macs) + classifier == 385_814_752
+    forks = [fork for fork in blueprint(**keys).forks(1) if fork.kind == "block"]
+    assert len(forks) == 15
+    assert sum(fork.paths == ("shortcut", "branch") for fork in forks) == 9
+    sides = [
+        call.module.kernel
+        for call in backbone((64, 64), **keys, **{"backbone.output_stride": 8}).calls
+        if isinstance(call.module, Conv) and call.path[-1] == "conv2"
+    ]
+    assert sides == [3, 3, 3, 5, 5, 3, 3, 3, 5, 5, 5, 5, 5, 5, 5, 3]
 
 
 def test_ten_of_its_sixteen_blocks_have_a_shortcut():
