@@ -32,6 +32,7 @@ _PILLOW_KINDS = {  # of BMP, JPEG and WebP: kind and bits per channel
     "CMYK": (CMYK, 8),
 }
 _ASSOCIATED, _UNASSOCIATED = 1, 2  # TIFF: alpha that colours are multiplied by, or not
+BY_WINDOWS = ", or read it by windows: predict --tile N, data prepare --cut N"
 _NO_PAGE = 1 | 4  # TIFF: a thumbnail, a transparency mask
 _KNOWN = (  # bytes, where they stand, and what they say
     (b"\x89PNG\r\n\x1a\n", 0, "PNG"),
@@ -152,7 +153,7 @@ def _format(content: bytes) -> str:
 
 def _of(path: Path | str, content: bytes, name: str) -> Header:
     picture = open_picture(content, name)
-    _require_size(path, picture.height, picture.width)
+    require_size(path, picture.height, picture.width)
     if name == "PNG":
         if b"IEND" not in content:  # OpenCV reads no PNG without its end
             raise UserError(f"{path}: cannot be read as PNG (its end is missing)")
@@ -184,7 +185,7 @@ def _orientation(picture: Image.Image, content: bytes, name: str) -> int:
 def _of_tiff(path: Path | str, content: bytes) -> Header:
     with tifffile.TiffFile(io.BytesIO(content)) as file:
         header = of_tiff(path, file)
-    _require_size(path, *header.size)
+    require_size(path, *header.size, BY_WINDOWS)
     return header
 
 
@@ -273,14 +274,15 @@ def _turn(orientation: object) -> int:
     return 1
 
 
-def _require_size(path: Path | str, height: int, width: int) -> None:
+def require_size(path: Path | str, height: int, width: int, hint: str = "") -> None:
+    """Raises UserError where an image is larger than any that is decoded whole."""
     if min(height, width) < 1 or max(height, width) > LONGEST_SIDE:
         raise UserError(
             f"{path}: {height}x{width} (height x width); expected sides of 1 to "
-            f"{LONGEST_SIDE}; cut it into tiles"
+            f"{LONGEST_SIDE}; cut it into tiles{hint}"
         )
     if height * width > MOST_PIXELS:
         raise UserError(
             f"{path}: {height}x{width} is {height * width / 1e6:.0f} megapixels; "
-            f"expected at most {MOST_PIXELS / 1e6:.0f}; cut it into tiles"
+            f"expected at most {MOST_PIXELS / 1e6:.0f}; cut it into tiles{hint}"
         )

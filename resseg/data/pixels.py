@@ -152,6 +152,7 @@ def _full(colors: np.ndarray) -> np.ndarray:
     return np.pad(colors[:256], ((0, max(0, 256 - len(colors))), (0, 0)))
 
 
+_MUCH = 128 * 2**20  # bytes of a file that is looked at before it is read
 _COLORS = (GREY, GREY_ALPHA, RGB, RGB_ALPHA)
 _LOSSLESS = ("none", "lzw", "deflate", "packbits", "lzma", "zstd")
 
@@ -201,12 +202,24 @@ def read_content(path: Path) -> bytes:
     """All bytes of a file.
 
     Raises:
-        UserError: the system refuses.
+        UserError: the system refuses; or it is a TIFF too large to be decoded whole.
     """
     try:
+        if path.stat().st_size > _MUCH:
+            _require_decodable(path)
         return path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _require_decodable(path: Path) -> None:
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = headers.plain_pages(file)[0]
+            size = page.imagelength, page.imagewidth
+    except Exception:  # no TIFF, or damaged: what decodes it will say so
+        return
+    headers.require_size(path, *size, headers.BY_WINDOWS)
 
 
 def _nearest(header: Header) -> str:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from resseg.data import headers
+from resseg.data import headers, pixels
 from resseg.data import windows as windows_module
 from resseg.data.reading import load_image
 from resseg.data.windows import Windows, is_tiff
@@ -155,3 +155,15 @@ def test_size_is_no_obstacle(tmp_path, monkeypatch):
         monkeypatch.setattr(headers, "MOST_PIXELS", most)
         with Windows(path) as windows:
             assert windows.too_large == too_large
+
+
+def test_a_file_too_large_to_decode_is_refused_before_it_is_read(tmp_path, monkeypatch):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, RGB, metadata=None, **TILES)
+    monkeypatch.setattr(headers, "MOST_PIXELS", 45 * 70 - 1)
+    monkeypatch.setattr(pixels, "_MUCH", 10)
+    monkeypatch.setattr(type(path), "read_bytes", lambda self: pytest.fail("was read"))
+    with pytest.raises(
+        UserError, match="cut it into tiles, or read it by windows: pre"
+    ):
+        load_image(path)

@@ -180,7 +180,10 @@ def test_many_sizes_are_scored_by_the_masks_that_are_written(folder, tmp_path):
     check(trained_to_see_padding(folder), "many", MANY, tmp_path)
 
 
-@pytest.mark.parametrize("averaging", [{"scales": (1.0, 2.0)}, {"tile": 32}])
+@pytest.mark.parametrize(
+    "averaging",
+    [{"tile": 32}, pytest.param({"scales": (1.0, 2.0)}, marks=pytest.mark.slow)],
+)
 def test_means_are_scored_by_the_masks_that_are_written(folder, tmp_path, averaging):
     trained = trained_to_see_padding(folder)
     check(trained, "val", SIZES, tmp_path, flip=True, **averaging)

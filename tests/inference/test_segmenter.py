@@ -88,11 +88,11 @@ def same(found, files):
 
 
 OPTIONS = [
-    ([], {}),
     (["--scales", "0.5,1", "--flip"], {"scales": (0.5, 1.0), "flip": True}),
     (["--samples", "2", "--seed", "3"], {"samples": 2, "seed": 3}),
     (["--tile", "16", "--blend", "gaussian"], {"tile": 16, "blend": "gaussian"}),
 ]
+OPTIONS = [([], {}), *(pytest.param(*each, marks=pytest.mark.slow) for each in OPTIONS)]
 
 
 @pytest.mark.parametrize(("given", "options"), OPTIONS)
