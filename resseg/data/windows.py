@@ -20,6 +20,7 @@ from resseg.data.pixels import Picture
 from resseg.errors import UserError
 
 _CACHE_BYTES = 96 * 2**20  # of decoded tiles or strips
+_LARGEST_STRIP = 128 * 2**20  # bytes, decoded
 _NODATA = 42113  # tag of GDAL: the value of pixels that nobody knows
 # Scale, tie points, transformation; keys of the reference system and their values.
 _GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737)
@@ -71,7 +72,8 @@ class Windows:
                 raise headers.unreadable(path, "TIFF", error) from error
             self._opened = opened.pop_all()
         self.size = self.header.size
-        self.too_large = _beyond_whole(self.size)
+        large = math.prod(self.size) > headers.MOST_PIXELS
+        self.too_large = large or max(self.size) > headers.LONGEST_SIDE
         self.geo_tags = [
             (tag.code, int(tag.dtype), tag.count, tag.value)
             for code in _GEO_TAGS
@@ -100,6 +102,13 @@ class Windows:
             raise UserError(
                 f"{self.path}: {header.words}; expected colours in unsigned integers "
                 "of 8 to 16 bits, not multiplied by alpha"
+            )
+        length, width = _segment_size(self._page)
+        size = length * width * self._page.samplesperpixel * header.depth // 8
+        if size > _LARGEST_STRIP and not self._page.is_memmappable:
+            raise UserError(
+                f"{self.path}: strips of {length} rows, {size / 1e6:.0f} MB each when "
+                "decoded; expected tiles (gdal_translate -co TILED=YES)"
             )
         if header.frames > 1:
             raise UserError(
@@ -177,6 +186,8 @@ class Windows:
         self, page: tifffile.TiffPage, rows: slice, columns: slice
     ) -> np.ndarray:
         """Values as stored, `[rows, columns, channels]`."""
+        if page.is_memmappable:
+            return self._mapped(page, rows, columns)
         dtype = np.dtype(np.uint8 if page.dtype == bool else page.dtype)
         shape = rows.stop - rows.start, columns.stop - columns.start
         shape = (*shape, page.samplesperpixel)
@@ -194,6 +205,29 @@ class Windows:
                 plane,
             ] = segment[top - above : low - above, begin - left : end - left]
         return values
+
+    def _mapped(
+        self, page: tifffile.TiffPage, rows: slice, columns: slice
+    ) -> np.ndarray:
+        """Out of pixels that lie in the file as they are, in one strip maybe."""
+        apart = page.planarconfig == tifffile.PLANARCONFIG.SEPARATE
+        shape = page.imagelength, page.imagewidth
+        channels = (page.samplesperpixel,)
+        try:
+            # Mapped anew each time: pages that were read stay in memory until then.
+            values = np.memmap(
+                self.path,
+                np.dtype(page.dtype).newbyteorder(self._file.byteorder),
+                "r",
+                page.dataoffsets[0],
+                channels + shape if apart else shape + channels,
+            )
+        except ValueError as error:
+            raise UserError(f"{self.path}: damaged (cut short)") from error
+        if apart:
+            values = np.moveaxis(values, 0, -1)
+        part = values[rows, columns]
+        return np.array(part, part.dtype.newbyteorder("="))
 
     def _segment(self, page: tifffile.TiffPage, number: int) -> np.ndarray | None:
         """A decoded tile or strip, `[rows, columns, channels]`; the last are kept."""
@@ -264,8 +298,3 @@ def _number(tag: Any) -> float | None:
     except ValueError:
         return None
     return None if math.isnan(value) else value
-
-
-def _beyond_whole(size: tuple[int, int]) -> bool:
-    height, width = size
-    return max(size) > headers.LONGEST_SIDE or height * width > headers.MOST_PIXELS

@@ -32,6 +32,8 @@ WINDOWS += [(slice(44, 45), slice(69, 70)), (slice(3, 4), slice(0, 70))]
         (DEEP, TILES | {"byteorder": ">"}),
         (RGB[..., 0], {"tile": (16, 16)}),
         (RGB[..., 0] > 99, {"rowsperstrip": 8}),
+        (RGB, {"photometric": "rgb"}),  # one strip
+        (DEEP.transpose(2, 0, 1), {"photometric": "rgb", "byteorder": ">"}),
         (
             RGB[..., 0],
             {"photometric": "palette", "colormap": RNG.integers(0, 2**16, (3, 256))},
@@ -130,6 +132,26 @@ def test_other_kinds_are_refused(tmp_path, array, settings, message):
     tifffile.imwrite(path, array, metadata=None, **settings)
     with pytest.raises(UserError, match=message), Windows(path) as windows:
         windows.check()
+
+
+def test_strips_that_fill_the_memory_are_refused_if_they_have_to_be_decoded(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setattr(windows_module, "_LARGEST_STRIP", RGB.nbytes - 1)
+    path = tmp_path / "a.tif"
+    for way, refused in ((None, False), ("zlib", True)):
+        settings = {"photometric": "rgb", "compression": way, "rowsperstrip": 45}
+        tifffile.imwrite(path, RGB, metadata=None, **settings)
+        with Windows(path) as windows:
+            if refused:
+                with pytest.raises(UserError, match=r"strips of 45 rows, .* tiles"):
+                    windows.check()
+            else:
+                windows.check()
+    tifffile.imwrite(path, RGB, photometric="rgb", metadata=None)
+    path.write_bytes(path.read_bytes()[:-10])
+    with Windows(path) as windows, pytest.raises(UserError, match="cut short"):
+        windows.read(slice(0, 45), slice(0, 70))
 
 
 def test_damage_is_named(tmp_path):
