@@ -217,9 +217,12 @@ def nll_at(run, sharpness):
 def test_a_temperature_is_fitted_kept_used_and_forgotten(make_run, capsys):
     run = make_run("sharp", 3.0)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    earlier = Calibration(5, 2.0, "colours", "few", 8)
+    write_calibrations(run, [earlier])
     assert main(["calibrate", str(run)]) == 0
     out = capsys.readouterr().out
-    (fitted,) = read_calibrations(run)
+    other, fitted = read_calibrations(run)
+    assert other == earlier
     best = optimize.minimize_scalar(
         lambda log: nll_at(run, 3 / np.exp(log)),
         bounds=(-2, 4),
@@ -239,10 +242,13 @@ def test_a_temperature_is_fitted_kept_used_and_forgotten(make_run, capsys):
     assert record["temperatures"] == [fitted.temperature]
     assert record["scores"]["nll"] == pytest.approx(best.fun, rel=1e-5)
     assert main(["calibrate", str(run)]) == 0  # from logits, not from what was fitted
-    assert read_calibrations(run) == [fitted]
+    assert read_calibrations(run) == [earlier, fitted]
     capsys.readouterr()
-    assert main(["calibrate", str(run), "--reset"]) == 0
+    assert main(["calibrate", str(run), "--reset", "--step", "7"]) == 0
     assert f"forgotten: {fitted.temperature:.4f} (step 7)" in capsys.readouterr().out
+    assert read_calibrations(run) == [earlier]
+    assert main(["calibrate", str(run), "--reset"]) == 0
+    assert "forgotten: 2.0000 (step 5)" in capsys.readouterr().out
     assert read_calibrations(run) == []
 
 

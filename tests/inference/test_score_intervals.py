@@ -8,12 +8,13 @@ from scipy import stats
 
 from resseg.inference import intervals, metrics
 from resseg.inference import probability_bins as binned
+from resseg.inference.per_image import PerImage
 
 
-def counts_of(images, classes=3, seed=0, odds=4):
+def counts_of(images, classes=3, seed=0, odds=4, shape=1.0):
     """Confusion matrices of images, some of them harder, and their sums."""
     rng = np.random.default_rng(seed)
-    sizes = rng.gamma(1.0, 50, (images, classes, classes))
+    sizes = rng.gamma(shape, 50, (images, classes, classes))
     confusion = rng.poisson(sizes * (1 + odds * np.eye(classes)))
     sums = {
         "hits": confusion.diagonal(0, 1, 2),
@@ -41,22 +42,44 @@ def test_scores_of_sums_are_those_of_the_metrics():
 
 
 def test_intervals_are_those_of_scipy():
-    confusion, sums = counts_of(60)
+    """Of few images, most of whose pixels are in two: bias and skew are large."""
+    confusion, sums = counts_of(25, seed=8, shape=0.1)
 
-    def mean_iou(images):
-        return metrics.scores(confusion[images.astype(int)].sum(0))["mean_iou"]
+    def iou(images):
+        return metrics.scores(confusion[images.astype(int)].sum(0))["iou"][0]
 
-    wanted = stats.bootstrap(
-        (np.arange(60),),
-        mean_iou,
-        vectorized=False,
-        n_resamples=2000,
-        method="BCa",
-        rng=np.random.default_rng(1),
-    ).confidence_interval
-    found = intervals.intervals(sums, 2000)["mean_iou"]
+    def ends(method):
+        return stats.bootstrap(
+            (np.arange(25),),
+            iou,
+            vectorized=False,
+            n_resamples=3000,
+            method=method,
+            rng=np.random.default_rng(1),
+        ).confidence_interval
+
+    found = intervals.intervals(sums, 3000)["iou"]
+    wanted, simple = ends("BCa"), ends("percentile")
     width = wanted.high - wanted.low
-    np.testing.assert_allclose([found.low, found.high], wanted, atol=0.06 * width)
+    gaps = [found.low[0] - wanted.low, found.high[0] - wanted.high]
+    assert np.abs(gaps).max() < 0.06 * width
+    assert (
+        max(abs(simple.low - wanted.low), abs(simple.high - wanted.high)) > 0.1 * width
+    )
+
+
+def test_what_is_counted_does_not_depend_on_the_order_of_images():
+    rng = np.random.default_rng(0)
+    masks = rng.integers(0, 3, (4, 2, 8, 8))
+    sums = []
+    for order in (range(4), (2, 0, 3, 1)):
+        images = PerImage(3)
+        for place in order:
+            images.take(f"n{place}", *masks[place], np.full((3, 2), place))
+        sums.append(images.sums())
+    for name, value in sums[0].items():
+        np.testing.assert_array_equal(value, sums[1][name])
+    assert sums[0]["boundary"][:, 0, 0].tolist() == [0, 1, 2, 3]
 
 
 def test_intervals_hold_the_score_of_many_images_as_often_as_they_say():
@@ -122,3 +145,11 @@ def test_a_thousand_resamples_of_a_thousand_images_take_a_moment():
     found = intervals.intervals(sums)
     assert time.process_time() - began < 4  # 0.5 s on one core
     assert found["ece"].low < found["ece"].high
+
+
+def test_a_biased_score_has_its_interval_shifted_twice_the_bias():
+    """Efron 1987 with no acceleration: ends at the shares of 2 z0 ± 1.96."""
+    drawn, left_out = np.arange(10_000) / 10_000, np.array([0.0, 1.0])
+    found = intervals._ends(drawn, 0.8, left_out)
+    shares = stats.norm.cdf(2 * stats.norm.ppf(0.8) + np.array([-1.96, 1.96]))
+    np.testing.assert_allclose(found, shares, atol=1e-3)
