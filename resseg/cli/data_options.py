@@ -163,7 +163,8 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         "--layout",
         metavar="NAME",
         help="what --folder is: folders (default), camvid (of SegNet), voc, "
-        "cityscapes or ade; brings classes and mask values",
+        "cityscapes, ade, pets, pets_binary or coco_stuff; brings classes and mask "
+        "values",
     )
     parser.add_argument(
         "--images",

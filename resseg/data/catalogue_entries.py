@@ -86,8 +86,7 @@ ENTRIES = (
         mask="segmentation_mask",
         record_name="file_name",
         as_folder="unpack images.tar.gz and annotations.tar.gz and run: resseg data "
-        "prepare pets --images images --masks annotations/trimaps --first 1 "
-        "--classes pet,background,border",
+        "prepare pets --folder . --layout pets",
     ),
     Entry(
         name="cityscapes",

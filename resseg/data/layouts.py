@@ -10,7 +10,7 @@ from resseg import text
 from resseg.data.catalogue_entries import find
 from resseg.data.class_names import read_colors
 from resseg.data.findings import Finding
-from resseg.data.mask_rule import MaskRule
+from resseg.data.mask_rule import MaskRule, in_order
 from resseg.data.pairs import Listing, Pair, match, require_folder, scan_folder
 from resseg.errors import UserError, choose
 
@@ -82,12 +82,42 @@ def _ade() -> Layout:
     )
 
 
+def _pets() -> Layout:
+    """Trimaps of Oxford-IIIT Pet (Parkhi et al. 2012): pet, background and border."""
+    return Layout(_PETS, _scan_pets, ("pet", "background", "border"), MaskRule(first=1))
+
+
+def _pets_binary() -> Layout:
+    """The border counts as pet, as segmentation_models.pytorch has it."""
+    rule = MaskRule(values=((1, 1), (2, 0), (3, 1)))
+    return Layout(_PETS, _scan_pets_binary, ("background", "pet"), rule)
+
+
+def _coco_stuff() -> Layout:
+    """The 171 classes of COCO-Stuff 164k (Caesar et al. 2018, `stuffthingmaps`).
+
+    A mask holds the id of its category less one; of 182 ids 11 are never used.
+    """
+    lines = text.read(Path(__file__).parent / "class_lists" / "coco_stuff.txt")
+    stored = [line.split(" ", 1) for line in lines.splitlines()]
+    return Layout(
+        "images/train2017, annotations/train2017, and val2017 in both",
+        _scan_coco_stuff,
+        tuple(name for _, name in stored),
+        MaskRule(values=in_order([int(value) for value, _ in stored])),
+    )
+
+
+_PETS = "images, annotations/trimaps, annotations/trainval.txt and test.txt"
 _LAYOUTS = {
     "folders": _plain,
     "camvid": _camvid,
     "voc": _voc,
     "cityscapes": _cityscapes,
     "ade": _ade,
+    "pets": _pets,
+    "pets_binary": _pets_binary,
+    "coco_stuff": _coco_stuff,
 }
 NAMES = tuple(_LAYOUTS)
 
@@ -102,12 +132,46 @@ def _scan_camvid(folder: Path) -> Listing:
 
 
 def _scan_ade(folder: Path) -> Listing:
+    return _scan_parts("ade", folder, {"train": "training", "val": "validation"})
+
+
+def _scan_coco_stuff(folder: Path) -> Listing:
+    return _scan_parts("coco_stuff", folder, {"train": "train2017", "val": "val2017"})
+
+
+def _scan_parts(name: str, folder: Path, parts: dict[str, str]) -> Listing:
     sources = {
         split: [(folder / "images" / part, folder / "annotations" / part)]
-        for split, part in (("train", "training"), ("val", "validation"))
+        for split, part in parts.items()
         if (folder / "annotations" / part).is_dir()
     }
-    return _collect("ade", folder, sources)
+    return _collect(name, folder, sources)
+
+
+def _scan_pets(folder: Path) -> Listing:
+    return _scan_lists_of_pets("pets", folder)
+
+
+def _scan_pets_binary(folder: Path) -> Listing:
+    return _scan_lists_of_pets("pets_binary", folder)
+
+
+def _scan_lists_of_pets(name: str, folder: Path) -> Listing:
+    """The official lists: `trainval.txt` is trained on, `test.txt` evaluated on."""
+    masks = folder / "annotations" / "trimaps"
+    found = _collect(name, folder, {"all": [(folder / "images", masks)]})
+    files = {
+        split: folder / "annotations" / file
+        for split, file in (("train", "trainval.txt"), ("val", "test.txt"))
+    }
+    for file in files.values():
+        if not file.is_file():
+            raise UserError(_another_tree(name, folder, file))
+    named = {
+        split: [line.split()[0] for line in text.read(file).split("\n") if line.strip()]
+        for split, file in files.items()
+    }
+    return _in_lists(found, named, files)
 
 
 def _scan_cityscapes(folder: Path) -> Listing:
@@ -136,24 +200,41 @@ def _scan_voc(folder: Path) -> Listing:
     found = _collect(
         "voc", folder, {"all": [(folder / "JPEGImages", folder / "SegmentationClass")]}
     )
-    known = {pair.name: pair for pair in found.pairs}
-    splits: dict[str, list[Pair]] = {}
-    # Most images of the tree have boxes alone; a list says which have masks.
-    findings = [item for item in found.findings if item.kind != "pair"]
-    for file in sorted(lists.glob("*.txt")) if lists.is_dir() else []:
-        if file.stem == "trainval":
-            continue
-        names = text.read(file).split()
-        splits[file.stem] = [
-            dataclasses.replace(known[name], split=file.stem)
-            for name in names
-            if name in known
-        ]
-        findings += _not_there(file, [name for name in names if name not in known])
-    if not splits:
+    files = {
+        file.stem: file
+        for file in (sorted(lists.glob("*.txt")) if lists.is_dir() else [])
+        if file.stem != "trainval"
+    }
+    if not files:
         raise UserError(
             f"--folder {folder}: no list of a split in {lists}, such as train.txt"
         )
+    named = {split: text.read(file).split() for split, file in files.items()}
+    return _in_lists(found, named, files)
+
+
+def _in_lists(
+    found: Listing, named: dict[str, list[str]], files: dict[str, Path]
+) -> Listing:
+    """The pairs in the splits that lists name.
+
+    Args:
+        found: all pairs of a tree; more images than masks are no error in it.
+        named: of each split the names.
+        files: the lists, for messages.
+    """
+    known = {pair.name: pair for pair in found.pairs}
+    splits: dict[str, list[Pair]] = {}
+    # Most images of a tree may have boxes alone; a list says which have masks.
+    findings = [item for item in found.findings if item.kind != "pair"]
+    for split, names in named.items():
+        splits[split] = [
+            dataclasses.replace(known[name], split=split)
+            for name in names
+            if name in known
+        ]
+        missing = [name for name in names if name not in known]
+        findings += _not_there(files[split], missing)
     return Listing(splits, findings)
 
 
