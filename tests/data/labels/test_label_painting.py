@@ -187,7 +187,7 @@ def test_slices_of_a_volume_stay_together(slices):
     assert [len(groups[split]) for split in ("train", "val")] == [3, 2]
     assert not groups["train"] & groups["val"]
     assert len(drawn.pairs) == 15
-    with pytest.raises(UserError, match="of 5 volumes, 0 would be val"):
+    with pytest.raises(UserError, match="of 5 volumes or scenes, 0 would be val"):
         split_by_fraction(slices, 0.05, seed=1)
 
 
