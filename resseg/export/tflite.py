@@ -5,10 +5,12 @@ of its own.
 """
 
 import contextlib
+import math
 import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +21,7 @@ from resseg.errors import UserError, require_installed
 from resseg.export.format import Format, Run
 from resseg.export.network import CLASSES, INPUT, ExportedNetwork
 from resseg.export.stablehlo import example_shape
+from resseg.export.traced import rewritten
 
 FILE = "model.tflite"
 _PACKAGES = ("litert_converter", "ai_edge_litert")
@@ -50,7 +53,8 @@ def write(network: ExportedNetwork, path: Path) -> None:
     )
 
     given = jax.ShapeDtypeStruct((1, *network.image_shape()[1:]), jnp.uint8)
-    program = export.export(jax.jit(network.__call__), platforms=["cpu"])(given)
+    function = rewritten(network, {"dot_general": product}, given)
+    program = export.export(jax.jit(function), platforms=["cpu"])(given)
     context = ir.Context()
     converter_api_ext.prepare_mlir_context(context)
     config = converter_api_ext.ConvertToTFLConfig()
@@ -68,6 +72,25 @@ def write(network: ExportedNetwork, path: Path) -> None:
             reason = " ".join(f"{error} {said()}".split())[:300]
             raise UserError(f"--format tflite: LiteRT's converter: {reason}") from error
     path.write_bytes(content)
+
+
+def product(left: jax.Array, right: jax.Array, **params: Any) -> jax.Array:
+    """`dot_general`. With a vector it is a sum of products.
+
+    The converter (0.5.0) makes a product of matrices of it, and fails on its rank.
+    """
+    (left_summed, right_summed), (batch, _) = params["dimension_numbers"]
+    sides = []
+    for array, summed in ((left, left_summed), (right, right_summed)):
+        free = [axis for axis in range(array.ndim) if axis not in summed]
+        shape = [array.shape[axis] for axis in free]
+        sides.append((jnp.transpose(array, [*free, *summed]), shape))
+    (one, rows), (other, columns) = sides
+    if batch or 1 not in (math.prod(rows), math.prod(columns)):
+        return jax.lax.dot_general_p.bind(left, right, **params)
+    one = one.reshape(math.prod(rows), 1, -1)
+    other = other.reshape(1, math.prod(columns), -1)
+    return (one * other).sum(-1).reshape(*rows, *columns)
 
 
 @contextlib.contextmanager

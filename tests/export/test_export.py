@@ -10,6 +10,7 @@ import sys
 
 import cv2
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import runs_without_training
@@ -17,10 +18,11 @@ from jax import export as jax_export
 
 from resseg import Segmenter, open_run
 from resseg.cli.main import main
-from resseg.export import comparison, onnx_file, stablehlo
+from resseg.export import comparison, onnx_file, stablehlo, tflite
 from resseg.export.comparison import Difference, fitted, spread_evenly
 from resseg.export.formats import FORMATS
 from resseg.export.network import ExportedNetwork, probabilities
+from resseg.export.traced import rewritten
 from resseg.inference.segmenter import Segmentation
 from resseg.interop.own import read_own
 from resseg.runs import calibration as calibrations
@@ -370,3 +372,36 @@ def test_onnx_of_one_size_puts_out_logits(exported, wanted, tmp_path):
         return classes, probabilities(logits, "logits")
 
     assert_as_predicted(normalised, wanted[:1])
+
+
+def test_tflite_is_of_one_size(exported, wanted, tmp_path):
+    pytest.importorskip("litert_converter")
+    trained = read_own(exported / "model.safetensors").trained
+    network = ExportedNetwork(trained, size=SIZE)
+    tflite.write(network, tmp_path / "model.tflite")
+    assert_as_predicted(tflite.load(tmp_path / "model.tflite"), wanted[:1])
+
+
+def test_a_product_with_a_vector_is_a_sum():
+    """LiteRT's converter fails on such products, where they are of matrices."""
+
+    def function(x, matrix):
+        return (jnp.einsum("bhwi,io->bhwo", x, matrix), x @ matrix[:, :1])
+
+    rng = np.random.default_rng(0)
+    arrays = [
+        jnp.asarray(rng.normal(size=s), jnp.float32) for s in ((1, 1, 1, 5), (5, 4))
+    ]
+    other = rewritten(function, {"dot_general": tflite.product}, *arrays)
+    assert "dot_general" in str(jax.make_jaxpr(function)(*arrays))
+    assert "dot_general" not in str(jax.make_jaxpr(other)(*arrays))
+    for one, two in zip(function(*arrays), other(*arrays), strict=True):
+        np.testing.assert_allclose(one, two, rtol=1e-5)
+    arrays = [jnp.concatenate([arrays[0]] * 3, 2), arrays[1]]
+    whole = rewritten(
+        lambda *a: (jnp.einsum("bhwi,io->bhwo", *a),),
+        {"dot_general": tflite.product},
+        *arrays,
+    )
+    assert "dot_general" in str(jax.make_jaxpr(whole)(*arrays))
+    np.testing.assert_array_equal(whole(*arrays)[0], function(*arrays)[0])

@@ -10,6 +10,7 @@ from jax.extend import core
 
 from resseg.export.onnx_graph import elementwise, shaping, windows
 from resseg.export.onnx_graph.graph import Graph, Value
+from resseg.export.traced import called
 
 _OPERATIONS: dict[str, Any] = {
     **elementwise.OPERATIONS,
@@ -17,15 +18,6 @@ _OPERATIONS: dict[str, Any] = {
     **windows.OPERATIONS,
 }
 _SMALL = 4096  # elements of a constant that is worth no node
-# Primitives that call a function, and the parameter that holds it.
-_CALLS = {
-    "pjit": "jaxpr",
-    "jit": "jaxpr",
-    "closed_call": "call_jaxpr",
-    "custom_jvp_call": "call_jaxpr",
-    "custom_vjp_call": "call_jaxpr",
-    "custom_vjp_call_jaxpr": "fun_jaxpr",
-}
 
 
 def emit(graph: Graph, traced: Any, inputs: Sequence[Value]) -> list[Value]:
@@ -59,8 +51,9 @@ def _emit(graph: Graph, traced: Any, inputs: Sequence[Value]) -> list[Value]:
     for eqn in jaxpr.eqns:
         name = str(eqn.primitive)
         given = [read(variable) for variable in eqn.invars]
-        if name in _CALLS:
-            results = _emit(graph, _closed(eqn.params[_CALLS[name]]), given)
+        inner = called(eqn)
+        if inner is not None:
+            results = _emit(graph, inner, given)
         elif known := _computed(graph, eqn, given):
             results = known
         elif name in _OPERATIONS:
@@ -92,8 +85,3 @@ def _computed(graph: Graph, eqn: Any, given: Sequence[Value]) -> list[Value]:
     results = eqn.primitive.bind(*arrays, **eqn.params)
     results = results if eqn.primitive.multiple_results else [results]
     return [graph.of_constant(result) for result in results]
-
-
-def _closed(function: Any) -> Any:
-    closed: Any = core.ClosedJaxpr  # pyright: ignore[reportPrivateImportUsage]
-    return function if hasattr(function, "consts") else closed(function, ())
