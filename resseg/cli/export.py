@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from resseg.cli import options
+from resseg.cli import options, outputs
 from resseg.errors import UserError, choose
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def run(arguments: argparse.Namespace) -> int:
     _check_positive("--tolerance", arguments.tolerance)
     opened = open_run(arguments.run)
     out = Path(arguments.out or opened.path / "export")
+    outputs.refuse_own(f"--out {out}", out)
     folder.check_free(out, arguments.overwrite)
     trained = load_trained(opened, arguments.step)
     calibration = read_calibration(opened.path, trained.step)

@@ -30,12 +30,21 @@ def check_file(option: str, file: str | os.PathLike) -> Path:
         raise UserError(f"{named}: there is no folder {path.parent}")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise UserError(f"{named}: cannot write to {path.parent}")
+    refuse_own(named, path)
+    return path
+
+
+def refuse_own(named: str, path: Path) -> None:
+    """That no run or sweep needs what is, or is to be, of this name.
+
+    Raises:
+        UserError: one does; begins with `named`.
+    """
     whole = path.resolve()
     for folder in whole.parents:
         own = _own_names(folder)
         if whole.relative_to(folder).parts[0] in own:
             raise UserError(f"{named}: a file of the run in {folder}; choose another")
-    return path
 
 
 def check_files(files: Mapping[str, str | os.PathLike | None]) -> None:

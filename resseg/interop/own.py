@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from resseg import text
 from resseg.blueprint.blueprint import Blueprint
 from resseg.config.keys import without_folders
 from resseg.config.load import load_config
 from resseg.errors import UserError, some
 from resseg.inference.trained import Trained
 from resseg.interop.files import read_notes, read_weights, write_weights
-from resseg.runs.calibration import Calibration
+from resseg.runs.calibration import Calibration, checked
 
 FORMAT = "resseg"  # what such a file says it is
 COLLECTIONS = ("params", "batch_stats", "paths")
@@ -68,11 +69,13 @@ def read_own(path: str | Path) -> Weights:
     notes = read_notes(path)
     try:
         config, classes, dataset, calibration, step = (
-            json.loads(notes[name]) for name in _NOTES
+            text.parse_json(notes[name]) for name in _NOTES
         )
-        calibration = calibration and Calibration(**calibration)
+        calibration = calibration and checked(calibration)
         config = load_config("base", {**config})
         classes, dataset, step = tuple(map(str, classes)), dict(dataset), int(step)
+        if not classes:
+            raise ValueError("a network without classes")
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
     except (KeyError, TypeError, ValueError) as error:

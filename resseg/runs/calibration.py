@@ -43,7 +43,7 @@ def read_calibrations(workdir: str | os.PathLike) -> list[Calibration]:
     if not file.exists():
         return []
     with values_of(file):
-        return [_checked(entry) for entry in read_json(file)[_TEMPERATURES]]
+        return [checked(entry) for entry in read_json(file)[_TEMPERATURES]]
 
 
 def read_calibration(workdir: str | os.PathLike, step: int) -> Calibration | None:
@@ -69,7 +69,12 @@ def write_calibrations(
     write_json(file, {_TEMPERATURES: entries})
 
 
-def _checked(entry: dict) -> Calibration:
+def checked(entry: dict) -> Calibration:
+    """The calibration that JSON says.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
     calibration = Calibration(
         step=int(entry["step"]),
         temperature=float(entry["temperature"]),

@@ -183,6 +183,15 @@ def test_a_file_of_other_tensors_is_refused_by_name(exported, tmp_path, capsys):
         assert main(["import", str(other), "--workdir", str(tmp_path / "run")]) == 2
         assert said in capsys.readouterr().err
         assert not (tmp_path / "run").exists()
+    for key, value, said in (
+        ("classes", "[]", "holds other notes"),
+        ("classes", "[" * 100_000, "holds other notes"),
+        ("calibration", json.dumps(FITTED._replace(temperature=0)._asdict()), "notes"),
+        ("config", '{"model.head.name": "unett"}', "did you mean 'unet'?"),
+    ):
+        save_file(tensors, other, {**notes, key: value})
+        assert main(["import", str(other), "--workdir", str(tmp_path / "run")]) == 2
+        assert said in capsys.readouterr().err
     save_file(tensors, other)
     assert main(["import", str(other), "--workdir", str(tmp_path / "run")]) == 2
     assert "need --layout" in capsys.readouterr().err
@@ -262,6 +271,9 @@ def test_an_export_replaces_another_only_when_told_to(
     assert (out / "model.onnx").read_text() == "old"
     assert main([*command, "--overwrite"]) == 0
     assert (out / "model.onnx").read_text() == "new"
+    own = [*command[:-3], str(run / "best"), *WEIGHTS]
+    assert main(own) == 2
+    assert "a file of the run in" in capsys.readouterr().err
     (out / "thesis.tex").touch()
     assert main([*command, "--overwrite"]) == 2
     assert "holds thesis.tex, which is of no export" in capsys.readouterr().err
