@@ -57,8 +57,19 @@ def read(request: Request) -> Reading:
         content = Objects(str(file), tuple(objects), size)
         find = functools.partial(Path, image)
         reading.add(images, find, where, content, request.split)
+    for layer in known.values():
+        _require_some(layer, images.root)
     reading.categories = sorted(categories)
     return reading
+
+
+def _require_some(layer: "_Layer", root: Path) -> None:
+    """Raises UserError where a file has features, and none lies over an image."""
+    if layer.features and not layer.met:
+        raise UserError(
+            f"{layer.file}: none of {len(layer.features)} features lies over an image "
+            f"in {root}: are their coordinates in {layer.system}?"
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,10 +90,12 @@ class _Layer:
         self.file = file
         self.features = list(_features(content, attribute, str(file)))
         try:
-            self._system = CRS.from_user_input(_system_of(content, str(file)))
+            self.system = _system_of(content, str(file))
+            self._system = CRS.from_user_input(self.system)
         except CRSError as error:
             raise UserError(f"{file}: crs: not known ({error})") from None
         self._projected: dict[str, list[dict]] = {}
+        self.met = False
 
     def over(self, image: Path) -> tuple[list[Object], tuple[int, int]]:
         """The objects that an image may show, and its size."""
@@ -100,11 +113,13 @@ class _Layer:
         if system is None or transform.is_identity:
             raise UserError(f"{image}: has no georeference; expected a GeoTIFF")
         shapes = self._in(system)
-        return [
+        objects = [
             Object(feature.category, GeoShape(shape, transform), feature.where)
             for feature, shape in zip(self.features, shapes, strict=True)
             if _meets(shape, bounds)
-        ], size
+        ]
+        self.met = self.met or bool(objects)
+        return objects, size
 
     def _in(self, system: Any) -> list[dict]:
         from rasterio.warp import transform_geom

@@ -6,6 +6,7 @@ Polygons are filled as ultralytics fills them (`cv2.fillPoly`).
 """
 
 import functools
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,6 @@ from resseg.data.labels.formats import Format, Reading, Request
 from resseg.data.labels.painting import Object, Objects
 from resseg.data.labels.places import files_below
 from resseg.data.labels.regions import CvPolygon
-from resseg.data.reading import IMAGE_SUFFIXES
 from resseg.errors import UserError
 
 _SPLITS = ("train", "val", "test")
@@ -45,9 +45,7 @@ def read(request: Request) -> Reading:
         names = [name.strip() for name in names if name.strip()]
     else:
         names, splits, root = _described(file)
-    lines = {
-        each for each in files_below(root, (".txt",)) if each.name != "classes.txt"
-    }
+    texts = _Texts(root)
     images = request.images(root)
     reading = Reading([], list(dict.fromkeys(names)))
     for split, folder in (splits or {request.split: images.root}).items():
@@ -55,16 +53,16 @@ def read(request: Request) -> Reading:
         if not inside:
             raise UserError(f"{file}: {split}: no image below {folder}")
         for image in inside:
-            own = _label_file(image, lines)
+            own = texts.of(image)
             where = str(own or image)
             objects = _objects(own, names) if own else ()
             content = Objects(where, objects)
             reading.add(images, functools.partial(Path, image), where, content, split)
-            lines.discard(own) if own else None
-    for left in sorted(lines)[:1]:
-        if _is_label(left):
-            message = f"{len(lines)} text files of no image, this one first"
-            reading.findings.append(Finding("pair", str(left), message))
+    left = texts.left()
+    if left:
+        more = "" if len(left) == 1 else f" (and {len(left) - 1} more)"
+        message = f"a text file of no image in {images.root}{more}"
+        reading.findings.append(Finding("pair", str(left[0]), message))
     return reading
 
 
@@ -128,21 +126,48 @@ def _below(root: Path, written: str) -> Path | None:
     return found if inside and found.is_dir() else None
 
 
-def _label_file(image: Path, known: set[Path]) -> Path | None:
-    """The text file of an image: `labels` in the place of `images`, or beside it."""
-    beside = image.with_suffix(".txt")
-    parts = list(beside.parts)
-    if "images" in parts:
-        last = len(parts) - 1 - parts[::-1].index("images")
-        parts[last] = "labels"
-    other = Path(*parts)
-    return next((path for path in (other, beside) if path in known), None)
+class _Texts:
+    """The text files below a folder, and which of them images have asked for."""
 
+    def __init__(self, root: Path):
+        self._known = set(files_below(root, (".txt",))) - {root / "classes.txt"}
+        self._stems: dict[str, list[Path]] = defaultdict(list)
+        for path in sorted(self._known):
+            self._stems[path.stem].append(path)
+        self._folders = {path.parent for path in self._known}
+        self._used: set[Path] = set()
 
-def _is_label(path: Path) -> bool:
-    return "labels" in path.parts or any(
-        path.with_suffix(suffix).is_file() for suffix in IMAGE_SUFFIXES
-    )
+    def of(self, image: Path) -> Path | None:
+        """The text of an image: with `labels` in the place of `images`, or beside it;
+        where neither folder holds any, the one of its name. None: it has no object.
+
+        Raises:
+            UserError: several may be meant, or one by several images.
+        """
+        beside = image.with_suffix(".txt")
+        parts = list(beside.parts)
+        if "images" in parts:
+            last = len(parts) - 1 - parts[::-1].index("images")
+            parts[last] = "labels"
+        places = (Path(*parts), beside)
+        found = next((path for path in places if path in self._known), None)
+        if found is None and not any(path.parent in self._folders for path in places):
+            named = self._stems.get(image.stem, [])
+            if len(named) > 1 or self._used.intersection(named):
+                raise UserError(f"{image}: may be that of {named[0]}, as others")
+            found = named[0] if named else None
+        if found is not None:
+            self._used.add(found)
+        return found
+
+    def left(self) -> list[Path]:
+        """Texts of no image; others, such as a list of images, lie elsewhere."""
+        folders = {path.parent for path in self._used}
+        return sorted(
+            path
+            for path in self._known - self._used
+            if not folders or path.parent in folders or "labels" in path.parts
+        )
 
 
 def _objects(file: Path, names: list[str]) -> tuple[Object, ...]:
