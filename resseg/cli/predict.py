@@ -49,7 +49,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--probabilities",
         action="store_true",
-        help="also write the probability of every class, as .npy",
+        help="also write the probability of every class, as .npy (beside a TIFF of "
+        "--tile: as bands of 8 bits)",
     )
     parser.add_argument(
         "--bits",

@@ -16,7 +16,7 @@ from resseg.blueprint.reach import reach
 from resseg.data.planning import PlannedBatch, plan_batches
 from resseg.inference import metrics, mosaic
 from resseg.inference.averaging import Averaging, joined, stride_of
-from resseg.inference.evaluator import Batch, compile_evaluation, run_ahead, softmax
+from resseg.inference.evaluator import Batch, compile_evaluation, run_ahead
 from resseg.inference.samples import require_dropout, sampled
 from resseg.inference.trained import Trained
 
@@ -56,7 +56,9 @@ class Ensemble:
         self.classes = members[0].classes
         whole = sharding.replicated(mesh)
         self._variables = [sharding.put(each.variables, whole) for each in members]
-        self._views = [self._view_of(each) for each in members]
+        self._views: list[Any] = []
+        for member in members:
+            self._views.append(self._known_view(member) or self._view_of(member))
         self._finish = jax.jit(self._finished, static_argnums=(0, 1))
         if averaging.samples:
             for member in members:
@@ -154,7 +156,8 @@ class Ensemble:
                 size = self._scaled(images.shape[1:3], scale)
                 for sample in range(max(self.averaging.samples, 1)):
                     drawn = jax.random.fold_in(jax.random.fold_in(key, index), sample)
-                    found = view(size, self._variables[index], images, drawn)
+                    given = self._variables[index], images, drawn
+                    found = view(size, *given, self.members[index].temperature)
                     total = found if total is None else total + found
         assert total is not None, "there are networks and scales"
         return total
@@ -166,8 +169,16 @@ class Ensemble:
         )
         return height, width
 
+    def _known_view(self, member: Trained) -> Any:
+        """That of a network of the same structure, so that it compiles once."""
+        for view, other in zip(self._views, self.members, strict=False):
+            if other.model == member.model:
+                return view
+        return None
+
     def _view_of(self, member: Trained) -> Any:
-        """`(size, variables, images, key) -> softmaxes`, with `flip` a sum of two."""
+        """`(size, variables, images, key, temperature) -> softmaxes`, with `flip` a sum
+        of two."""
         flip, samples = self.averaging.flip, self.averaging.samples
 
         def scores(variables: Any, images: jax.Array, key: jax.Array) -> jax.Array:
@@ -176,7 +187,7 @@ class Ensemble:
             outputs: Any = member.model.apply(variables, images, train=False)
             return outputs["logits"]
 
-        def view(size, variables, images, key):
+        def view(size, variables, images, key, temperature):
             full = images.shape[1:3]
             images = _resized(images, size)
             logits = [scores(variables, images, key)]
@@ -184,14 +195,14 @@ class Ensemble:
                 mirrored = images[:, :, ::-1]
                 logits.append(scores(variables, mirrored, key)[:, :, ::-1])
             return sum(
-                softmax(_resized(each, full), member.temperature) for each in logits
+                jax.nn.softmax(_resized(each, full) / temperature) for each in logits
             )
 
         whole, split = sharding.replicated(self.mesh), sharding.by_image(self.mesh)
         return jax.jit(
             view,
             static_argnums=0,
-            in_shardings=(whole, split, whole),
+            in_shardings=(whole, split, whole, whole),
             out_shardings=sharding.readable(split),
         )
 

@@ -10,11 +10,13 @@ import pytest
 from runs_without_training import CLASSES, write
 
 import resseg
+from resseg import sharding
 from resseg.cli.main import main
 from resseg.data import sources
 from resseg.errors import UserError
 from resseg.inference import segmenter
 from resseg.inference.averaging import Averaging
+from resseg.inference.ensemble import Ensemble
 from resseg.inference.members import load_averaged, load_members
 from resseg.runs import open_run
 
@@ -131,6 +133,9 @@ def test_the_mean_of_two_runs_is_that_of_their_probabilities(run, other, photos)
     np.testing.assert_allclose(both.probabilities, mean, atol=1e-6)
     np.testing.assert_array_equal(both.mask, both.probabilities.argmax(-1))
     assert np.abs(each[0] - each[1]).max() > 0.01
+    members = load_members([open_run(path) for path in (run, other)])
+    views = Ensemble(members, Averaging(), sharding.make_mesh())._views
+    assert views[0] is views[1]  # one structure compiles once
 
 
 def test_scales_are_the_mean_over_resized_images(run, photos):
