@@ -1,12 +1,16 @@
 """Functions as JAX traces them, with what they call in line."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
+from jax.core import Tracer
 from jax.extend import core
 
 _Closed: Any = core.ClosedJaxpr  # pyright: ignore[reportPrivateImportUsage]
+_SMALL = 4096  # elements of a constant that is worth no computation
 # A rule takes the inputs of a primitive and its parameters, and returns its result.
 Rules = Mapping[str, Callable[..., Any]]
 # Primitives that call a function, and the parameter that holds it.
@@ -29,10 +33,27 @@ def called(eqn: Any) -> Any:
     return function if hasattr(function, "consts") else _Closed(function, ())
 
 
+def is_small(eqn: Any, held: int) -> bool:
+    """Whether results are no larger than what they are computed from.
+
+    Constants that are larger would lie in a file.
+
+    Args:
+        eqn: all of whose inputs are constants.
+        held: elements of these.
+    """
+    shapes = [variable.aval.shape for variable in (*eqn.invars, *eqn.outvars)]
+    if not all(isinstance(size, int) for shape in shapes for size in shape):
+        return False
+    return max(map(math.prod, shapes)) <= max(held, _SMALL)
+
+
 def rewritten(
     function: Callable[..., Any], rules: Rules, *shapes: Any
 ) -> Callable[..., tuple[Any, ...]]:
     """The same function of arrays, some of its primitives computed by another rule.
+
+    What follows from its constants alone is a constant.
 
     Args:
         function: returns a tuple of arrays.
@@ -56,10 +77,24 @@ def _evaluated(traced: Any, rules: Rules, arrays: Sequence[Any]) -> list[Any]:
         inner = called(eqn)
         if inner is not None:
             results = _evaluated(inner, rules, given)
+        elif _is_known(eqn, given):
+            with jax.ensure_compile_time_eval():
+                results = bound(eqn, given)
         elif name in rules:
             results = [rules[name](*given, **eqn.params)]
         else:
-            found = eqn.primitive.bind(*given, **eqn.params)
-            results = found if eqn.primitive.multiple_results else [found]
+            results = bound(eqn, given)
         values.update(zip(eqn.outvars, results, strict=True))
     return [read(variable) for variable in jaxpr.outvars]
+
+
+def bound(eqn: Any, given: Sequence[Any]) -> list[Any]:
+    """The results of an equation that calls no function."""
+    found = eqn.primitive.bind(*given, **eqn.params)
+    return list(found) if eqn.primitive.multiple_results else [found]
+
+
+def _is_known(eqn: Any, given: Sequence[Any]) -> bool:
+    if not given or any(isinstance(each, Tracer) for each in given):
+        return False
+    return is_small(eqn, sum(np.size(each) for each in given))

@@ -1,6 +1,5 @@
 """From a traced function to the nodes that compute it."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,14 +9,13 @@ from jax.extend import core
 
 from resseg.export.onnx_graph import elementwise, shaping, windows
 from resseg.export.onnx_graph.graph import Graph, Value
-from resseg.export.traced import called
+from resseg.export.traced import bound, called, is_small
 
 _OPERATIONS: dict[str, Any] = {
     **elementwise.OPERATIONS,
     **shaping.OPERATIONS,
     **windows.OPERATIONS,
 }
-_SMALL = 4096  # elements of a constant that is worth no node
 
 
 def emit(graph: Graph, traced: Any, inputs: Sequence[Value]) -> list[Value]:
@@ -66,22 +64,14 @@ def _emit(graph: Graph, traced: Any, inputs: Sequence[Value]) -> list[Value]:
 
 
 def _computed(graph: Graph, eqn: Any, given: Sequence[Value]) -> list[Value]:
-    """The results as constants, where weights alone decide them; else none.
-
-    None that is larger than what it is computed from: it would lie in the file.
-    """
-    shapes = [variable.aval.shape for variable in (*eqn.invars, *eqn.outvars)]
+    """The results as constants, where weights alone decide them; else none."""
     if not given or not all(value.name in graph.arrays for value in given):
         return []
-    if not all(isinstance(size, int) for shape in shapes for size in shape):
+    if not is_small(eqn, sum(graph.arrays[value.name].size for value in given)):
         return []
-    held = sum(graph.arrays[value.name].size for value in given)
-    if max(map(math.prod, shapes)) > max(held, _SMALL):
-        return []
+    shapes = [variable.aval.shape for variable in eqn.invars]
     arrays = [
         jnp.asarray(np.broadcast_to(graph.arrays[value.name], shape))
-        for value, shape in zip(given, shapes, strict=False)
+        for value, shape in zip(given, shapes, strict=True)
     ]
-    results = eqn.primitive.bind(*arrays, **eqn.params)
-    results = results if eqn.primitive.multiple_results else [results]
-    return [graph.of_constant(result) for result in results]
+    return [graph.of_constant(result) for result in bound(eqn, arrays)]
