@@ -109,7 +109,7 @@ def _counts(
             results = counted(logits[:images], batch["label"][:images], band)
             found = jax.device_get(results)
             for calibration, counts in zip(calibrations, found, strict=True):
-                calibration.add_batch(batch | {"band": band}, counts)
+                calibration.add_batch({**batch, "band": band}, counts)
         return calibrations
 
     return run

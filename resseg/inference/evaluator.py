@@ -92,7 +92,7 @@ def compile_evaluation(
 
 def run_ahead(
     step: Any,
-    variables: Mapping,
+    variables: Any,
     batches: Iterable[Batch],
     mesh: Mesh,
     part: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]] | None = None,

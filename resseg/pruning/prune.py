@@ -64,7 +64,7 @@ def prune(
             "channels of their own inside"
         )
     # No parameter is called as a statistic is, so both are one tree here.
-    trees = {name: flatten_dict(trained.variables[name]) for name in _LEARNED}
+    trees: Any = {name: flatten_dict(trained.variables[name]) for name in _LEARNED}
     flat = {path: leaf for tree in trees.values() for path, leaf in tree.items()}
     names = backbone_blocks(model)
     order = spell_out(model).order
@@ -129,9 +129,9 @@ def branch_shares(gradients: pd.DataFrame) -> dict[str, float]:
     Raises:
         UserError: nothing was logged.
     """
-    rows = gradients[(gradients["kind"] == "block") & (gradients["path"] == BRANCH)]
+    rows = gradients.query(f"kind == 'block' and path == '{BRANCH}'")
     if rows.empty:
         raise UserError("no gradients were logged, expected --by norm")
-    first = rows["step"].quantile(0.75, interpolation="nearest")
-    recent = rows[rows["step"] >= first]
-    return recent.groupby("fork")["share"].mean().to_dict()
+    recent = rows[rows["step"] >= np.quantile(rows["step"], 0.75)]
+    means = recent.pivot_table(values="share", index="fork")["share"]
+    return dict(zip(means.index, means, strict=True))

@@ -17,7 +17,7 @@ class Trackio:
     """
 
     def __init__(self, about: About):
-        import trackio
+        import trackio  # pyright: ignore[reportMissingImports]
 
         self.identity = about.identity or f"{about.name}-{uuid.uuid4().hex[:6]}"
         project = os.environ.get("TRACKIO_PROJECT") or PROJECT
