@@ -118,6 +118,7 @@ COCO = {
     ),
     "size of words": (segmentation({"size": "a", "counts": []}), "size='a': expected"),
     "no segmentation": (segmentation(None), "annotation 4: segmentation"),
+    "panoptic": (annotation(segments_info=[]), "annotation 4: is of COCO panoptic"),
     "no category": (annotation(category_id=99), "annotation 4: category_id=99"),
     "category of words": (annotation(category_id="x"), "category_id='x': expected"),
     "no image": (annotation(image_id=99), "annotation 4: image_id=99: no image"),

@@ -76,6 +76,8 @@ def _objects(
         name = name or f"annotations[{number}]"
         here = f"{where}: {name}"
         image = field(entry, "image_id", object, here)
+        if "segments_info" in entry:
+            raise UserError(f"{here}: is of COCO panoptic; expected its instances file")
         category = field(entry, "category_id", int, here)
         if category not in names:
             raise UserError(f"{here}: category_id={category}: no such category")

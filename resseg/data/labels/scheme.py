@@ -91,8 +91,8 @@ def scheme(
     known = [name for name in categories if name.casefold() != VOID_NAME]
     if classes is None:
         first = rest or usual_rest
-        own = first not in (VOID_NAME, *known)
-        classes = (first, *known) if own else tuple(known)
+        ahead = () if first == VOID_NAME else (first,)
+        classes = (*ahead, *(name for name in known if name not in ahead))
         if not 2 <= len(classes) <= VOID:
             raise UserError(
                 f"--labels: {len(classes)} classes ({', '.join(classes[:4])}); "

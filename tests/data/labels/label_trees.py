@@ -142,6 +142,7 @@ def labelme(root):
                 "shape_type": "mask",
                 "mask": base64.b64encode(file.getvalue()).decode(),
             },
+            {"label": "_background_", "points": [[9, 0], [14, 0], [14, 9]]},
             {"label": "__ignore__", "points": [[0, 0], [5, 0], [0, 5]]},
         ]
         content = {
@@ -160,6 +161,7 @@ def labelme(root):
         around = [12 - radius, 10 - radius, 12 + radius, 10 + radius]
         mask[by_pillow(size, "ellipse", around)] = 1
         mask[5:11, 4:13][patch] = 2
+        mask[by_pillow(size, "polygon", [(9, 0), (14, 0), (14, 9)])] = 0
         mask[by_pillow(size, "polygon", [(0, 0), (5, 0), (0, 5)])] = VOID
         masks[name] = mask
     return Made(("--labels", root), ("background", "cell", "edge"), masks)
@@ -214,7 +216,9 @@ def corners(left, top, right, bottom):
 
 def brush(alpha):
     """Packed run lengths of four channels, as Label Studio writes them."""
-    values = np.repeat(alpha.ravel(), 4)
+    channels = np.repeat(alpha[..., None], 4, axis=2)
+    channels[: len(alpha) // 4, :, :3] = 9  # colours are not what counts
+    values = channels.ravel()
     bits = [f"{values.size:032b}", f"{7:05b}", *(f"{n - 1:04b}" for n in (3, 4, 8, 16))]
     place = 0
     while place < values.size:

@@ -67,6 +67,11 @@ def test_the_rest_is_background_where_that_is_a_class_or_what_is_said():
     assert painted(objects, rest="void") == [0] * 4 + [V] * 4
 
 
+def test_the_rest_is_the_first_class_also_where_it_is_a_category():
+    decided = scheme(None, ("apple", "floor"), "floor", "background", "skip", "file")
+    assert decided.classes == ("floor", "apple") and decided.rest == 0
+
+
 def test_a_category_called_void_is_no_class():
     decided = scheme(None, ("Void", "cell"), None, "background", "skip", "file")
     assert decided.classes == ("background", "cell")
