@@ -27,7 +27,7 @@ def drawn():
     return make
 
 
-@pytest.mark.parametrize("head", ["fcn", "unet"])
+@pytest.mark.parametrize("head", ["unet", pytest.param("fcn", marks=pytest.mark.slow)])
 def test_scores_further_in_do_not_change_and_the_first_does(drawn, head):
     model, variables = drawn(head)
     said = reach(model, variables, SIDE, STRIDE)

@@ -1,6 +1,7 @@
 """A TIFF becomes a TIFF by windows, whatever interrupts it."""
 
 import errno
+import math
 import os
 
 import cv2
@@ -13,7 +14,7 @@ from runs_without_training import write
 import resseg
 from resseg.cli.main import main
 from resseg.data import headers
-from resseg.inference import streaming
+from resseg.inference import ensemble, streaming
 from resseg.inference.streaming import Stream
 
 SIZE = 50, 70
@@ -45,6 +46,8 @@ def small_blocks(monkeypatch):
     """Of 32 x 32, so that an image has six of them."""
     monkeypatch.setattr(streaming, "TILE", 16)
     monkeypatch.setattr(streaming, "_LARGEST", 32)
+    # Following the network takes longer than predicting; tests of it have it.
+    monkeypatch.setattr(ensemble, "reach", lambda *_: math.inf)
 
 
 @pytest.fixture(scope="module")
