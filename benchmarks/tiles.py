@@ -6,8 +6,8 @@ The same U-Net on ResNet-18 with the same weights, the same image, tiles of the 
 size, overlap 0.5, Gaussian weights; from normalised pixels to the mean of softmaxes and
 its class. The sides are processes of their own and take turns; torch runs at the better
 of two memory formats and two batches of tiles. Tiles of ours begin outside of the
-image, so there are more of them: what counts is the image. MONAI has to be installed
-where torch is (`pip install monai`).
+image, so there are more of them: what counts is the image. MONAI is in the
+extra `bench`.
 """
 
 import argparse
