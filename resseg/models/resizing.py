@@ -73,6 +73,8 @@ def resize_whole(
 
 def corner_weights(to: int, of: int) -> jax.Array:
     """`[to, of]`: weights of linear interpolation with aligned corners."""
+    if not isinstance(to, int):
+        return _tents(jnp.arange(to) * (of - 1) / jnp.maximum(to - 1, 1), of)
     return _tents(jnp.linspace(0, of - 1, to) if to > 1 else jnp.zeros(1), of)
 
 

@@ -67,7 +67,10 @@ NETWORKS = {
     "orthogonal": {**DEEPER, "model.branch.orthogonal": "image"},
     "first features": {**DEEPER, "model.shortcut.first": 0.5},
     "shake-shake": {"model.branch.shake": "shake_shake"},
-    "aligned corners": {"model.head.align_corners": True},
+    "aligned corners": {
+        "model.head.name": "pspnet",
+        "model.head.align_corners": True,
+    },
     "dilated, separable": {
         "model.head.name": "deeplabv3plus",
         "model.head.separable": True,
