@@ -147,6 +147,7 @@ def load(path: Path) -> Run:
 def snippet(network: ExportedNetwork) -> str:
     """Python that runs the file, with ONNX Runtime."""
     return f"""\
+# pip install onnxruntime
 import numpy as np
 import onnxruntime
 

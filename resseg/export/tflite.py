@@ -44,13 +44,14 @@ def write(network: ExportedNetwork, path: Path) -> None:
     Raises:
         UserError: the converter does not take the network.
     """
-    from litert_converter import (  # pyright: ignore[reportMissingImports]
-        converter_api_ext,
-    )
-    from litert_converter.mlir import (  # pyright: ignore[reportMissingImports]
-        ir,
-        passmanager,
-    )
+    with _heard():
+        from litert_converter import (  # pyright: ignore[reportMissingImports]
+            converter_api_ext,
+        )
+        from litert_converter.mlir import (  # pyright: ignore[reportMissingImports]
+            ir,
+            passmanager,
+        )
 
     given = jax.ShapeDtypeStruct((1, *network.image_shape()[1:]), jnp.uint8)
     function = rewritten(network, {"dot_general": product}, given)
@@ -135,6 +136,7 @@ def load(path: Path) -> Run:
 def snippet(network: ExportedNetwork) -> str:
     """Python that runs the file, with LiteRT."""
     return f"""\
+# pip install ai-edge-litert
 import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 
