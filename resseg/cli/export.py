@@ -23,7 +23,7 @@ examples:
   resseg import exported/model.safetensors --workdir runs/again
 
 formats:
-  stablehlo    jax.export, for CPU, GPU and TPU (pip install 'resseg[export]')
+  stablehlo    jax.export, for CPU, GPU and TPU
   onnx         ONNX Runtime and others (pip install 'resseg[export]')
   tflite       LiteRT, one image of one size (pip install 'resseg[tflite]')
   safetensors  the weights to the bit, and what makes them a run again

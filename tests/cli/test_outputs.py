@@ -104,13 +104,13 @@ def test_images_that_would_share_a_file_are_refused_before_the_first(
 ):
     images = images_named(tmp_path / "in", *names)
     with pytest.raises(UserError, match=r"written to the same file a\w*\.png; rename"):
-        make_output(tmp_path / "out", images, probabilities)
+        make_output(tmp_path / "out", images, (), probabilities)
     assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_names_with_dots_are_files_of_their_own(tmp_path):
     images = images_named(tmp_path / "in", "frame.2.png", "frame.3.png", "frame.png")
-    out = make_output(tmp_path / "out", images, True)
+    out = make_output(tmp_path / "out", images, (), True)
     for image in images:
         write_pictures(out, image.stem, IMAGE, CLASSES, 2)
     assert len(list(out.iterdir())) == 9
@@ -122,20 +122,20 @@ def test_what_stands_in_the_way_is_found_first(tmp_path):
     out = tmp_path / "out"
     (out / "a_color.png").mkdir(parents=True)
     with pytest.raises(UserError, match=r"a_color\.png: it is a folder, where a file"):
-        make_output(out, [image], False)
+        make_output(out, [image], (), False)
     (out / "a_color.png").rmdir()
     os.link(image, out / "a_overlay.png")
     with pytest.raises(UserError, match=r"a_overlay\.png: is the input .*in/a\.png"):
-        make_output(out, [image], False)
+        make_output(out, [image], (), False)
     (out / "a_overlay.png").unlink()
-    make_output(out, [image], False)
+    make_output(out, [image], (), False)
     with pytest.raises(UserError, match="File name too long"):
-        make_output(out, [tmp_path / "in" / f"{'x' * 250}.png"], False)
+        make_output(out, [tmp_path / "in" / f"{'x' * 250}.png"], (), False)
     (tmp_path / "file").write_text("")
     with pytest.raises(
         UserError, match=r"--out .*file cannot be written to: File exists"
     ):
-        make_output(tmp_path / "file", [image], False)
+        make_output(tmp_path / "file", [image], (), False)
 
 
 def test_a_write_that_fails_raises(tmp_path):

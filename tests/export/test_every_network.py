@@ -79,7 +79,6 @@ NETWORKS = {
     "bfloat16": {"model.dtype": "bfloat16"},
 }
 PACKAGES = {
-    "stablehlo": "flatbuffers",
     "onnx": "onnxruntime",
     "tflite": "litert_converter",
 }

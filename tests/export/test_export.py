@@ -1,7 +1,6 @@
 """`resseg export`: files that compute what the network computes, or none."""
 
 import dataclasses
-import importlib.util
 import json
 import re
 import shutil
@@ -29,10 +28,7 @@ from resseg.runs import calibration as calibrations
 from resseg.runs import layout, write_json
 
 SIZE = (30, 41)  # no multiple of what the network halves
-# A file of `jax.export` needs it.
-FLATBUFFERS = importlib.util.find_spec("flatbuffers") is not None
-needs_flatbuffers = pytest.mark.skipif(not FLATBUFFERS, reason="no flatbuffers")
-MADE = ("stablehlo", "safetensors") if FLATBUFFERS else ("safetensors",)
+MADE = ("stablehlo", "safetensors")
 WEIGHTS = ["--format", "safetensors"]
 # Weights that are drawn make logits of millions.
 FITTED = calibrations.Calibration(1, 8e6, "none", "val", 7)
@@ -106,7 +102,6 @@ def assert_as_predicted(load, wanted):
         assert (values.max(-1) < 0.9).mean() > 0.2
 
 
-@needs_flatbuffers
 def test_stablehlo_takes_any_batch_and_size_and_runs_on_three_platforms(
     exported, wanted
 ):
@@ -119,7 +114,6 @@ def test_stablehlo_takes_any_batch_and_size_and_runs_on_three_platforms(
     )
 
 
-@needs_flatbuffers
 def test_the_card_runs_it_where_resseg_is_not(exported):
     card = (exported / "README.md").read_text()
     (snippet,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
@@ -222,7 +216,6 @@ def test_the_card_and_its_numbers(run, exported):
         assert str(run.parent) not in text
 
 
-@needs_flatbuffers
 def test_an_export_that_computes_something_else_is_not_there(
     run, photos, exported, segment, tmp_path, monkeypatch, capsys
 ):
@@ -291,7 +284,6 @@ def test_an_export_replaces_another_only_when_told_to(
         (["--compare", "0"], "--compare 0: expected more than 0"),
         (["--tolerance", "-1"], "--tolerance -1.0: expected more than 0"),
         (["--format", "tflite"], "give it with --size H,W"),
-        (["--format", "stablehlo"], "flatbuffers is missing, pip install 'resseg[exp"),
         (["--format", "onnx"], "onnx is missing, pip install 'resseg[export]'"),
         (["--step", "9"], "no checkpoint of step 9"),
         ([*WEIGHTS, "--images", "nowhere"], "nowhere: does not exist"),
