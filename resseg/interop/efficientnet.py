@@ -1,8 +1,10 @@
 """EfficientNet-B0 by torchvision's names."""
 
+from typing import Any
+
 from resseg.architecture import LAYOUTS
 from resseg.interop.layers import Layer, conv, norm
-from resseg.interop.mobilenet import EXPANSION
+from resseg.interop.mobilenet import EXPANSION, pair
 
 
 def efficientnet_b0() -> list[Layer]:
@@ -40,19 +42,9 @@ def efficientnet_b0() -> list[Layer]:
     ]
 
 
-def _pair(
-    torch: str,
-    path: str,
-    number: int,
-    inputs: int,
-    outputs: int,
-    kernel: int = 1,
-    groups: int = 1,
-) -> list[Layer]:
-    return [
-        conv(f"{torch}.0", f"{path}/conv{number}", inputs, outputs, kernel, groups),
-        norm(f"{torch}.1", f"{path}/norm{number}", outputs),
-    ]
+def _pair(torch: str, *settings: Any) -> list[Layer]:
+    """Both are one in torch."""
+    return pair(f"{torch}.0", f"{torch}.1", *settings)
 
 
 def _squeezed(torch: str, path: str, channels: int, inner: int) -> list[Layer]:

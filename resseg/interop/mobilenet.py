@@ -14,8 +14,8 @@ def mobilenetv2() -> list[Layer]:
     layout = LAYOUTS["mobilenetv2"]
     first, inputs = map(multiple_of_8, layout.stem)
     rows = [
-        *_pair("features.0.0", "features.0.1", "backbone/stem", 1, 3, first, 3),
-        *_pair(
+        *pair("features.0.0", "features.0.1", "backbone/stem", 1, 3, first, 3),
+        *pair(
             "features.1.conv.0.0",
             "features.1.conv.0.1",
             "backbone/stem",
@@ -25,7 +25,7 @@ def mobilenetv2() -> list[Layer]:
             3,
             first,
         ),
-        *_pair(
+        *pair(
             "features.1.conv.1", "features.1.conv.2", "backbone/stem", 3, first, inputs
         ),
     ]
@@ -36,9 +36,9 @@ def mobilenetv2() -> list[Layer]:
             path = f"backbone/stage{stage}/block{block}/branch"
             inner = EXPANSION * inputs
             rows += [
-                *_pair(f"{torch}.0.0", f"{torch}.0.1", path, 1, inputs, inner),
-                *_pair(f"{torch}.1.0", f"{torch}.1.1", path, 2, inner, inner, 3, inner),
-                *_pair(f"{torch}.2", f"{torch}.3", path, 3, inner, outputs),
+                *pair(f"{torch}.0.0", f"{torch}.0.1", path, 1, inputs, inner),
+                *pair(f"{torch}.1.0", f"{torch}.1.1", path, 2, inner, inner, 3, inner),
+                *pair(f"{torch}.2", f"{torch}.3", path, 3, inner, outputs),
             ]
             inputs, place = outputs, place + 1
     last = f"features.{place}"
@@ -49,7 +49,7 @@ def mobilenetv2() -> list[Layer]:
     ]
 
 
-def _pair(
+def pair(
     torch: str,
     torch_norm: str,
     path: str,
@@ -59,6 +59,7 @@ def _pair(
     kernel: int = 1,
     groups: int = 1,
 ) -> list[Layer]:
+    """Convolution and norm of a number, in a stem or in the branch of a block."""
     return [
         conv(torch, f"{path}/conv{number}", inputs, outputs, kernel, groups),
         norm(torch_norm, f"{path}/norm{number}", outputs),
