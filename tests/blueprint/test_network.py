@@ -105,7 +105,7 @@ def test_what_may_be_chosen_is_what_can_be_built(field, built):
 )
 def test_a_backbone_is_spelled_out_as_depth_and_variant_say(overrides, expected):
     config = resseg.load_config("base", overrides)
-    assert spell_out(config.model) == (*expected, expected[-1], (), 0, 0)
+    assert spell_out(config.model) == (*expected, expected[-1], (), 0, 0, ())
 
 
 def test_terms_of_the_loss_are_the_keys_of_the_config():
@@ -113,7 +113,21 @@ def test_terms_of_the_loss_are_the_keys_of_the_config():
     assert sorted(config.loss.terms) == sorted(losses.TERMS)
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+# Of the recipes, whose networks are large, what else reads them is in test_recipes.
+RECIPES = ("cityscapes", "coco_stuff", "pets")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param(
+            path,
+            id=f"{path.parent.name}-{path.stem}",
+            marks=pytest.mark.slow if path.parent.name in RECIPES else (),
+        )
+        for path in EXPERIMENTS
+    ],
+)
 def test_every_experiment_builds_and_takes_a_step(path):
     """Traced with the config's own shapes, not computed: all but the arithmetic."""
     config = resseg.load_config(path)

@@ -122,7 +122,7 @@ def macs_of_program(net, size):
 )
 def test_macs_equal_those_of_the_traced_program(monkeypatch, settings):
     # Interpolation is a matrix product to XLA and no convolution to those who publish.
-    for module in ("segmenter", "heads.deeplab"):
+    for module in ("network", "heads.deeplab"):
         monkeypatch.setattr(
             f"resseg.models.{module}.resize",
             lambda x, size, align_corners=False: resizing.resize_nearest(x, size),

@@ -116,7 +116,7 @@ def check(drawn):
     assert described.forks == len(statistics_by_fork(taps))
 
 
-@hypothesis.settings(SETTINGS, max_examples=3)
+@hypothesis.settings(SETTINGS, max_examples=2)
 @hypothesis.given(overrides())
 def test_a_few_random_networks_compute_and_learn(drawn):
     check(drawn)

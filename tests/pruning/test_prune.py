@@ -64,7 +64,16 @@ def scores(config, variables, images):
     return jax.jit(model.apply)(learned, images)["logits"]
 
 
-@pytest.mark.parametrize("name", KINDS)
+EVERYDAY = ("basic", "pre-activation", "mbconv")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in EVERYDAY else pytest.mark.slow)
+        for name in KINDS
+    ],
+)
 def test_channels_that_nothing_reads_can_go(name):
     """Half of the channels are read with weights of 0: without them nothing changes."""
     trained = trained_of(KINDS[name])

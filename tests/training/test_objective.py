@@ -50,19 +50,27 @@ def cross_entropy(logits, label):
     return -np.take_along_axis(logs, label[..., None], -1).mean()
 
 
+PROGRAMS = Programs()  # runs that differ in numbers share one
+STEPS = {}
+
+
 class Stepped:
     """One train step on one device, and what it began from."""
 
     def __init__(self, config):
         mesh = sharding.make_mesh(1)
-        self.program = Programs()(config, SPEC, mesh)
+        self.program = PROGRAMS(config, SPEC, mesh)
         self.before = self.program.begin(config)
         put = sharding.put_batch(batch(), sharding.by_batch(mesh))
-        self.step = jax.jit(self.program.train_step)
+        if self.program not in STEPS:
+            STEPS[self.program] = jax.jit(self.program.train_step)
+        self.step = STEPS[self.program]
         self.after, self.log = self.step(self.before, put, jax.random.key(7))
-        self.outputs = jax.jit(self.program.blueprint.model.apply)(
-            self.before.variables(), batch()["image"]
-        )
+
+    def outputs(self):
+        """What the network put out at first."""
+        model = self.program.blueprint.model
+        return jax.jit(model.apply)(self.before.variables(), batch()["image"])
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +79,7 @@ def supervised():
 
 
 def test_each_level_counts_half_of_the_next_finer_one(supervised):
-    outputs, label = supervised.outputs, batch()["label"]
+    outputs, label = supervised.outputs(), batch()["label"]
     assert set(outputs) == {"logits", "level1"}
     each = {name: cross_entropy(scores, label) for name, scores in outputs.items()}
     scalars = supervised.log["scalars"]
@@ -111,7 +119,7 @@ def test_what_a_level_sends_back_is_a_path_that_can_be_cut(supervised):
 
 def test_levels_cost_a_convolution_each(supervised):
     plain = configured(model__head__deep_supervision=0.0)
-    fewer = Programs()(plain, SPEC, sharding.make_mesh(1)).blueprint.params
+    fewer = PROGRAMS(plain, SPEC, sharding.make_mesh(1)).blueprint.params
     channels = supervised.before.params["head"]["score_decoder1"]["kernel"].shape[2]
     assert supervised.program.blueprint.params == fewer + 3 * channels + 3
 
@@ -128,7 +136,8 @@ def test_mixed_images_count_for_both_labels():
     other = np.roll(label, -1, axis=0)
     mixed = share * image + (1 - share) * np.roll(image, -1, axis=0)
     np.testing.assert_allclose(shown["image"], mixed, rtol=1e-5, atol=1e-6)
-    outputs = stepped.program.blueprint.model.apply(stepped.before.variables(), mixed)
+    model = stepped.program.blueprint.model
+    outputs = jax.jit(model.apply)(stepped.before.variables(), mixed)
     logits = outputs["logits"]
     expected = share * cross_entropy(logits, label)
     expected += (1 - share) * cross_entropy(logits, other)
