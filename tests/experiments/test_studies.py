@@ -1,18 +1,24 @@
 """The studies at initialisation, on their smallest cases."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments import common
+from experiments.efficient_blocks import study as blocks_study
+from experiments.few_images import analyse as few_study
 from experiments.high_resolution import measure as resolution_study
 from experiments.init_jacobian import measure as jacobian_study
 from experiments.init_profile import measure as profile_study
 from experiments.normaliser_sign import measure as sign_study
 from experiments.shattering import measure as shattering_study
 from experiments.signal_propagation import measure as signal_study
+from resseg.blueprint.blueprint import Blueprint
+from resseg.config.keys import flatten
+from resseg.config.load import load_config
 
 
 @pytest.mark.parametrize("kind", shattering_study.KINDS)
@@ -122,3 +128,33 @@ def test_powers_of_the_side_are_found():
     power = resolution_study.exponent
     assert power(table, "baseline", "shortcut", "l2") == pytest.approx(-1)
     assert power(table, "baseline", "shortcut", "site") == pytest.approx(0.5)
+
+
+def test_an_arm_is_known_by_its_config():
+    for name, keys in few_study.ARMS.items():
+        config = load_config(few_study.HERE / "config.py", keys)
+        assert few_study.arm_of(flatten(config.to_dict())) == name
+
+
+def test_differences_are_of_the_same_seed():
+    rows = [
+        {"arm": arm, "seed": seed, "val_iou": value}
+        for arm, values in {"none": (0.5, 0.6, 0.7), "SAM": (0.6, 0.8, 1.0)}.items()
+        for seed, value in enumerate(values)
+    ]
+    mean, half, pairs = few_study.difference(pd.DataFrame(rows), "SAM", "val_iou")
+    assert (round(mean, 9), pairs) == (0.2, 3)
+    # Student's t of 2 degrees of freedom, 4.303, times 0.1 / sqrt 3.
+    assert half == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-6)
+
+
+@pytest.mark.parametrize("block", blocks_study.WIDTHS)
+def test_blocks_are_compared_at_equal_cost(block):
+    keys = {
+        blocks_study.BLOCK: block,
+        blocks_study.WIDTH: blocks_study.WIDTHS[block],
+        "model.backbone.expansion": blocks_study.EXPANSIONS.get(block, 6),
+    }
+    config = load_config(Path(blocks_study.__file__).parent / "config.py", keys)
+    macs = Blueprint.of(config, 7, config.data.crop).macs
+    assert macs == pytest.approx(89.7e6, rel=0.025)
