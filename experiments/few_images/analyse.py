@@ -3,8 +3,8 @@
 python -m experiments.few_images.analyse SWEEP_DIR
 
 Scores every finished run on the images it was trained on, at their own size and
-without augmentation; those of the others are in its log. Writes results.csv, one row per run, and figure.png beside this
-file; prints the table that stands in README.md.
+without augmentation; those of the others are in its log. Writes results.csv, one row
+per run, and figure.png beside this file; prints the table that stands in README.md.
 """
 
 import sys
