@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
             other classes or another scale; no temperature is best.
     """
     from resseg import sharding
-    from resseg.cli.evaluate import compare_scales, copy_with_data
+    from resseg.cli.scored_data import compare_scales, copy_with_data
     from resseg.config.load import load_config
     from resseg.console import say
     from resseg.data import sources

@@ -165,7 +165,7 @@ def _images(arguments: argparse.Namespace, run: "Run", trained: "Trained") -> "I
     Raises:
         UserError: there are none, or they cannot be read.
     """
-    from resseg.cli.evaluate import copy_with_data
+    from resseg.cli.scored_data import copy_with_data
     from resseg.data import depth
     from resseg.data.reading import load_image
     from resseg.export.comparison import of_split, spread_evenly

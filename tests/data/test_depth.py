@@ -8,9 +8,9 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from resseg.cli.evaluate import compare_scales
 from resseg.cli.main import main
 from resseg.cli.predict import choose_bits
+from resseg.cli.scored_data import compare_scales
 from resseg.data import depth, sources
 from resseg.data.mask_rule import AS_INDICES
 from resseg.data.pair_facts import facts_of
