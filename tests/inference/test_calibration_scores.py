@@ -150,3 +150,28 @@ def test_the_band_is_where_another_label_is_within_reach():
     assert columns.tolist() == [58, 59, 60, 61, 97, 98, 99]
     assert (band.all(0) == band.any(0)).all()
     np.testing.assert_array_equal(boundary_band(label.T, 0.02), band.T)
+
+
+def test_what_fills_a_batch_up_has_no_band():
+    label = np.zeros((2, 8, 8), np.uint8)
+    label[0, :, 4:] = 1
+    label[1] = 255
+    bands = boundary_bands({"label": label, "size": np.array([[8, 8], [0, 0]])}, 0.02)
+    np.testing.assert_array_equal(bands[0].any(0), [0, 0, 0, 1, 1, 0, 0, 0])
+    assert not bands[1].any()
+
+
+def test_what_fills_a_batch_up_is_no_image():
+    calibration = Calibration(2)
+    draw = np.random.default_rng(0)
+    probabilities = draw.dirichlet([1, 1], (3, 8, 8)).astype(np.float32)
+    batch = {
+        "label": draw.integers(0, 2, (3, 8, 8)),
+        "size": np.array([[8, 8], [6, 7], [0, 0]]),
+    }
+    batch["label"][2] = 255
+    batch["band"] = boundary_bands(batch, 0.02)
+    masks = probabilities.argmax(-1)
+    counted = jax.jit(count)(probabilities, masks, batch["label"], batch["band"])
+    calibration.add_batch(batch, jax.device_get(counted))
+    assert len(calibration.images) == 2
